@@ -1,0 +1,2 @@
+// Package pool lends connections.
+package pool

@@ -1,0 +1,168 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrExhausted is returned by [Pool.Get] when [Config.MaxWaitTime] has run
+	// out. The error is an [*ExhaustedError], which tells more.
+	ErrExhausted = errors.New("pool: connection pool exhausted")
+
+	// ErrRejected is returned by [Pool.Get] at once when [Config.MaxWaiters]
+	// callers wait already.
+	ErrRejected = errors.New("pool: too many callers wait for a connection")
+
+	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close]
+	// was called, also to those who wait at that time. It is the cause that
+	// Factory.Close is given for a connection that was leased when the pool was
+	// closed.
+	ErrClosed = errors.New("pool: closed")
+
+	// ErrNotLeased is returned by [Pool.Put], [Pool.Discard] and [Pool.Detach]
+	// for a lease that is not in force: one that was ended before, the zero
+	// Lease, or one of another pool. Nothing has changed then.
+	ErrNotLeased = errors.New("pool: connection is not leased")
+)
+
+// Causes that the pool itself gives to Factory.Close, and what stands for an error
+// that a function could not return.
+var (
+	errIdleTooLong  = errors.New("pool: idle for MaxIdleTime")
+	errDiscarded    = errors.New("pool: discarded")
+	errBroken       = errors.New("pool: reported broken")
+	errFuncPanicked = errors.New("pool: function given to Do panicked")
+	errGoexit       = errors.New("pool: factory function called runtime.Goexit")
+	errNilConn      = errors.New("pool: Factory.Open returned neither a connection nor an error")
+)
+
+// What a token tells a waiter, who makes an error of it that says more.
+var (
+	errExpired = errors.New("pool: internal error: MaxWaitTime has run out")
+	errEnded   = errors.New("pool: internal error: ctx has ended")
+)
+
+// errRevoked tells of a lease that was in force until Close closed its connection.
+var errRevoked = errors.New("pool: internal error: lease revoked")
+
+// unlessRevoked is for Put and Discard: to end a lease that Close has ended is not
+// the caller's mistake. The connection is closed, as it should be.
+func unlessRevoked(err error) error {
+	if err == errRevoked {
+		return nil
+	}
+	return err
+}
+
+// An ExhaustedError says why [Pool.Get] gave up after [Config.MaxWaitTime].
+// errors.Is finds [ErrExhausted] and, if there is one, Open in it.
+type ExhaustedError struct {
+	// Waited is how long the caller has waited.
+	Waited time.Duration
+	// Stats is how the pool stood when the wait ended.
+	Stats Stats
+	// Open is the error of the last call of Factory.Open, or nil if that one
+	// succeeded: with it set, it is not the callers who exhaust the pool.
+	Open error
+}
+
+func (e *ExhaustedError) Error() string {
+	s := fmt.Sprintf("%v: waited %v, %d active of %d, %d opening, %d waiting",
+		ErrExhausted, e.Waited.Round(time.Millisecond),
+		e.Stats.ActiveConnections, e.Stats.MaxConnections, e.Stats.OpeningConnections, e.Stats.WaitingRequests)
+	if e.Open != nil {
+		s += fmt.Sprintf("; last error on opening: %v", e.Open)
+	}
+	return s
+}
+
+// Unwrap gives errors.Is and errors.As both errors.
+func (e *ExhaustedError) Unwrap() []error {
+	if e.Open == nil {
+		return []error{ErrExhausted}
+	}
+	return []error{ErrExhausted, e.Open}
+}
+
+// An openError wraps what Factory.Open returned, so that a caller of Get can
+// tell where it comes from, and its own error is still found in it.
+type openError struct{ err error }
+
+func (e *openError) Error() string { return "pool: open connection: " + e.err.Error() }
+func (e *openError) Unwrap() error { return e.err }
+
+// A contextError is what Get returns when its ctx has ended. It wraps ctx.Err,
+// the cause of the cancellation, and the last error on opening, where there is
+// one: a wrong password must not show as a mere timeout.
+type contextError struct {
+	err, cause, open error
+}
+
+// The two that say nothing more than ctx.Err are made once: in a storm of
+// timeouts they would be most of what is allocated.
+var (
+	errCanceled         = &contextError{err: context.Canceled}
+	errDeadlineExceeded = &contextError{err: context.DeadlineExceeded}
+)
+
+// contextEnded returns the error for a ctx that has ended, with open, the last
+// error on opening, or nil.
+func contextEnded(ctx context.Context, open error) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err {
+		cause = nil
+	}
+	if open == nil && cause == nil {
+		switch err {
+		case context.Canceled:
+			return errCanceled
+		case context.DeadlineExceeded:
+			return errDeadlineExceeded
+		}
+	}
+	return &contextError{err, cause, open}
+}
+
+func (e *contextError) Error() string {
+	s := "pool: get: " + e.err.Error()
+	if e.cause != nil {
+		s += ": " + e.cause.Error()
+	}
+	if e.open != nil {
+		s += fmt.Sprintf("; last error on opening: %v", e.open)
+	}
+	return s
+}
+
+func (e *contextError) Unwrap() []error {
+	errs := []error{e.err}
+	for _, err := range []error{e.cause, e.open} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// Broken marks err to say that the connection it came from must not be used
+// again. A function given to [Pool.Do] returns it to have the connection closed;
+// errors.Is and errors.As see through the mark. Broken(nil) is nil.
+func Broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &brokenError{err}
+}
+
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+func isBroken(err error) bool {
+	var b *brokenError
+	return errors.As(err, &b)
+}

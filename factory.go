@@ -1,0 +1,99 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"runtime/debug"
+)
+
+// A Factory tells a [Pool] how to open and close connections of type T, and
+// what else to do with them on the way. Only Open is required, and Close where
+// T is not an [io.Closer].
+//
+// The pool calls each function from whatever goroutine is at hand, for
+// different connections at the same time, and holds nothing while it does: a
+// slow function delays its own caller only. A function that panics counts as
+// one that returned an error.
+type Factory[T any] struct {
+	// Open makes a new connection. It runs in a goroutine of its own, so that
+	// a caller may be served by a returned connection before Open is done. Its
+	// ctx carries the values of the ctx of the [Pool.Get] that asked, but not
+	// its cancellation: it ends after [Config.OpenTimeout], and when the pool
+	// is closed. The connection goes to the caller that has waited longest, and
+	// is idle if nobody waits.
+	Open func(ctx context.Context) (T, error)
+
+	// Close closes conn. cause is nil if conn is healthy, and Close may then
+	// take its leave of the peer; otherwise cause is why conn is not wanted any
+	// more. The pool calls Close once for each connection, in a goroutine of
+	// its own, and does not wait for it before it fills the slot again.
+	// [Pool.Close] calls it even while a caller uses conn, and Close must bear
+	// that, as network connections do.
+	//
+	// If nil, T's own Close method is called.
+	Close func(conn T, cause error) error
+
+	// Check, if not nil, says whether an idle connection is fit to be lent. It
+	// is called with nobody else using conn: in Get before an idle conn is
+	// lent, and every [Config.CheckInterval] while conn is idle. It must not
+	// block. A connection for which it returns an error is closed.
+	Check func(conn T) error
+
+	// Clean, if not nil, makes conn fit for its next lease. It is called in
+	// [Pool.Put]. A connection for which it returns an error is closed.
+	Clean func(conn T) error
+
+	// Watch, if not nil, is called once after Open, before conn is lent. The
+	// application may keep broken and call it when it learns that conn is of no
+	// use any more: an idle conn is closed at once, a leased one when it comes
+	// back, and neither is lent again. broken may be called at any time, from
+	// any goroutine, and more than once; the first cause counts.
+	Watch func(conn T, broken func(cause error))
+}
+
+// normalize checks f and fills in its defaults.
+func (f Factory[T]) normalize() (Factory[T], error) {
+	if f.Open == nil {
+		return f, errors.New("pool: Factory.Open is nil")
+	}
+	if f.Close == nil {
+		t := reflect.TypeFor[T]()
+		if !t.Implements(reflect.TypeFor[io.Closer]()) {
+			return f, fmt.Errorf("pool: Factory.Close is nil and %v is not an io.Closer", t)
+		}
+		f.Close = func(conn T, _ error) error { return any(conn).(io.Closer).Close() }
+	}
+	return f, nil
+}
+
+// A panicError is what a panic in a factory function becomes.
+type panicError struct {
+	function string
+	value    any
+	stack    []byte
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("pool: Factory.%s panicked: %v", e.function, e.value)
+}
+
+// Unwrap gives errors.Is and errors.As the value of the panic, if it is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// guard runs one call into the factory and returns its panic as an error. (A
+// runtime.Goexit cannot be stopped: whoever holds a slot across a call into the
+// factory gives it back in a deferred function.)
+func guard(function string, call func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{function, v, debug.Stack()}
+		}
+	}()
+	return call()
+}

@@ -1,0 +1,58 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/S4AK4N/pool/ring"
+
+	"go.uber.org/atomic"
+)
+
+// A Lease is the right to use one connection, from the [Pool.Get] that returned
+// it to the [Pool.Put], [Pool.Discard] or [Pool.Detach] that ends it. It is a
+// small value: copy it, pass it on, keep it in a struct. All copies are the same
+// lease and end together.
+//
+// The zero Lease is none: its Value is the zero T, and Put refuses it.
+type Lease[T any] struct {
+	conn *conn[T]
+	word ring.Word // the slot's word as long as the lease is in force
+}
+
+// Value returns the connection. The caller alone may use it, and not after the
+// lease has ended.
+func (l Lease[T]) Value() T {
+	if l.conn == nil {
+		var zero T
+		return zero
+	}
+	return l.conn.value
+}
+
+// Reused reports whether the connection has been in the pool before this lease.
+// If not, it was opened for it: a request that fails on a reused connection, but
+// can be repeated without harm, may be worth another try on a fresh one.
+func (l Lease[T]) Reused() bool {
+	return l.conn != nil && l.word.Generation() != l.conn.born
+}
+
+// Opened returns when the connection was opened.
+func (l Lease[T]) Opened() time.Time {
+	if l.conn == nil {
+		return time.Time{}
+	}
+	return l.conn.opened
+}
+
+// A conn is one connection with what the pool keeps beside it. All but the last two
+// fields is written before the connection is lent first, and never again.
+type conn[T any] struct {
+	value  T
+	pool   *Pool[T]
+	slot   int
+	born   uint64 // generation of its first lease
+	opened time.Time
+
+	broken  atomic.Pointer[error] // why it must not be lent again; set once
+	revoked atomic.Bool           // the holder of the lease that Close revoked has been told
+}

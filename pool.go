@@ -1,0 +1,304 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/step"
+	"github.com/S4AK4N/pool/ring"
+
+	"go.uber.org/atomic"
+)
+
+// A Pool lends connections of type T, each to one caller at a time, and keeps at
+// most [Config.MaxConnections] of them open. Create one with [New]; its methods may
+// be called from any number of goroutines at the same time. A Pool must not be
+// copied.
+//
+// Get and Put take no lock while connections are to be had, and each costs one
+// atomic read-modify-write then. Neither is held up by a goroutine that has been
+// stopped halfway through either of them, but for the slot that it has in hand.
+//
+// In the terms of the Go memory model, what a caller did before [Pool.Put]
+// synchronizes before the return of the [Pool.Get] that lends the connection next.
+type Pool[T any] struct {
+	gate  atomic.Uint64 // a gateWord
+	_     [pad - 8]byte
+	conns atomic.Uint64 // a census
+	_     [pad - 8]byte
+	queue queue
+
+	// Read by every Get and Put; tick alone is written after New, by the sweeper.
+	tick      atomic.Uint32 // time, in ticks of tickLength
+	idleTicks uint32        // a slot of this age or more is idle for too long
+	ring      *ring.Ring
+	slots     []atomic.Pointer[conn[T]] // nil while the slot is vacant or busy
+	factory   Factory[T]
+	config    Config
+
+	parkers  sync.Pool // of *parker. Never shared by pools: channels must not leave a synctest bubble
+	epoch    time.Time // zero of the pool's clock
+	sweeper  sweeper
+	counters *counters
+	lastOpen atomic.Error // of the last call of Factory.Open; nil if it succeeded
+
+	lifetime context.Context // ends when the pool is closed
+	end      context.CancelCauseFunc
+	unclosed atomic.Int64  // connections opened, and neither closed nor detached
+	drained  chan struct{} // closed when the pool is, and unclosed is 0
+	empty    atomic.Bool   // drained has been closed
+}
+
+// New returns a pool that opens its connections by means of factory. It opens none
+// yet. The error names the field that is wrong.
+func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
+	factory, err := factory.normalize()
+	if err != nil {
+		return nil, err
+	}
+	config, err = config.normalize()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool[T]{
+		ring:     ring.New(config.MaxConnections),
+		slots:    make([]atomic.Pointer[conn[T]], config.MaxConnections),
+		factory:  factory,
+		config:   config,
+		epoch:    time.Now(),
+		counters: new(counters),
+		drained:  make(chan struct{}),
+	}
+	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
+	p.queue.init()
+	p.parkers.New = newParker
+	p.lifetime, p.end = context.WithCancelCause(context.Background())
+	p.sweeper.init(config, factory.Check != nil)
+	p.idleTicks = p.sweeper.idleTicks
+	return p, nil
+}
+
+// Get lends a connection: an idle one or, if there is none, the next that is
+// returned or opened. It opens one if fewer than [Config.MaxConnections] are open.
+// The caller must end the lease with [Pool.Put], [Pool.Discard] or [Pool.Detach].
+//
+// Callers who wait are served in the order in which they came, and nobody who comes
+// later is served before them. A wait ends when ctx ends, with an error that wraps
+// ctx.Err, or after [Config.MaxWaitTime] with [ErrExhausted]; when opening the
+// connection that the caller waits for fails, with that error; and when the pool
+// is closed, with [ErrClosed]. Get returns [ErrRejected] instead of waiting if too
+// many wait already. If ctx has ended before the call, Get lends nothing.
+//
+// What Get opens outlives a caller who gives up: it goes to the next, or is idle.
+func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
+	if ctx.Err() != nil {
+		return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
+	}
+	for p.gate.Load() == 0 {
+		slot, word, ok := p.ring.Take() // the lease begins here
+		if !ok {
+			break
+		}
+		if c := p.slots[slot].Load(); c != nil && p.factory.Check == nil && p.fit(c, word) {
+			return Lease[T]{c, word}, nil
+		}
+		if l, ok := p.admit(held{slot, word}); ok {
+			return l, nil
+		}
+		// It has been closed. There may be another.
+	}
+	return p.wait(ctx)
+}
+
+// TryGet lends a connection if one is idle and nobody waits for it. It neither
+// waits nor opens one.
+func (p *Pool[T]) TryGet() (Lease[T], bool) {
+	for p.gate.Load() == 0 {
+		slot, word, ok := p.ring.Take()
+		if !ok {
+			if slot, word, ok = p.ring.Scan(); !ok {
+				break
+			}
+		}
+		if l, ok := p.admit(held{slot, word}); ok {
+			return l, true
+		}
+	}
+	return Lease[T]{}, false
+}
+
+// fit reports whether an idle connection may be lent, as far as one can tell
+// without the factory.
+func (p *Pool[T]) fit(c *conn[T], word ring.Word) bool {
+	return c.broken.Load() == nil && p.idleFor(word) < p.idleTicks
+}
+
+// idleFor returns how long a slot has been idle, in ticks, give or take one.
+func (p *Pool[T]) idleFor(word ring.Word) uint32 {
+	return uint32(uint16(p.tick.Load()) - word.Stamp())
+}
+
+// admit turns a slot that was idle into the lease of the caller who has taken it,
+// unless the connection is not fit to be lent. That one is closed.
+func (p *Pool[T]) admit(h held) (Lease[T], bool) {
+	c := p.slots[h.slot].Load()
+	if c == nil {
+		return Lease[T]{}, false // revoked by Close
+	}
+	if cause := c.broken.Load(); cause != nil {
+		p.destroy(h, closedByWatch, *cause)
+		return Lease[T]{}, false
+	}
+	if p.idleFor(h.word) >= p.idleTicks {
+		p.destroy(h, closedIdle, errIdleTooLong)
+		return Lease[T]{}, false
+	}
+	if !p.check(h, c) {
+		return Lease[T]{}, false
+	}
+	return Lease[T]{c, h.word}, true
+}
+
+// check calls Factory.Check for a connection that was idle. If it objects, the
+// connection is closed.
+func (p *Pool[T]) check(h held, c *conn[T]) (ok bool) {
+	if p.factory.Check == nil {
+		return true
+	}
+	err := errGoexit
+	defer func() {
+		if err != nil {
+			p.destroy(h, closedByCheck, err)
+		}
+	}()
+	err = guard("Check", func() error { return p.factory.Check(c.value) })
+	return err == nil
+}
+
+// Put ends a lease and returns its connection to the pool: to the caller that has
+// waited longest, or else it is idle. Put does not wait, but for Factory.Clean. If
+// the pool has been closed, or the connection is not fit to be lent again, it is
+// closed.
+//
+// Put returns [ErrNotLeased], having changed nothing, for a lease that has ended
+// already, is the zero Lease, or is another pool's.
+func (p *Pool[T]) Put(l Lease[T]) error {
+	c := l.conn
+	if c == nil || c.pool != p {
+		return ErrNotLeased
+	}
+	if p.gate.Load() != 0 || p.factory.Clean != nil {
+		return p.putSlow(l)
+	}
+	step.At("put: gate read")
+	word, ok := p.ring.Give(c.slot, l.word, uint16(p.tick.Load())) // the lease ends here
+	if !ok {
+		return unlessRevoked(p.notLeased(l))
+	}
+	step.At("put: published")
+	// The slot is anybody's now. See settle for those who might miss it.
+	if p.gate.Load() != 0 || c.broken.Load() != nil {
+		p.retake(held{c.slot, word})
+	}
+	return nil
+}
+
+// putSlow ends a lease while somebody waits, or the pool is closed, or there is
+// something to be cleaned.
+func (p *Pool[T]) putSlow(l Lease[T]) error {
+	h, err := p.reclaim(l)
+	if err != nil {
+		return unlessRevoked(err)
+	}
+	if p.factory.Clean == nil || l.conn.broken.Load() != nil || gateWord(p.gate.Load()).closed() {
+		p.settle(h)
+		return nil
+	}
+	err = errGoexit
+	defer func() {
+		if err != nil {
+			p.destroy(h, closedByClean, err)
+		} else {
+			p.settle(h)
+		}
+	}()
+	err = guard("Clean", func() error { return p.factory.Clean(l.conn.value) })
+	return nil
+}
+
+// Discard ends a lease and closes its connection. Its slot is free for others at
+// once. cause goes to Factory.Close and to the log; nil stands for no particular
+// one. Errors are as for [Pool.Put].
+func (p *Pool[T]) Discard(l Lease[T], cause error) error {
+	h, err := p.reclaim(l)
+	if err != nil {
+		return unlessRevoked(err)
+	}
+	if cause == nil {
+		cause = errDiscarded
+	}
+	p.destroy(h, closedByDiscard, cause)
+	return nil
+}
+
+// Detach ends a lease and takes its connection out of the pool for good: it is the
+// caller's now, who closes it. Its slot is free for others at once. Errors are as
+// for [Pool.Put], and [ErrClosed] if [Pool.Close] has closed the connection.
+func (p *Pool[T]) Detach(l Lease[T]) (T, error) {
+	h, err := p.reclaim(l)
+	if err == nil {
+		if c := p.vacate(h); c != nil {
+			p.counters.detached.Inc()
+			p.forget()
+			return c.value, nil
+		}
+		err = errRevoked // between the two steps
+	}
+	if err == errRevoked {
+		err = ErrClosed
+	}
+	var zero T
+	return zero, err
+}
+
+// reclaim ends a lease: the slot belongs to the pool again, and all copies of the
+// lease are worthless from here on. The error is ErrNotLeased, or errRevoked.
+func (p *Pool[T]) reclaim(l Lease[T]) (held, error) {
+	c := l.conn
+	if c == nil || c.pool != p {
+		return held{}, ErrNotLeased
+	}
+	word, ok := p.ring.Renew(c.slot, l.word, uint16(p.tick.Load())) // the lease ends here
+	if !ok {
+		return held{}, p.notLeased(l)
+	}
+	return held{c.slot, word}, nil
+}
+
+// Do calls f with a connection: it is Get, f, and Put. It returns the error of f as
+// it is, or else that of Get. ctx is that of Get, and is handed to f.
+//
+// The connection goes back whatever f returns, unless Factory.Clean objects or the
+// error is marked with [Broken]: then it is closed. If f panics, the connection is
+// closed, and the panic goes on.
+func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) error) error {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return err
+	}
+	returned := false
+	defer func() {
+		if !returned { // a panic, or runtime.Goexit
+			_ = p.Discard(l, errFuncPanicked)
+		}
+	}()
+	err = f(ctx, l.Value())
+	returned = true
+	if isBroken(err) {
+		_ = p.Discard(l, err)
+	} else {
+		_ = p.Put(l)
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package pool
+
+import (
+	"github.com/S4AK4N/pool/internal/step"
+)
+
+// settle finds the next owner of a held slot: the oldest waiter or, if nobody
+// waits, whoever takes it. Every slot that comes free while somebody waits goes
+// through here: that of a Put, of a connection just opened, of a waiter who got it
+// too late, of the sweeper.
+//
+// The race between the two sides, a slot that is published and a caller who comes
+// to wait:
+//
+//	publisher:  publishes the slot; then reads the gate and the queue
+//	waiter:     raises the gate, links itself; then looks at the slots (Pool.wait)
+//
+// Go's atomics have one order that all agree on. So a publisher that sees nobody
+// has published before the waiter was linked, and the waiter finds the slot. The
+// publisher answers for its own slot only: it takes it back and settles it, or
+// somebody else has taken it since, who will settle it or put it back in turn.
+//
+// It is the same between a slot that is published and a Close that sets the flag,
+// then collects what is idle; and between a slot that is published and a Watch that
+// marks the connection, then looks whether it is idle.
+func (p *Pool[T]) settle(h held) {
+	for {
+		c := p.slots[h.slot].Load()
+		if c == nil {
+			return // revoked by Close
+		}
+		if cause := c.broken.Load(); cause != nil {
+			p.destroy(h, closedByWatch, *cause)
+			return
+		}
+		if gateWord(p.gate.Load()).closed() {
+			p.destroy(h, closedByPool, nil)
+			return
+		}
+		step.At("settle: gate read")
+		dummy, w := p.queue.front()
+		if w == nil {
+			word, ok := p.ring.Publish(h.slot, h.word)
+			if !ok {
+				return // revoked by Close
+			}
+			step.At("settle: published")
+			if !p.wanted(c) {
+				return
+			}
+			if h.word, ok = p.ring.Retake(h.slot, word); !ok {
+				return // somebody else has taken it
+			}
+			continue
+		}
+		if p.grant(w, token{held: h}) {
+			p.queue.advance(dummy, w)
+			return
+		}
+		// Decided by somebody else, or of no use to it: on to the next. To stop
+		// here would leave the slot, or the next waiter, to nobody.
+	}
+}
+
+// grant gives a connection to a waiter. It fails if the wait is over.
+func (p *Pool[T]) grant(w *waiter, t token) bool {
+	if !w.decide(stateTaken) { // the hand-off
+		return false
+	}
+	step.At("grant: decided")
+	p.gate.Sub(uint64(gateWaiter))
+	ch, done := w.strip()
+	// Its ctx may have ended without its goroutine having run since. Given the
+	// connection, it would only pass it on, once it gets to run. This is asked
+	// after the decision because only then the field is ours to read.
+	select {
+	case <-done:
+		ch <- token{err: errEnded}
+		return false
+	default:
+	}
+	ch <- t // never blocks: it is the only token for this wait
+	return true
+}
+
+// refuse gives an error to a waiter. It fails if the wait is over.
+func (p *Pool[T]) refuse(w *waiter, err error) bool {
+	if !w.decide(stateTaken) {
+		return false
+	}
+	step.At("refuse: decided")
+	p.gate.Sub(uint64(gateWaiter))
+	ch, _ := w.strip()
+	ch <- token{err: err}
+	return true
+}
+
+// retake is for whoever has published a slot and sees that it may be wanted.
+func (p *Pool[T]) retake(h held) {
+	c := p.slots[h.slot].Load()
+	if c == nil || !p.wanted(c) {
+		return
+	}
+	if word, ok := p.ring.Retake(h.slot, h.word); ok {
+		p.settle(held{h.slot, word})
+	}
+}
+
+// wanted reports whether somebody must see to a slot that has been published with c
+// in it.
+func (p *Pool[T]) wanted(c *conn[T]) bool {
+	if c.broken.Load() != nil {
+		return true
+	}
+	g := gateWord(p.gate.Load())
+	if g == 0 {
+		return false
+	}
+	if g.closed() {
+		return true
+	}
+	_, w := p.queue.front()
+	return w != nil
+}

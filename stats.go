@@ -1,0 +1,143 @@
+package pool
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/S4AK4N/pool/ring"
+
+	"go.uber.org/atomic"
+)
+
+// Stats says how a [Pool] stands. ActiveConnections, IdleConnections,
+// OpeningConnections, and the vacant rest of MaxConnections always add up; the
+// counters are read one after the other.
+type Stats struct {
+	// How it stands.
+	MaxConnections     int           // what the pool may hold
+	ActiveConnections  int           // leased, or on their way from one owner to the next
+	IdleConnections    int           // to be had
+	OpeningConnections int           // being opened
+	WaitingRequests    int           // callers of Get that wait
+	OldestWait         time.Duration // how long the first of them has waited
+
+	// What callers have got, since the pool was made.
+	Gets     uint64 // leases
+	Waits    uint64 // calls of Get that had to wait, however that ended
+	Timeouts uint64 // calls that ended in ErrExhausted
+	Canceled uint64 // waits that ended with the caller's ctx
+	Rejected uint64 // calls that ended in ErrRejected
+
+	// What has become of connections, since the pool was made. Opened is the sum
+	// of all that follow it but OpenErrors, and of what is open now.
+	Opened         uint64
+	OpenErrors     uint64 // calls of Factory.Open that failed
+	Detached       uint64 // taken by Detach
+	ClosedIdle     uint64 // closed after MaxIdleTime
+	ClosedCheck    uint64 // closed because Factory.Check objected
+	ClosedClean    uint64 // closed because Factory.Clean objected
+	ClosedWatch    uint64 // closed because they were reported broken
+	ClosedDiscard  uint64 // closed by Discard, or by Do
+	ClosedShutdown uint64 // closed with the pool
+}
+
+// VacantConnections returns how many more connections could be opened.
+func (s Stats) VacantConnections() int {
+	return s.MaxConnections - s.ActiveConnections - s.IdleConnections - s.OpeningConnections
+}
+
+// LogValue makes a group of attributes of s.
+func (s Stats) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int("max", s.MaxConnections),
+		slog.Int("active", s.ActiveConnections),
+		slog.Int("idle", s.IdleConnections),
+		slog.Int("opening", s.OpeningConnections),
+		slog.Int("waiting", s.WaitingRequests),
+		slog.Duration("oldest_wait", s.OldestWait),
+		slog.Uint64("gets", s.Gets),
+		slog.Uint64("waits", s.Waits),
+		slog.Uint64("timeouts", s.Timeouts),
+		slog.Uint64("canceled", s.Canceled),
+		slog.Uint64("rejected", s.Rejected),
+		slog.Uint64("opened", s.Opened),
+		slog.Uint64("open_errors", s.OpenErrors),
+		slog.Uint64("detached", s.Detached),
+		slog.Uint64("closed_idle", s.ClosedIdle),
+		slog.Uint64("closed_check", s.ClosedCheck),
+		slog.Uint64("closed_clean", s.ClosedClean),
+		slog.Uint64("closed_watch", s.ClosedWatch),
+		slog.Uint64("closed_discard", s.ClosedDiscard),
+		slog.Uint64("closed_shutdown", s.ClosedShutdown),
+	)
+}
+
+// Why a connection was closed.
+type reason int
+
+const (
+	closedIdle reason = iota
+	closedByCheck
+	closedByClean
+	closedByWatch
+	closedByDiscard
+	closedByPool
+	reasons
+)
+
+func (r reason) String() string {
+	return [reasons]string{"idle", "check", "clean", "watch", "discard", "shutdown"}[r]
+}
+
+// counters are those that nobody counts on a path where nothing waits and nothing
+// is opened or closed.
+type counters struct {
+	waits, timeouts, canceled, rejected atomic.Uint64
+	opened, openErrors, detached        atomic.Uint64
+	closed                              [reasons]atomic.Uint64
+}
+
+// Stats returns how the pool stands. It looks at every slot, and holds nobody up.
+func (p *Pool[T]) Stats() Stats {
+	// One word tells how many there are of each kind, but not how many of them
+	// are idle. That is counted over a time in which it changes, and fitted into
+	// what the word allows, so that the parts add up always and are exact when
+	// nothing moves.
+	c := census(p.conns.Load())
+	idle := 0
+	var gets uint64
+	for slot := range p.ring.High() {
+		word := p.ring.At(slot)
+		gets += word.Generation()
+		if word.Phase() == ring.Idle {
+			idle++
+		}
+	}
+	idle = min(idle, c.established())
+	n := p.counters
+	s := Stats{
+		MaxConnections:     p.config.MaxConnections,
+		ActiveConnections:  c.established() - idle,
+		IdleConnections:    idle,
+		OpeningConnections: c.opening(),
+		WaitingRequests:    gateWord(p.gate.Load()).waiters(),
+		Waits:              n.waits.Load(),
+		Timeouts:           n.timeouts.Load(),
+		Canceled:           n.canceled.Load(),
+		Rejected:           n.rejected.Load(),
+		Opened:             n.opened.Load(),
+		OpenErrors:         n.openErrors.Load(),
+		Detached:           n.detached.Load(),
+		ClosedIdle:         n.closed[closedIdle].Load(),
+		ClosedCheck:        n.closed[closedByCheck].Load(),
+		ClosedClean:        n.closed[closedByClean].Load(),
+		ClosedWatch:        n.closed[closedByWatch].Load(),
+		ClosedDiscard:      n.closed[closedByDiscard].Load(),
+		ClosedShutdown:     n.closed[closedByPool].Load(),
+	}
+	s.Gets = gets + uint64(s.ActiveConnections) // the leases that have ended, and those in force
+	if _, w := p.queue.front(); w != nil {
+		s.OldestWait = time.Duration(p.now() - w.since)
+	}
+	return s
+}

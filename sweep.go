@@ -1,0 +1,203 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/S4AK4N/pool/internal/step"
+	"github.com/S4AK4N/pool/ring"
+
+	"go.uber.org/atomic"
+)
+
+// A sweeper is the goroutine that looks after what time does to a pool. It ends
+// waits that have lasted for MaxWaitTime, without a timer for each of them; closes
+// what has been idle for too long; has idle connections checked; and keeps the
+// coarse clock that Put stamps its slots with. It calls no factory function itself,
+// so that none of them can delay it.
+//
+// It is started by the first caller who waits, without whom there are no
+// connections either, and sleeps while it has no duties.
+type sweeper struct {
+	started atomic.Bool
+	kick    chan struct{} // wakes it; capacity 1
+	armed   atomic.Bool   // it will wake by itself, or has been kicked
+	dead    atomic.Int64  // waiters that have left their place since the last unlink
+
+	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
+	idleTicks     uint32        // MaxIdleTime on that clock
+	checkInterval time.Duration // 0: no checks
+	nextCheck     time.Duration // the sweeper's own
+	checking      atomic.Bool   // a round of checks is under way
+}
+
+// The coarse clock has to tell ages up to MaxIdleTime to within an eighth of it, and
+// its ticks must fit the stamps of the ring with room to spare: a process that is
+// stopped for less than three times MaxIdleTime takes no old stamp for a young one.
+const (
+	ticksPerIdleTime = 16
+	minTick          = 10 * time.Millisecond
+	maxTick          = time.Second
+	maxIdleTicks     = 1 << 14
+)
+
+func (s *sweeper) init(config Config, checks bool) {
+	s.kick = make(chan struct{}, 1)
+	if checks && config.CheckInterval > 0 {
+		s.checkInterval = config.CheckInterval
+		s.nextCheck = config.CheckInterval
+	}
+	s.idleTicks = 1 << 16 // more than any age
+	if idle := config.MaxIdleTime; idle > 0 {
+		s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
+		// One more than that: a stamp is up to a tick older than it says.
+		s.idleTicks = uint32((idle+s.tickLength-1)/s.tickLength) + 1
+	}
+}
+
+// wakeSweeper sees to it that the sweeper knows that somebody waits. The other side
+// is in sweep: it clears armed, then looks at the queue; here the queue has been
+// joined, and then armed is read.
+func (p *Pool[T]) wakeSweeper() {
+	if !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
+		p.kickSweeper()
+	}
+}
+
+func (p *Pool[T]) kickSweeper() {
+	if !p.sweeper.started.Load() && p.sweeper.started.CompareAndSwap(false, true) {
+		go p.sweep()
+	}
+	select {
+	case p.sweeper.kick <- struct{}{}:
+	default: // it has been kicked already
+	}
+}
+
+// noteDead counts a waiter that has left its place in the queue. The sweeper is told
+// once there are more of them than of live ones, so that a pass over all of them
+// costs each that has left no more than a constant.
+func (p *Pool[T]) noteDead() {
+	if p.sweeper.dead.Inc() >= int64(minDead+gateWord(p.gate.Load()).waiters()) {
+		p.kickSweeper()
+	}
+}
+
+// minDead is how many have to have left before it is worth a pass.
+const minDead = 64
+
+const never = time.Duration(1<<63 - 1)
+
+func (p *Pool[T]) sweep() {
+	s := &p.sweeper
+	timer := time.NewTimer(never)
+	defer timer.Stop()
+	for {
+		if s.dead.Load() >= minDead {
+			s.dead.Store(0)
+			p.queue.unlink()
+		}
+		now := time.Duration(p.now())
+		wake := p.duties(now)
+		if wake == never {
+			// The other side is in wakeSweeper.
+			s.armed.Store(false)
+			step.At("sweep: disarmed")
+			if wake = p.duties(now); wake != never {
+				s.armed.Store(true)
+			}
+		}
+		if wake == never {
+			timer.Stop()
+		} else {
+			timer.Reset(wake - now)
+		}
+		select {
+		case <-timer.C:
+		case <-s.kick:
+		case <-p.lifetime.Done():
+			return
+		}
+	}
+}
+
+// duties does what is due by now, and returns when the next thing will be.
+func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
+	s := &p.sweeper
+	next = p.expire(now)
+	if census(p.conns.Load()).open() == 0 {
+		return next
+	}
+	if s.tickLength > 0 {
+		tick := uint32(now / s.tickLength)
+		if uint16(tick) == revokedStamp {
+			tick++ // the clock skips it, and stands still for the next tick
+		}
+		p.tick.Store(tick)
+		p.closeIdle()
+		next = min(next, now.Truncate(s.tickLength)+s.tickLength)
+	}
+	if s.checkInterval > 0 {
+		if now >= s.nextCheck {
+			s.nextCheck = now + s.checkInterval
+			if s.checking.CompareAndSwap(false, true) {
+				go p.checkIdle()
+			}
+		}
+		next = min(next, s.nextCheck)
+	}
+	return next
+}
+
+// expire ends the waits that have lasted for MaxWaitTime, and returns when the next
+// one will have. It looks at the oldest only: they stand in the order in which they
+// came, and all may wait equally long.
+func (p *Pool[T]) expire(now time.Duration) time.Duration {
+	if p.config.MaxWaitTime < 0 {
+		return never
+	}
+	for {
+		dummy, w := p.queue.front()
+		if w == nil {
+			return never
+		}
+		if end := time.Duration(w.since) + p.config.MaxWaitTime; end > now {
+			return end
+		}
+		if p.refuse(w, errExpired) {
+			p.queue.advance(dummy, w)
+		}
+	}
+}
+
+// closeIdle closes the connections that have been idle for too long.
+func (p *Pool[T]) closeIdle() {
+	for slot := range p.ring.High() {
+		word := p.ring.At(slot)
+		if word.Phase() != ring.Idle || p.idleFor(word) < p.idleTicks {
+			continue
+		}
+		if word, ok := p.ring.Retake(slot, word); ok {
+			p.destroy(held{slot, word}, closedIdle, errIdleTooLong)
+		}
+	}
+}
+
+// checkIdle calls Factory.Check for every idle connection, one after the other. The
+// stamp of the slot stays as it is: to be checked is not to be used.
+func (p *Pool[T]) checkIdle() {
+	defer p.sweeper.checking.Store(false)
+	for slot := range p.ring.High() {
+		word := p.ring.At(slot)
+		if word.Phase() != ring.Idle {
+			continue
+		}
+		word, ok := p.ring.Retake(slot, word)
+		if !ok {
+			continue
+		}
+		h := held{slot, word}
+		if _, ok := p.admit(h); ok {
+			p.settle(h)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/step"
+)
+
+// register counts one more waiter at the gate, from where on every Get queues and
+// every Put looks for somebody to serve.
+func (p *Pool[T]) register() error {
+	if p.config.MaxWaiters == 0 {
+		if gateWord(p.gate.Add(uint64(gateWaiter))).closed() {
+			p.gate.Sub(uint64(gateWaiter))
+			return ErrClosed
+		}
+		return nil
+	}
+	for {
+		g := gateWord(p.gate.Load())
+		if g.closed() {
+			return ErrClosed
+		}
+		c := census(p.conns.Load())
+		possible := max(c.max()-c.open(), 0) + c.opening()
+		if g.waiters() >= max(p.config.MaxWaiters, 0)+possible {
+			p.counters.rejected.Inc()
+			return ErrRejected
+		}
+		if p.gate.CompareAndSwap(uint64(g), uint64(g+gateWaiter)) {
+			return nil
+		}
+	}
+}
+
+// wait is Get when no idle connection was at hand: the caller becomes a waiter,
+// until somebody gives it a token or its ctx ends.
+func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
+	if err := p.register(); err != nil {
+		return Lease[T]{}, err
+	}
+	k := p.parkers.Get().(*parker)
+	done := ctx.Done()
+	w := k.waiter(done, p.now())
+	step.At("wait: registered")
+	before := p.queue.enqueue(w)
+	p.counters.waits.Inc()
+
+	// A slot may have been published before w was linked: its publisher saw
+	// nobody, and nobody will come back to it. So look once more. In steady
+	// overload, with thousands of slots and of waiters, that would be most of the
+	// work, so whoever queues behind a waiter that has parked is excused.
+	//
+	// Claim: at rest there is no live waiter beside an idle slot. Suppose slot c
+	// stays idle from its publication p on while waiter n lives. The publisher of
+	// c looked at the queue after p, saw no live waiter, at an instant q (settle),
+	// and so n was linked after q. Let f be the first waiter linked after q. The
+	// one before it was linked before q, so it was dead at q; dead is final; so f
+	// sees that it is not parked, and looks, after p. Either it meets c, which
+	// contradicts that c stays idle; or it stops because nobody waits any more, at
+	// q' > q: then n was linked after q' too, and the argument starts again with
+	// q' for q. It comes to an end, as there are finitely many waiters.
+	//
+	// It must be parked, not merely live: if f stalls before it has looked, the
+	// next one is not excused, and no stalled goroutine hides a slot from those
+	// who come later. And it must be asked of the node before, not of the gate:
+	// with A registered, linked, and granted, and B registered but not linked, a
+	// publisher sees the gate up and the queue empty, and goes; B would not be
+	// the first at the gate, would not look, and would sleep beside an idle slot.
+	if before.state.Load() != stateParked {
+		step.At("wait: looks again")
+		p.serve()
+	}
+	w.park()
+	step.At("wait: parked")
+
+	// The other side is in shut, which sets the flag, then drains the queue. If
+	// its drain did not see w, w was linked after the flag was set.
+	if gateWord(p.gate.Load()).closed() {
+		p.drain()
+	}
+	p.ensureOpen(w, ctx)
+	p.wakeSweeper()
+
+	var t token
+	if done == nil {
+		t = <-k.ch
+	} else {
+		select {
+		case t = <-k.ch:
+		case <-done:
+			return Lease[T]{}, p.leave(ctx, k, w)
+		}
+	}
+	since := w.since
+	p.parkers.Put(k)
+	return p.accept(ctx, t, since)
+}
+
+// serve gives idle slots to waiters, as long as there are both.
+func (p *Pool[T]) serve() {
+	for {
+		if _, w := p.queue.front(); w == nil {
+			return
+		}
+		slot, word, ok := p.ring.Scan()
+		if !ok {
+			return
+		}
+		if _, ok := p.admit(held{slot, word}); ok {
+			p.settle(held{slot, word})
+		}
+	}
+}
+
+// leave ends a wait because its ctx has ended.
+func (p *Pool[T]) leave(ctx context.Context, k *parker, w *waiter) error {
+	step.At("leave: ctx ended")
+	p.counters.canceled.Inc()
+	if w.decide(stateLeft) {
+		p.gate.Sub(uint64(gateWaiter))
+		w.strip()
+		p.parkers.Put(k)
+		p.queue.front() // removes w, if it was the oldest
+		p.noteDead()
+		return contextEnded(ctx, p.lastOpen.Load())
+	}
+	// Somebody else has decided w, and owes it one token: it is between its
+	// compare-and-swap and its send. A connection goes on to the next.
+	t := <-k.ch
+	p.parkers.Put(k)
+	if t.err == nil {
+		p.settle(t.held)
+	}
+	return contextEnded(ctx, p.lastOpen.Load())
+}
+
+// accept turns a token into what Get returns.
+func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], error) {
+	switch t.err {
+	case nil:
+	case errExpired:
+		p.counters.timeouts.Inc()
+		return Lease[T]{}, &ExhaustedError{
+			Waited: time.Duration(p.now() - since),
+			Stats:  p.Stats(),
+			Open:   p.lastOpen.Load(),
+		}
+	case errEnded:
+		p.counters.canceled.Inc()
+		return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
+	default:
+		return Lease[T]{}, t.err
+	}
+	c := p.slots[t.slot].Load()
+	if c == nil || gateWord(p.gate.Load()).closed() && p.ring.At(t.slot) != t.word {
+		return Lease[T]{}, ErrClosed // Close has revoked it on its way
+	}
+	return Lease[T]{c, t.word}, nil
+}
+
+// now is the pool's clock: nanoseconds since it was made.
+func (p *Pool[T]) now() int64 { return int64(time.Since(p.epoch)) }

@@ -1,0 +1,155 @@
+package ring
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"go.uber.org/atomic"
+)
+
+// How an idle slot is found.
+//
+// The words are the truth. Two things beside them say where to look first, and
+// may be wrong at any time without harm:
+//
+//   - A start for each group of goroutines: the slot that one of them took or
+//     gave back last. A goroutine that gets and puts finds its slot at the first
+//     look, still in its processor's cache.
+//   - A hint for each slot: one bit, set while the slot may be idle, so that 64
+//     slots that are leased for long cost one look together.
+//
+// Both are written only when they change. A bit is set by whoever publishes a
+// slot and finds it clear, and cleared by whoever looks at a slot in vain: a
+// slot that comes and goes without anybody looking for it in between costs no
+// more than a load of its hint.
+//
+// The race between the two sides of a bit:
+//
+//	giver:     the word becomes Idle; then it reads the bit, and sets it if clear
+//	searcher:  reads a word that is not Idle; clears the bit; then reads the word again
+//
+// Go's atomics have one order that all agree on. If the giver does not see the
+// cleared bit, its word was Idle before the bit was cleared, and the searcher's
+// second look finds it so. So when nobody is between two of these steps, every
+// idle slot has its bit. A searcher that stalls there may keep one idle slot from
+// those who go by hints; this is why Take proves nothing, and Scan, which those
+// call who must know, looks at the words alone.
+
+// nstarts is how many starts there are. It is far above the number of processors,
+// so that two goroutines that run at the same time seldom share one.
+const (
+	nstarts   = 1 << startBits
+	startBits = 6
+)
+
+type start struct {
+	slot atomic.Uint32
+	_    [64 - unsafe.Sizeof(atomic.Uint32{})]byte
+}
+
+// start returns the start of the calling goroutine: the address of its stack tells
+// it from others, costs nothing, and stays the same while the stack does. Nothing
+// depends on it but speed.
+func (r *Ring) start() *atomic.Uint32 {
+	var local byte
+	const golden = 0x9E3779B97F4A7C15 // 2^64 by the golden ratio: neighbours are far apart
+	h := uint64(uintptr(unsafe.Pointer(&local))>>stackBits) * golden
+	return &r.starts[h>>(64-startBits)].slot
+}
+
+// stackBits is the logarithm of the size of the smallest stack.
+const stackBits = 11
+
+// learn makes the calling goroutine's next search begin at slot.
+func (r *Ring) learn(slot int) {
+	if s := r.start(); s.Load() != uint32(slot) {
+		s.Store(uint32(slot))
+	}
+}
+
+// hint sets the bit of a slot that has just become idle.
+func (r *Ring) hint(slot int) {
+	if h := &r.hints[slot/64]; h.Load()&(1<<(slot%64)) == 0 {
+		setBit(h, slot%64)
+	}
+}
+
+//go:noinline
+func setBit(h *atomic.Uint64, bit int) {
+	for old := h.Load(); old&(1<<bit) == 0 && !h.CompareAndSwap(old, old|1<<bit); old = h.Load() {
+	}
+}
+
+func clearBit(h *atomic.Uint64, bit int) {
+	for old := h.Load(); old&(1<<bit) != 0 && !h.CompareAndSwap(old, old&^(1<<bit)); old = h.Load() {
+	}
+}
+
+// Take takes an idle slot that it finds by the hints, from Idle to Leased, and
+// returns it with its word. False means that they led to none; [Ring.Scan] knows.
+func (r *Ring) Take() (slot int, w Word, ok bool) {
+	s := r.start()
+	slot = int(s.Load())
+	cell := r.cell(slot)
+	w = Word(cell.Load())
+	if w.Phase() == Idle && cell.CompareAndSwap(uint64(w), uint64(w|leasedBit)) {
+		return slot, w | leasedBit, true
+	}
+	return r.search(s, slot)
+}
+
+// search goes round the ring once, from slot first on, by the hints.
+func (r *Ring) search(s *atomic.Uint32, first int) (slot int, w Word, ok bool) {
+	group := first / 64
+	mask := ^uint64(0) << (first % 64)
+	misses := 0
+	for range len(r.hints) + 1 { // the first group twice: from first on, and at last as a whole
+		h := &r.hints[group]
+		for b := h.Load() & mask; b != 0; b &= b - 1 {
+			bit := bits.TrailingZeros64(b)
+			slot := group*64 + bit
+			if w, ok := r.tryTake(slot); ok {
+				s.Store(uint32(slot))
+				return slot, w, true
+			}
+			if misses++; misses > freeMisses {
+				clearBit(h, bit)
+				if w, ok := r.tryTake(slot); ok { // see the race above
+					s.Store(uint32(slot))
+					return slot, w, true
+				}
+			}
+		}
+		mask = ^uint64(0)
+		if group++; group == len(r.hints) {
+			group = 0
+		}
+	}
+	return 0, 0, false
+}
+
+// freeMisses is how many slots a search may look at in vain before it begins to clear
+// their hints. To clear a bit, and to set it again, costs as much as several looks.
+const freeMisses = 2
+
+// tryTake takes a slot if it is idle. To have lost it to another is as good as to
+// have seen it leased.
+func (r *Ring) tryTake(slot int) (Word, bool) {
+	w := r.At(slot)
+	if w.Phase() != Idle || !r.move(slot, w, w|leasedBit) {
+		return 0, false
+	}
+	return w | leasedBit, true
+}
+
+// Scan takes an idle slot, from Idle to Leased, and returns it with its word. It
+// looks at the word of every slot, whatever the hints say: false means that each
+// slot, at one instant of the call at least, was not idle.
+func (r *Ring) Scan() (slot int, w Word, ok bool) {
+	for slot := range r.High() {
+		if w, ok := r.tryTake(slot); ok {
+			return slot, w, true
+		}
+	}
+	return 0, 0, false
+}

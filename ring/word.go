@@ -1,0 +1,66 @@
+package ring
+
+// A Word is the whole state of a slot, so that one compare-and-swap decides who
+// owns it next:
+//
+//	63..62  phase
+//	61..46  stamp: whatever time the caller gave when the slot came back
+//	45..0   generation: how many leases of the slot have ended
+//
+// A stamp of 16 bits is compared modulo 2^16: it tells ages of up to 65,535
+// ticks of the caller's clock. A generation of 46 bits repeats after 2^46 leases
+// of one slot, nine days at one every 11 ns; a word that somebody kept longer
+// than that, and only such a word, could be taken for another.
+//
+// The phases and the ways between them; each arrow is one compare-and-swap, made
+// by the method of [Ring] that it names:
+//
+//	Vacant ──Claim──▶ Busy ──Fill──▶ Leased ──Give, Publish──▶ Idle
+//	  ▲                 │              │  ▲ │ ▲                  │
+//	  └─────Vacate──────┘◀───Reserve───┘  └─┘ └──Take, Scan, Retake
+//	                                     Renew
+//
+// In every phase but Idle the slot has one owner: whoever made the last move.
+type Word uint64
+
+// A Phase says whose a slot is.
+type Phase uint8
+
+const (
+	// Vacant slots hold nothing. Whoever wins Claim owns the slot next.
+	Vacant Phase = iota
+	// Busy slots are being filled or emptied by their owner.
+	Busy
+	// Idle slots hold something and belong to nobody. Whoever wins Take, Scan
+	// or Retake owns the slot next.
+	Idle
+	// Leased slots hold something that belongs to whoever has the exact word.
+	Leased
+)
+
+const (
+	phaseShift = 62
+	stampShift = 46
+	leasedBit  = Word(1) << phaseShift // Idle and this bit is Leased
+	stampMask  = Word(1<<16-1) << stampShift
+	genMask    = Word(1)<<stampShift - 1
+)
+
+// Phase returns the phase of the slot.
+func (w Word) Phase() Phase { return Phase(w >> phaseShift) }
+
+// Stamp returns the stamp that the slot was last given.
+func (w Word) Stamp() uint16 { return uint16(w >> stampShift) }
+
+// Generation returns how many leases of the slot have ended, modulo 2^46.
+func (w Word) Generation() uint64 { return uint64(w & genMask) }
+
+// next returns a word of the next generation.
+func (w Word) next(p Phase, stamp uint16) Word {
+	return Word(p)<<phaseShift | Word(stamp)<<stampShift | (w+1)&genMask
+}
+
+// as returns w in another phase.
+func (w Word) as(p Phase) Word {
+	return Word(p)<<phaseShift | w&(stampMask|genMask)
+}

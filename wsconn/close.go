@@ -1,0 +1,64 @@
+package wsconn
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// abandonAfter is how long close waits, once the connection has been cut, for
+// the calls that use it to notice. On a network connection that is no time at
+// all; a transport whose Close does not end a Read in progress never does.
+const abandonAfter = time.Second
+
+// close closes conn: with a closing handshake, bounded by CloseTimeout, if
+// cause is nil, otherwise at once. It is called once for each connection.
+//
+// The goroutine is there because the WebSocket layer waits in Close and
+// CloseNow until nobody uses the connection any more, for as long as it takes.
+func (d *dialer) close(conn *Conn, cause error) error {
+	done := make(chan error, 1)
+	go func() {
+		if cause == nil {
+			done <- conn.Conn.Close(websocket.StatusNormalClosure, "")
+		} else {
+			done <- conn.Conn.CloseNow()
+		}
+	}()
+
+	var late error
+	if cause == nil {
+		timer := time.NewTimer(d.options.CloseTimeout)
+		defer timer.Stop()
+		select {
+		case err := <-done:
+			return notAlreadyClosed(err)
+		case <-timer.C:
+			late = fmt.Errorf("wsconn: the peer did not end the closing handshake within %v", d.options.CloseTimeout)
+		}
+	}
+	conn.stream.abort()
+	timer := time.NewTimer(abandonAfter)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		if late != nil {
+			return late
+		}
+		return notAlreadyClosed(err)
+	case <-timer.C:
+		return fmt.Errorf("wsconn: a call that uses the connection did not end within %v of its being closed", abandonAfter)
+	}
+}
+
+// notAlreadyClosed drops the error that says only that somebody else, such as
+// the caller who had leased the connection, has closed it before.
+func notAlreadyClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package wsconn
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNewFactoryRefusesBadInput(t *testing.T) {
+	const good = "ws://localhost/ws"
+	for name, test := range map[string]struct {
+		url  string
+		opts *Options
+		want string
+	}{
+		"empty URL":             {"", nil, "URL is empty"},
+		"malformed URL":         {"ws://[::1", nil, "missing ']' in host"},
+		"wrong scheme":          {"ftp://localhost/", nil, `scheme "ftp"; want ws, wss, http or https`},
+		"no scheme":             {"localhost:80/ws", nil, `scheme "localhost"`},
+		"no host":               {"ws:///ws", nil, "names no host"},
+		"port alone":            {"ws://:80/ws", nil, "names no host"},
+		"fragment":              {"ws://localhost/ws#top", nil, "fragment"},
+		"negative CloseTimeout": {good, &Options{CloseTimeout: -1}, "CloseTimeout is negative"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			factory, err := NewFactory(test.url, test.opts)
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "wsconn: ") {
+				t.Errorf("error %v, want one that says %q", err, test.want)
+			}
+			if factory.Open != nil {
+				t.Error("a factory beside the error")
+			}
+		})
+	}
+}
+
+func TestBadURLDoesNotShowItsPassword(t *testing.T) {
+	for _, url := range []string{"ftp://user:secret@localhost/", "ws://user:secret@localhost:port/", "ws://user:secret@/"} {
+		if _, err := NewFactory(url, nil); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: error %v", url, err)
+		}
+	}
+}
+
+func TestOptionsDefaults(t *testing.T) {
+	type times struct{ Handshake, Close time.Duration }
+	for name, test := range map[string]struct {
+		opts *Options
+		want times
+	}{
+		"nil":      {nil, times{10 * time.Second, time.Second}},
+		"zero":     {&Options{}, times{10 * time.Second, time.Second}},
+		"set":      {&Options{HandshakeTimeout: 3, CloseTimeout: 4}, times{3, 4}},
+		"negative": {&Options{HandshakeTimeout: -1}, times{-1, time.Second}},
+	} {
+		o, err := test.opts.normalize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, times{o.HandshakeTimeout, o.CloseTimeout}); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
+// TestOptionsAreCopiedAndNeverChanged covers both directions: what the caller
+// does to its options later, and what a dial does to them.
+func TestOptionsAreCopiedAndNeverChanged(t *testing.T) {
+	headers := make(chan http.Header, 1)
+	url := serve(t, func(_ context.Context, conn accepted) { headers <- conn.request.Header })
+	client := &http.Client{Timeout: patience}
+	dial := &websocket.DialOptions{
+		HTTPClient:   client,
+		HTTPHeader:   http.Header{"Token": {"one"}},
+		Subprotocols: []string{"echo"},
+	}
+	factory := newFactory(t, url, &Options{DialOptions: dial})
+
+	dial.HTTPHeader.Set("Token", "two")
+	dial.Subprotocols[0] = "other"
+	conn := open(t, factory)
+	header := receive(t, headers, "handshake")
+	if got := header.Get("Token"); got != "one" {
+		t.Errorf("token %q was sent, want the one of the time of NewFactory", got)
+	}
+	if got := conn.Subprotocol(); got != "echo" {
+		t.Errorf("subprotocol %q, want echo", got)
+	}
+	if dial.HTTPClient != client || client.Transport != nil || client.CheckRedirect != nil || client.Timeout != patience {
+		t.Errorf("the caller's client was changed: %+v", client)
+	}
+	if diff := cmp.Diff(http.Header{"Token": {"two"}}, dial.HTTPHeader); diff != "" {
+		t.Errorf("the caller's headers were changed (-want +got)\n%s", diff)
+	}
+}

@@ -1,0 +1,44 @@
+package wsconn
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+
+	"go.uber.org/atomic"
+)
+
+// An upgrader is the RoundTripper of one dial. It puts a stream between the
+// network and the WebSocket layer: the body of a response with status 101 is
+// the connection itself, above TLS and above every proxy, and there the stream
+// takes its place.
+type upgrader struct {
+	transport http.RoundTripper
+	stream    *stream // of the last response with status 101
+}
+
+// RoundTrip is called once, and again for each redirect, all in the goroutine
+// that dials.
+func (u *upgrader) RoundTrip(request *http.Request) (*http.Response, error) {
+	// The transport may tell of a connection from a goroutine of its own, and
+	// do so even when this request has been given another one.
+	var conn atomic.Pointer[net.Conn]
+	trace := &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { conn.Store(&info.Conn) },
+	}
+	request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
+	response, err := u.transport.RoundTrip(request)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		return response, err
+	}
+	if body, ok := response.Body.(io.ReadWriteCloser); ok {
+		s := &stream{ReadWriteCloser: body}
+		if c := conn.Load(); c != nil {
+			s.conn = *c
+		}
+		u.stream = s
+		response.Body = s
+	}
+	return response, nil
+}

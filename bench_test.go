@@ -2,172 +2,354 @@ package pool
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/atomic"
 )
 
-type resource struct{ _ int }
+// What is compared, as an object that lends and takes back. One operation of every
+// benchmark is one Get and one Put, whatever the number of goroutines. impl comes
+// last in each name, for benchstat -col /impl.
+//
+//	pool      this package
+//	syncpool  sync.Pool, which bounds nothing and cannot wait
+//	mutex     a mutex and a slice, which cannot wait either
+//	chan      a buffered channel and a select on ctx.Done, the pool that one writes oneself
+//	timer     the same with a limit on the wait, as Config.MaxWaitTime is
+//
+// Others' pools are compared in the nested module bench.
+type lender interface {
+	lend(ctx context.Context) (returnIt func(), err error)
+}
 
-func nopFactory() Factory[*resource] {
-	return Factory[*resource]{
-		Open:  func(context.Context) (*resource, error) { return new(resource), nil },
-		Close: func(*resource, error) error { return nil },
+type benchConn struct{ _ int }
+
+func benchFactory() Factory[*benchConn] {
+	return Factory[*benchConn]{
+		Open:  func(context.Context) (*benchConn, error) { return new(benchConn), nil },
+		Close: func(*benchConn, error) error { return nil },
 	}
 }
 
-type chanPool struct{ c chan *resource }
+// benchPool returns a pool of size idle connections.
+func benchPool(b *testing.B, size int) *Pool[*benchConn] {
+	p, err := New(benchFactory(), Config{MaxConnections: size})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { p.Close() })
+	for _, l := range benchLeases(b, p, size) {
+		p.Put(l)
+	}
+	return p
+}
 
-func (p *chanPool) Get(ctx context.Context) (*resource, error) {
+func benchLeases(b *testing.B, p *Pool[*benchConn], n int) []Lease[*benchConn] {
+	leases := make([]Lease[*benchConn], n)
+	for i := range leases {
+		var err error
+		if leases[i], err = p.Get(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return leases
+}
+
+type chanRival chan *benchConn
+
+func newChanRival(size int) chanRival {
+	c := make(chanRival, size)
+	for range size {
+		c <- new(benchConn)
+	}
+	return c
+}
+
+func (c chanRival) get(ctx context.Context) (*benchConn, error) {
 	select {
-	case r := <-p.c:
-		return r, nil
+	case conn := <-c:
+		return conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
-func (p *chanPool) Put(r *resource) { p.c <- r }
 
-type timerPool struct{ c chan *resource }
-
-func (p *timerPool) Get(ctx context.Context) (*resource, error) {
+func (c chanRival) getTimer(ctx context.Context) (*benchConn, error) {
 	select {
-	case r := <-p.c:
-		return r, nil
+	case conn := <-c:
+		return conn, nil
 	default:
 	}
-	t := time.NewTimer(5 * time.Second)
-	defer t.Stop()
+	timer := time.NewTimer(defaultMaxWaitTime)
+	defer timer.Stop()
 	select {
-	case r := <-p.c:
-		return r, nil
+	case conn := <-c:
+		return conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-t.C:
-		return nil, context.DeadlineExceeded
+	case <-timer.C:
+		return nil, ErrExhausted
 	}
 }
 
-func BenchmarkPair(b *testing.B) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	b.Run("impl=syncpool", func(b *testing.B) {
-		var p sync.Pool
-		p.Put(new(resource))
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				v, _ := p.Get().(*resource)
-				if v == nil {
-					v = new(resource)
-				}
-				p.Put(v)
-			}
-		})
-	})
-	b.Run("impl=mutex", func(b *testing.B) {
-		var mu sync.Mutex
-		s := make([]*resource, 16)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				mu.Lock()
-				r := s[len(s)-1]
-				s = s[:len(s)-1]
-				mu.Unlock()
-				mu.Lock()
-				s = append(s, r)
-				mu.Unlock()
-			}
-		})
-	})
-	b.Run("impl=chan", func(b *testing.B) {
-		p := &chanPool{make(chan *resource, 16)}
-		for range 16 {
-			p.Put(new(resource))
-		}
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				r, _ := p.Get(ctx)
-				p.Put(r)
-			}
-		})
-	})
-	b.Run("impl=pool", func(b *testing.B) {
-		p, _ := New(nopFactory(), Config{MaxConnections: 16})
-		defer p.Close()
-		l, _ := p.Get(ctx)
-		p.Put(l)
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				l, err := p.Get(ctx)
-				if err != nil {
-					b.Fatal(err)
-				}
-				p.Put(l)
-			}
-		})
-	})
+type mutexRival struct {
+	mu    sync.Mutex
+	conns []*benchConn
 }
 
-func overload(b *testing.B, n int, g int, get func() func()) {
-	b.SetParallelism(g / runtime.GOMAXPROCS(0))
+func (m *mutexRival) get() *benchConn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.conns[len(m.conns)-1]
+	m.conns = m.conns[:len(m.conns)-1]
+	return c
+}
+
+func (m *mutexRival) put(c *benchConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conns = append(m.conns, c)
+}
+
+// cancellable is the ctx of all benchmarks: one that could end, and does not.
+func cancellable(b *testing.B) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.Cleanup(cancel)
+	return ctx
+}
+
+// each runs op in as many goroutines as there are processors, times parallelism.
+func each(b *testing.B, parallelism int, op func()) {
+	b.SetParallelism(parallelism)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			put := get()
-			runtime.Gosched()
-			put()
+			op()
 		}
 	})
 }
 
-func BenchmarkOver(b *testing.B) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	const n, g = 2, 128
-	b.Run("impl=chan", func(b *testing.B) {
-		p := &chanPool{make(chan *resource, n)}
-		for range n {
-			p.Put(new(resource))
-		}
-		b.SetParallelism(g / runtime.GOMAXPROCS(0))
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				r, _ := p.Get(ctx)
-				runtime.Gosched()
-				p.Put(r)
-			}
-		})
-	})
-	b.Run("impl=chantimer", func(b *testing.B) {
-		p := &timerPool{make(chan *resource, n)}
-		for range n {
-			p.c <- new(resource)
-		}
-		b.SetParallelism(g / runtime.GOMAXPROCS(0))
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				r, _ := p.Get(ctx)
-				runtime.Gosched()
-				p.c <- r
-			}
-		})
-	})
+func BenchmarkUncontended(b *testing.B) {
+	const size = 16
 	b.Run("impl=pool", func(b *testing.B) {
-		p, _ := New(nopFactory(), Config{MaxConnections: n})
-		defer p.Close()
-		b.SetParallelism(g / runtime.GOMAXPROCS(0))
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
+		p, ctx := benchPool(b, size), cancellable(b)
+		each(b, 1, func() {
+			l, err := p.Get(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p.Put(l)
+		})
+	})
+	b.Run("impl=syncpool", func(b *testing.B) {
+		p := sync.Pool{New: func() any { return new(benchConn) }}
+		each(b, 1, func() { p.Put(p.Get().(*benchConn)) })
+	})
+	b.Run("impl=mutex", func(b *testing.B) {
+		m := new(mutexRival)
+		for range size {
+			m.put(new(benchConn))
+		}
+		each(b, 1, func() { m.put(m.get()) })
+	})
+	b.Run("impl=chan", func(b *testing.B) {
+		c, ctx := newChanRival(size), cancellable(b)
+		each(b, 1, func() {
+			conn, err := c.get(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			c <- conn
+		})
+	})
+}
+
+// BenchmarkUtilization has a part of the slots leased by others, in random
+// positions. order=same puts back what it got. order=random puts back a random one
+// of those that are leased, and keeps what it got.
+func BenchmarkUtilization(b *testing.B) {
+	for _, size := range []int{16, 100, 1000, 10000} {
+		for _, leased := range []int{0, 50, 90, 99} {
+			for _, order := range []string{"same", "random"} {
+				b.Run(fmt.Sprintf("size=%d/leased=%d/order=%s/impl=pool", size, leased, order), func(b *testing.B) {
+					p, ctx := benchPool(b, size), cancellable(b)
+					held := benchLeases(b, p, size)
+					rand.Shuffle(size, func(i, j int) { held[i], held[j] = held[j], held[i] })
+					keep := min(size*leased/100, size-1)
+					for _, l := range held[keep:] {
+						p.Put(l)
+					}
+					held = held[:keep]
+					random := make([]int, 1<<12)
+					for i := range random {
+						random[i] = rand.IntN(max(keep, 1))
+					}
+					swap := order == "random" && keep > 0
+					b.ReportAllocs()
+					for i := 0; b.Loop(); i++ {
+						l, err := p.Get(ctx)
+						if err != nil {
+							b.Fatal(err)
+						}
+						if swap {
+							k := random[i%len(random)]
+							l, held[k] = held[k], l
+						}
+						p.Put(l)
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkOverload has 64 callers for each connection, who hold it for as long as
+// it takes to yield once. size=10000 has 20,000 callers for two connections: all the
+// others are leased for good.
+func BenchmarkOverload(b *testing.B) {
+	const free, callers = 2, 128
+	procs := runtime.GOMAXPROCS(0)
+	pooled := func(size, callers int) func(b *testing.B) {
+		return func(b *testing.B) {
+			p, ctx := benchPool(b, size), cancellable(b)
+			benchLeases(b, p, size-free)
+			b.ResetTimer()
+			each(b, callers/procs, func() {
 				l, err := p.Get(ctx)
 				if err != nil {
 					b.Fatal(err)
 				}
 				runtime.Gosched()
 				p.Put(l)
+			})
+		}
+	}
+	channel := func(get func(chanRival, context.Context) (*benchConn, error), callers int) func(b *testing.B) {
+		return func(b *testing.B) {
+			c, ctx := newChanRival(free), cancellable(b)
+			each(b, callers/procs, func() {
+				conn, err := get(c, ctx)
+				if err != nil {
+					b.Fatal(err)
+				}
+				runtime.Gosched()
+				c <- conn
+			})
+		}
+	}
+	b.Run("size=2/callers=128/impl=pool", pooled(free, callers))
+	b.Run("size=2/callers=128/impl=chan", channel(chanRival.get, callers))
+	b.Run("size=2/callers=128/impl=timer", channel(chanRival.getTimer, callers))
+	b.Run("size=2/callers=20000/impl=pool", pooled(free, 20000))
+	b.Run("size=2/callers=20000/impl=chan", channel(chanRival.get, 20000))
+	b.Run("size=10000/callers=20000/impl=pool", pooled(10000, 20000))
+}
+
+// BenchmarkWait reports how long a caller waits under overload, and how evenly.
+func BenchmarkWait(b *testing.B) {
+	const size, callers = 2, 128
+	measure := func(b *testing.B, op func()) {
+		var mu sync.Mutex
+		var all []time.Duration
+		b.SetParallelism(callers / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			waits := make([]time.Duration, 0, 1024)
+			for pb.Next() {
+				began := time.Now()
+				op()
+				waits = append(waits, time.Since(began))
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, waits...)
+		})
+		slices.Sort(all)
+		median := all[len(all)/2]
+		b.ReportMetric(float64(median), "p50-ns")
+		b.ReportMetric(float64(all[len(all)*999/1000]), "p99.9-ns")
+		b.ReportMetric(float64(all[len(all)*999/1000])/float64(median), "p99.9/p50")
+	}
+	b.Run("impl=pool", func(b *testing.B) {
+		p, ctx := benchPool(b, size), cancellable(b)
+		measure(b, func() {
+			l, err := p.Get(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			runtime.Gosched()
+			p.Put(l)
 		})
 	})
+	b.Run("impl=chan", func(b *testing.B) {
+		c, ctx := newChanRival(size), cancellable(b)
+		measure(b, func() {
+			conn, err := c.get(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			runtime.Gosched()
+			c <- conn
+		})
+	})
+}
+
+// BenchmarkStorm reports the work that gets done, in leases a second, while 1,000
+// goroutines ask again and again with a deadline of 1 ms for 4 connections that are
+// held for 0.1 ms. load=patient is what it is measured by: 16 goroutines that ask
+// without a deadline, while the 1,000 wait for their deadlines beside the pool.
+func BenchmarkStorm(b *testing.B) {
+	const size, impatient, patient = 4, 1000, 16
+	const deadline, hold = time.Millisecond, 100 * time.Microsecond
+	run := func(b *testing.B, storm bool) {
+		p := benchPool(b, size)
+		ctx, stop := context.WithCancel(context.Background())
+		var served atomic.Int64
+		use := func(ctx context.Context) {
+			l, err := p.Get(ctx)
+			if err != nil {
+				return
+			}
+			time.Sleep(hold)
+			p.Put(l)
+			if served.Inc() == int64(b.N) {
+				stop()
+			}
+		}
+		var wg sync.WaitGroup
+		b.ResetTimer()
+		for range impatient {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					short, cancel := context.WithTimeout(ctx, deadline)
+					if storm {
+						use(short)
+					} else {
+						<-short.Done()
+					}
+					cancel()
+				}
+			})
+		}
+		if !storm {
+			for range patient {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						use(ctx)
+					}
+				})
+			}
+		}
+		<-ctx.Done()
+		b.StopTimer()
+		wg.Wait()
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "leases/s")
+	}
+	b.Run("load=storm", func(b *testing.B) { run(b, true) })
+	b.Run("load=patient", func(b *testing.B) { run(b, false) })
 }

@@ -1,2 +1,75 @@
-// Package pool lends connections.
+// Package pool lends connections: of any type, each to one caller at a time, never
+// more of them open than configured, and to those who must wait strictly in the
+// order in which they came.
+//
+//	factory, err := wsconn.NewFactory("ws://localhost:8080/ws", nil)
+//	p, err := pool.New(factory, pool.Config{MaxConnections: 100})
+//	defer p.Close()
+//
+//	lease, err := p.Get(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	defer p.Put(lease)
+//	conn := lease.Value()
+//
+// # Words
+//
+// A slot is a fixed place that can hold one connection. It is vacant, or a
+// connection is being opened into it; then the connection is idle, or active, which
+// is to say leased. A lease is what a caller holds; each lease of a slot has a
+// generation of its own. A waiter is a caller of Get for whom nothing is idle. A
+// hand-off gives a connection that comes back straight to the oldest waiter. A
+// newcomer who overtakes a waiter would be barging.
+//
+// # Guarantees
+//
+//   - At most [Config.MaxConnections] connections are open or being opened. (One that
+//     is on its way out, in Factory.Close, is not counted.)
+//   - A connection is lent to one caller at a time. A lease that has ended is refused,
+//     also after its connection has been lent again, for the next 2^46 leases of its
+//     slot.
+//   - Waiters are served first come, first served, and nobody is barging. A caller
+//     who is between its look for an idle connection and its place in the queue, a
+//     few instructions, does not count as having come.
+//   - A waiter takes whichever comes first, a connection that is returned or one that
+//     is opened for it. No waiter is left beside an idle connection, or beside
+//     capacity to open one.
+//   - A caller whose ctx has ended gets no connection, and none is lost in it.
+//   - After Close, and after Shutdown in its time, every connection has been closed,
+//     once.
+//   - A panic in a function of the [Factory] becomes an error, and the slot is free
+//     again.
+//
+// # Progress
+//
+// Get and Put take no lock. With an idle connection at hand each is wait-free, but
+// for Factory.Check and Factory.Clean. To queue, to hand off, to give up, to open and
+// to close are lock-free: each step that has to be repeated was caused by one that
+// somebody else completed. A goroutine that is stopped at the worst of places holds up
+// the slot that it has in hand, and the one waiter whom it has just decided to give
+// something. Parking a goroutine and waking it are the runtime's, and take the lock of
+// a channel that those two alone know.
+//
+// # Memory model
+//
+// What happened before [Pool.Put] returns a connection happens before the [Pool.Get]
+// that lends it next returns, and before Factory.Check, Clean, and Close for it.
+//
+// # Limits
+//
+// A pool is for connections that cost something to open and serve one caller at a
+// time. One that can carry many requests at once, as HTTP/2 does, needs no pool. For
+// objects that are cheap to make and need no closing use [sync.Pool], and for SQL the
+// pool in [database/sql].
+//
+// A pool that has lent a connection runs one goroutine until it is closed.
+//
+// # Source
+//
+// The idle slots are those of package ring. The queue of waiters is that of Michael
+// and Scott (PODC 1996), with differences that its file names. That a waiter is served
+// by whichever comes first, and that slots are taken where they lie, is known from
+// HikariCP; that a returned connection is handed to the oldest waiter, from the
+// channels of Go.
 package pool

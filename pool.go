@@ -72,7 +72,7 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	}
 	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
 	p.queue.init()
-	p.parkers.New = newParker
+	p.parkers.New = func() any { return newParker(p.counters.waits.next()) }
 	p.lifetime, p.end = context.WithCancelCause(context.Background())
 	p.sweeper.init(config, factory.Check != nil)
 	p.idleTicks = p.sweeper.idleTicks

@@ -219,16 +219,19 @@ func (q *queue) unlink() {
 // gets the channel only by deciding a waiter, sends once, and the owner lets go of
 // the parker only after it has received that token or has decided the waiter itself.
 type parker struct {
-	ch   chan token
-	slab *[slabSize]waiter
-	used int
+	ch    chan token
+	slab  *[slabSize]waiter
+	used  int
+	waits *atomic.Uint64 // where its waits are counted
 }
 
 // slabSize is how many waiters are allocated together. Two live waiters never share
 // a slab, nor a line.
 const slabSize = 12
 
-func newParker() any { return &parker{ch: make(chan token, 1), used: slabSize} }
+func newParker(waits *atomic.Uint64) *parker {
+	return &parker{ch: make(chan token, 1), used: slabSize, waits: waits}
+}
 
 func (k *parker) waiter(done <-chan struct{}, since int64) *waiter {
 	if k.used == slabSize {

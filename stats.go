@@ -92,9 +92,32 @@ func (r reason) String() string {
 // counters are those that nobody counts on a path where nothing waits and nothing
 // is opened or closed.
 type counters struct {
-	waits, timeouts, canceled, rejected atomic.Uint64
-	opened, openErrors, detached        atomic.Uint64
-	closed                              [reasons]atomic.Uint64
+	timeouts, canceled, rejected atomic.Uint64
+	opened, openErrors, detached atomic.Uint64
+	closed                       [reasons]atomic.Uint64
+	waits                        striped
+}
+
+// A striped counter is counted up by many processors at the same time without
+// taking its line from each other: each parker has one of the stripes, and
+// sync.Pool keeps a parker with its processor.
+type striped struct {
+	stripes [8]struct {
+		_ [pad - 8]byte
+		n atomic.Uint64
+	}
+	used atomic.Uint64
+}
+
+func (s *striped) next() *atomic.Uint64 {
+	return &s.stripes[s.used.Inc()%uint64(len(s.stripes))].n
+}
+
+func (s *striped) sum() (n uint64) {
+	for i := range s.stripes {
+		n += s.stripes[i].n.Load()
+	}
+	return n
 }
 
 // Stats returns how the pool stands. It looks at every slot, and holds nobody up.
@@ -121,7 +144,7 @@ func (p *Pool[T]) Stats() Stats {
 		IdleConnections:    idle,
 		OpeningConnections: c.opening(),
 		WaitingRequests:    gateWord(p.gate.Load()).waiters(),
-		Waits:              n.waits.Load(),
+		Waits:              n.waits.sum(),
 		Timeouts:           n.timeouts.Load(),
 		Canceled:           n.canceled.Load(),
 		Rejected:           n.rejected.Load(),

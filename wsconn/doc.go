@@ -29,8 +29,8 @@
 // # Limits
 //
 // A context that ends while a Read or a Write of a connection is in progress
-// closes the connection: this is how the underlying package works. After such
-// an error the caller has the connection discarded, by [pool.Pool.Discard].
+// closes the connection: this is how the underlying package works. The pool
+// notices when the connection is put back, and opens another.
 //
 // A connection is for one request after another. Where many goroutines shall
 // share one WebSocket, and replies are told apart by an id, no pool is wanted

@@ -166,6 +166,7 @@ func (p *Pool[T]) revoke() {
 				continue
 			case ring.Leased:
 				if word, ok = p.ring.Renew(slot, word, revokedStamp); ok {
+					step.At("revoke: renewed")
 					p.destroy(held{slot, word}, closedByPool, ErrClosed)
 				}
 				continue

@@ -26,7 +26,8 @@ type Config struct {
 	MaxConnections int
 
 	// MaxIdleTime is how long a connection may lie idle before it is closed.
-	// It is kept to within an eighth of it (at least 10 ms, at most 1 s).
+	// None is closed for it earlier, and none later by more than an eighth of
+	// it, or 20 ms if that is more.
 	// If zero, 30 s is used. Negative means that idle connections never expire.
 	MaxIdleTime time.Duration
 

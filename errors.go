@@ -39,11 +39,18 @@ var (
 	errNilConn      = errors.New("pool: Factory.Open returned neither a connection nor an error")
 )
 
-// What a token tells a waiter, who makes an error of it that says more.
-var (
-	errExpired = errors.New("pool: internal error: MaxWaitTime has run out")
-	errEnded   = errors.New("pool: internal error: ctx has ended")
-)
+// errEnded tells a waiter that its ctx has ended. It makes a contextError of it.
+var errEnded = errors.New("pool: internal error: ctx has ended")
+
+// An expiry tells waiters that MaxWaitTime has run out, and how the pool stood. They
+// make an ExhaustedError of it. One is made for all who expire together: each looking
+// at every slot would take too long.
+type expiry struct {
+	stats Stats
+	open  error
+}
+
+func (*expiry) Error() string { return "pool: internal error: MaxWaitTime has run out" }
 
 // errRevoked tells of a lease that was in force until Close closed its connection.
 var errRevoked = errors.New("pool: internal error: lease revoked")

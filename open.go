@@ -38,6 +38,7 @@ func (p *Pool[T]) ensureOpen(asker *waiter, ctx context.Context) {
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+censusOpen+censusOpening)) {
 			// There is a vacant slot for each that is counted: leavers make
 			// theirs vacant before they lower the count.
+			step.At("ensureOpen: admitted")
 			slot, word := p.ring.Claim()
 			go p.open(slot, word, asker, ctx)
 			asker, ctx = nil, nil
@@ -93,6 +94,9 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 	}()
 	err = guard("Watch", func() error {
 		p.factory.Watch(c.value, func(cause error) { p.broke(c, cause) })
+		if cause := c.broken.Load(); cause != nil {
+			return *cause // so the caller is told, and does not ask again and again
+		}
 		return nil
 	})
 }
@@ -111,6 +115,8 @@ func (p *Pool[T]) opened(c *conn[T], word ring.Word, took time.Duration) {
 	p.slots[c.slot].Store(c)
 	// Established from here on. The slot is nobody else's until settle.
 	p.conns.Sub(uint64(censusOpening))
+	step.At("opened: established")
+	p.advanceTick(time.Duration(p.now()))
 	word = p.ring.Fill(c.slot, word, uint16(p.tick.Load()))
 	p.settle(held{c.slot, word})
 	// Somebody may have come to wait meanwhile, counted this one as being opened

@@ -96,6 +96,7 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 		return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
 	}
 	for p.gate.Load() == 0 {
+		step.At("get: gate read")
 		slot, word, ok := p.ring.Take() // the lease begins here
 		if !ok {
 			break

@@ -40,6 +40,7 @@ func (p *Pool[T]) settle(h held) {
 		step.At("settle: gate read")
 		dummy, w := p.queue.front()
 		if w == nil {
+			step.At("settle: nobody waits")
 			word, ok := p.ring.Publish(h.slot, h.word)
 			if !ok {
 				return // revoked by Close
@@ -53,6 +54,7 @@ func (p *Pool[T]) settle(h held) {
 			}
 			continue
 		}
+		step.At("settle: somebody waits")
 		if p.grant(w, token{held: h}) {
 			p.queue.advance(dummy, w)
 			return
@@ -79,6 +81,7 @@ func (p *Pool[T]) grant(w *waiter, t token) bool {
 		return false
 	default:
 	}
+	step.At("grant: ctx looked at")
 	ch <- t // never blocks: it is the only token for this wait
 	return true
 }

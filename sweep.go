@@ -92,6 +92,7 @@ func (p *Pool[T]) sweep() {
 	timer := time.NewTimer(never)
 	defer timer.Stop()
 	for {
+		step.At("sweep: awake")
 		if s.dead.Load() >= minDead {
 			s.dead.Store(0)
 			p.queue.unlink()
@@ -128,11 +129,7 @@ func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
 		return next
 	}
 	if s.tickLength > 0 {
-		tick := uint32(now / s.tickLength)
-		if uint16(tick) == revokedStamp {
-			tick++ // the clock skips it, and stands still for the next tick
-		}
-		p.tick.Store(tick)
+		p.advanceTick(now)
 		p.closeIdle()
 		next = min(next, now.Truncate(s.tickLength)+s.tickLength)
 	}
@@ -148,6 +145,22 @@ func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
 	return next
 }
 
+// advanceTick sets the coarse clock. The sweeper does so at every tick while anything
+// is open. While nothing is, the clock stands still, so whoever opens a connection
+// sets it, too: stamped with an old time, it would be closed at once.
+func (p *Pool[T]) advanceTick(now time.Duration) {
+	if p.sweeper.tickLength == 0 {
+		return
+	}
+	tick := uint32(now / p.sweeper.tickLength)
+	if uint16(tick) == revokedStamp {
+		tick++ // the clock skips it, and stands still for the next tick
+	}
+	// Never back, when one of the two was held up with an older time in hand.
+	for old := p.tick.Load(); int32(tick-old) > 0 && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
+	}
+}
+
 // expire ends the waits that have lasted for MaxWaitTime, and returns when the next
 // one will have. It looks at the oldest only: they stand in the order in which they
 // came, and all may wait equally long.
@@ -155,6 +168,7 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 	if p.config.MaxWaitTime < 0 {
 		return never
 	}
+	var report *expiry
 	for {
 		dummy, w := p.queue.front()
 		if w == nil {
@@ -163,7 +177,10 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 		if end := time.Duration(w.since) + p.config.MaxWaitTime; end > now {
 			return end
 		}
-		if p.refuse(w, errExpired) {
+		if report == nil {
+			report = &expiry{p.Stats(), p.lastOpen.Load()}
+		}
+		if p.refuse(w, report) {
 			p.queue.advance(dummy, w)
 		}
 	}

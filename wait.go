@@ -138,20 +138,21 @@ func (p *Pool[T]) leave(ctx context.Context, k *parker, w *waiter) error {
 
 // accept turns a token into what Get returns.
 func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], error) {
-	switch t.err {
+	switch err := t.err.(type) {
 	case nil:
-	case errExpired:
+	case *expiry:
 		p.counters.timeouts.Inc()
 		return Lease[T]{}, &ExhaustedError{
 			Waited: time.Duration(p.now() - since),
-			Stats:  p.Stats(),
-			Open:   p.lastOpen.Load(),
+			Stats:  err.stats,
+			Open:   err.open,
 		}
-	case errEnded:
-		p.counters.canceled.Inc()
-		return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
 	default:
-		return Lease[T]{}, t.err
+		if err == errEnded {
+			p.counters.canceled.Inc()
+			err = contextEnded(ctx, p.lastOpen.Load())
+		}
+		return Lease[T]{}, err
 	}
 	c := p.slots[t.slot].Load()
 	if c == nil || gateWord(p.gate.Load()).closed() && p.ring.At(t.slot) != t.word {

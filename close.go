@@ -77,11 +77,16 @@ func (p *Pool[T]) Shutdown(ctx context.Context) error {
 	select {
 	case <-p.drained:
 		return nil
+	default:
+	}
+	select {
+	case <-p.drained:
+		return nil
 	case <-ctx.Done():
 	}
 	active := p.Stats().ActiveConnections
 	p.revoke()
-	return fmt.Errorf("pool: shutdown: %d connections still leased: %w", active, context.Cause(ctx))
+	return fmt.Errorf("pool: shutdown with %d connections leased: %w", active, contextEnded(ctx, nil))
 }
 
 // Close closes the pool and all its connections at once, also those that are

@@ -101,7 +101,7 @@ type openError struct{ err error }
 func (e *openError) Error() string { return "pool: open connection: " + e.err.Error() }
 func (e *openError) Unwrap() error { return e.err }
 
-// A contextError is what Get returns when its ctx has ended. It wraps ctx.Err,
+// A contextError is what Get and Shutdown return when their ctx has ended. It wraps ctx.Err,
 // the cause of the cancellation, and the last error on opening, where there is
 // one: a wrong password must not show as a mere timeout.
 type contextError struct {
@@ -134,7 +134,7 @@ func contextEnded(ctx context.Context, open error) error {
 }
 
 func (e *contextError) Error() string {
-	s := "pool: get: " + e.err.Error()
+	s := "pool: " + e.err.Error()
 	if e.cause != nil {
 		s += ": " + e.cause.Error()
 	}

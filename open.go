@@ -9,11 +9,20 @@ import (
 
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
+
+	"go.uber.org/atomic"
 )
+
+// overdueAfter is how long an open may take before nobody counts on it any more but
+// the caller who asked for it. It goes on, but others have another one begun.
+const overdueAfter = time.Second
 
 // ensureOpen sees to it that as many connections are being opened as callers wait,
 // as far as MaxConnections allows. The first of them is opened for asker, with the
-// values of its ctx; a nil asker is nobody in particular.
+// values of its ctx; a nil asker is nobody in particular. An open whose asker has given
+// up is as good as another, as long as it is not overdue: if it were not, a storm of
+// short deadlines would be a storm of opens; if it always were, one that hangs would
+// keep others waiting for it.
 //
 // The race between the two sides, capacity that comes free and a caller who comes
 // to wait:
@@ -31,7 +40,7 @@ func (p *Pool[T]) ensureOpen(asker *waiter, ctx context.Context) {
 			return
 		}
 		c := census(p.conns.Load())
-		if c.open() >= c.max() || c.opening() >= g.waiters() {
+		if c.open() >= c.max() || c.opening()-int(p.overdue.Load()) >= g.waiters() {
 			return
 		}
 		step.At("ensureOpen: census read")
@@ -64,7 +73,9 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 	c := &conn[T]{pool: p, slot: slot, born: word.Generation()}
 	err := errGoexit
 	began := time.Now()
+	endWatch := p.watchOpen(asker)
 	defer func() { // deferred, in case of runtime.Goexit
+		defer endWatch() // when it is not counted as being opened any more
 		if err != nil {
 			p.openFailed(slot, word, asker, err)
 		} else {
@@ -99,6 +110,31 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 		}
 		return nil
 	})
+}
+
+// watchOpen counts an open as overdue, once it is and its asker does not wait any
+// more, until the function that it returns is called.
+func (p *Pool[T]) watchOpen(asker *waiter) (end func()) {
+	const counted, ended = 1, 2
+	var state atomic.Uint32
+	var look func()
+	look = func() {
+		switch {
+		case state.Load() == ended:
+		case asker != nil && asker.live():
+			time.AfterFunc(overdueAfter, look)
+		case state.CompareAndSwap(0, counted):
+			p.overdue.Inc()
+			p.ensureOpen(nil, nil)
+		}
+	}
+	timer := time.AfterFunc(overdueAfter, look)
+	return func() {
+		timer.Stop()
+		if !state.CompareAndSwap(0, ended) {
+			p.overdue.Dec()
+		}
+	}
 }
 
 // isNil reports whether v is a nil interface or pointer: Open may lie.

@@ -41,6 +41,7 @@ type Pool[T any] struct {
 	epoch    time.Time // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
+	overdue  atomic.Int32 // connections that are being opened, and have been for overdueAfter
 	lastOpen atomic.Error // of the last call of Factory.Open; nil if it succeeded
 
 	lifetime context.Context // ends when the pool is closed
@@ -155,10 +156,17 @@ func (p *Pool[T]) admit(h held) (Lease[T], bool) {
 		p.destroy(h, closedIdle, errIdleTooLong)
 		return Lease[T]{}, false
 	}
-	if !p.check(h, c) {
+	if !p.check(h, c) || p.lost(h) {
 		return Lease[T]{}, false
 	}
 	return Lease[T]{c, h.word}, true
+}
+
+// lost reports whether Close has revoked a held slot. Whoever has had one in hand for
+// more than a moment, while Factory.Check ran or a token was on its way, asks before
+// it lends the connection.
+func (p *Pool[T]) lost(h held) bool {
+	return gateWord(p.gate.Load()).closed() && p.ring.At(h.slot) != h.word
 }
 
 // check calls Factory.Check for a connection that was idle. If it objects, the

@@ -20,13 +20,14 @@ import (
 type sweeper struct {
 	started atomic.Bool
 	kick    chan struct{} // wakes it; capacity 1
-	armed   atomic.Bool   // it will wake by itself, or has been kicked
+	armed   atomic.Bool   // it will look at the queue in time, or has been kicked
 	dead    atomic.Int64  // waiters that have left their place since the last unlink
 
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	idleTicks     uint32        // MaxIdleTime on that clock
 	checkInterval time.Duration // 0: no checks
-	nextCheck     time.Duration // the sweeper's own
+	nextCheck     time.Duration // the sweeper's own, as disarmAt
+	disarmAt      time.Duration // 0: not decided
 	checking      atomic.Bool   // a round of checks is under way
 }
 
@@ -100,12 +101,10 @@ func (p *Pool[T]) sweep() {
 		now := time.Duration(p.now())
 		wake := p.duties(now)
 		if wake == never {
-			// The other side is in wakeSweeper.
+			// Before a sleep without end. The other side is in wakeSweeper.
 			s.armed.Store(false)
 			step.At("sweep: disarmed")
-			if wake = p.duties(now); wake != never {
-				s.armed.Store(true)
-			}
+			wake = p.duties(now)
 		}
 		if wake == never {
 			timer.Stop()
@@ -161,9 +160,9 @@ func (p *Pool[T]) advanceTick(now time.Duration) {
 	}
 }
 
-// expire ends the waits that have lasted for MaxWaitTime, and returns when the next
-// one will have. It looks at the oldest only: they stand in the order in which they
-// came, and all may wait equally long.
+// expire ends the waits that have lasted for MaxWaitTime, and returns when to look
+// again. It looks at the oldest only: they stand in the order in which they came, and
+// all may wait equally long.
 func (p *Pool[T]) expire(now time.Duration) time.Duration {
 	if p.config.MaxWaitTime < 0 {
 		return never
@@ -172,8 +171,12 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 	for {
 		dummy, w := p.queue.front()
 		if w == nil {
-			return never
+			if wake, ok := p.disarm(now); ok {
+				return wake
+			}
+			continue // somebody has come
 		}
+		p.sweeper.disarmAt = 0
 		if end := time.Duration(w.since) + p.config.MaxWaitTime; end > now {
 			return end
 		}
@@ -184,6 +187,32 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 			p.queue.advance(dummy, w)
 		}
 	}
+}
+
+// disarm is for a sweeper that sees nobody wait. It remains armed until MaxWaitTime
+// from now, so that those who wait a little now and then need not kick it: whoever
+// comes until then expires later than that. It returns when to wake, and false if
+// somebody has come to wait in the meantime.
+func (p *Pool[T]) disarm(now time.Duration) (time.Duration, bool) {
+	s := &p.sweeper
+	if !s.armed.Load() {
+		return never, true
+	}
+	if s.disarmAt == 0 {
+		s.disarmAt = now + p.config.MaxWaitTime
+	}
+	if now < s.disarmAt {
+		return s.disarmAt, true
+	}
+	s.disarmAt = 0
+	// The other side is in wakeSweeper.
+	s.armed.Store(false)
+	step.At("disarm: disarmed")
+	if _, w := p.queue.front(); w == nil {
+		return never, true
+	}
+	s.armed.Store(true)
+	return 0, false
 }
 
 // closeIdle closes the connections that have been idle for too long.

@@ -155,8 +155,8 @@ func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], e
 		return Lease[T]{}, err
 	}
 	c := p.slots[t.slot].Load()
-	if c == nil || gateWord(p.gate.Load()).closed() && p.ring.At(t.slot) != t.word {
-		return Lease[T]{}, ErrClosed // Close has revoked it on its way
+	if c == nil || p.lost(t.held) {
+		return Lease[T]{}, ErrClosed
 	}
 	return Lease[T]{c, t.word}, nil
 }

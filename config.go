@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/S4AK4N/pool/ring"
 )
 
 // Defaults of [Config], in force where a field is zero.
@@ -15,8 +17,8 @@ const (
 	defaultCheckInterval  = time.Second
 )
 
-// maxConnections is the most that the packed words of a pool can count.
-const maxConnections = 1<<16 - 1
+// maxConnections is the most that the census can count, in 16 bits.
+const maxConnections = ring.MaxSize - 1
 
 // Config holds the limits of a [Pool]. The zero Config is valid.
 type Config struct {

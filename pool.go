@@ -30,7 +30,7 @@ type Pool[T any] struct {
 	queue queue
 
 	// Read by every Get and Put; tick alone is written after New, by the sweeper.
-	tick      atomic.Uint32 // time, in ticks of tickLength
+	tick      atomic.Uint64 // time, in ticks of tickLength
 	idleTicks uint32        // a slot of this age or more is idle for too long
 	ring      *ring.Ring
 	slots     []atomic.Pointer[conn[T]] // nil while the slot is vacant or busy
@@ -62,9 +62,10 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	r := ring.New(config.MaxConnections)
 	p := &Pool[T]{
-		ring:     ring.New(config.MaxConnections),
-		slots:    make([]atomic.Pointer[conn[T]], config.MaxConnections),
+		ring:     r,
+		slots:    make([]atomic.Pointer[conn[T]], r.Len()),
 		factory:  factory,
 		config:   config,
 		epoch:    time.Now(),

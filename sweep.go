@@ -151,12 +151,12 @@ func (p *Pool[T]) advanceTick(now time.Duration) {
 	if p.sweeper.tickLength == 0 {
 		return
 	}
-	tick := uint32(now / p.sweeper.tickLength)
+	tick := uint64(now / p.sweeper.tickLength)
 	if uint16(tick) == revokedStamp {
 		tick++ // the clock skips it, and stands still for the next tick
 	}
 	// Never back, when one of the two was held up with an older time in hand.
-	for old := p.tick.Load(); int32(tick-old) > 0 && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
+	for old := p.tick.Load(); tick > old && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
 	}
 }
 

@@ -3,95 +3,186 @@ package ring
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
 )
 
-// full returns a ring with all slots idle.
-func full(n int) *Ring {
-	r := New(n)
-	for range n {
-		i, w := r.Claim()
-		w = r.Fill(i, w, 0)
-		r.Publish(i, w)
-	}
-	return r
+// A rival is what one would take a ring for: a number of slots that are lent to one
+// owner each. Each is called through this interface, which costs all the same.
+type rival interface {
+	take() (lease, bool) // does not wait
+	give(l lease)
 }
 
-type lease struct {
-	slot int
-	w    Word
-}
+type ringRival struct{ *Ring }
 
-func take(r *Ring) lease {
-	i, w, ok := r.Take()
+func (r ringRival) take() (lease, bool) {
+	slot, w, ok := r.Take()
 	if !ok {
-		i, w, ok = r.Scan()
-		if !ok {
-			panic("empty")
-		}
+		slot, w, ok = r.Scan()
 	}
-	return lease{i, w}
+	return lease{slot, w}, ok
 }
 
-// occupy leases pct percent at random positions, leaving at least one.
-func occupy(r *Ring, pct int) []lease {
-	n := r.Len()
-	all := make([]lease, n)
-	for i := range all {
-		all[i] = take(r)
+func (r ringRival) give(l lease) { r.Give(l.slot, l.w, 0) }
+
+type mutexRival struct {
+	mu   sync.Mutex
+	idle []int
+}
+
+func (m *mutexRival) take() (lease, bool) {
+	m.mu.Lock()
+	last := len(m.idle) - 1
+	if last < 0 {
+		m.mu.Unlock()
+		return lease{}, false
 	}
-	rand.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
-	k := min(n*pct/100, n-1)
+	slot := m.idle[last]
+	m.idle = m.idle[:last]
+	m.mu.Unlock()
+	return lease{slot: slot}, true
+}
+
+func (m *mutexRival) give(l lease) {
+	m.mu.Lock()
+	m.idle = append(m.idle, l.slot)
+	m.mu.Unlock()
+}
+
+type chanRival chan int
+
+func (c chanRival) take() (lease, bool) {
+	select {
+	case slot := <-c:
+		return lease{slot: slot}, true
+	default:
+		return lease{}, false
+	}
+}
+
+func (c chanRival) give(l lease) { c <- l.slot }
+
+var rivals = []struct {
+	name string
+	new  func(size int) rival
+}{
+	{"ring", func(size int) rival { return ringRival{full(size)} }},
+	{"mutex", func(size int) rival {
+		m := &mutexRival{idle: make([]int, 0, size)}
+		for i := range size {
+			m.give(lease{slot: i})
+		}
+		return m
+	}},
+	{"chan", func(size int) rival {
+		c := make(chanRival, size)
+		for i := range size {
+			c.give(lease{slot: i})
+		}
+		return c
+	}},
+}
+
+// occupy leases so many percent of the slots, at random positions, but leaves one.
+func occupy(p rival, size, percent int) []lease {
+	all := make([]lease, size)
+	for i := range all {
+		all[i], _ = p.take()
+	}
+	rand.Shuffle(size, func(i, j int) { all[i], all[j] = all[j], all[i] })
+	k := min(size*percent/100, size-1)
 	for _, l := range all[k:] {
-		r.Give(l.slot, l.w, 0)
+		p.give(l)
 	}
 	return all[:k]
 }
 
+// One op is one Take and one Give by one goroutine, while others hold leases.
+// order=same gives what was taken; order=random gives one of the leases that others
+// hold, and leaves them the one that was taken; order=batch takes up to 16 and gives
+// them in random order.
 func BenchmarkTakeGive(b *testing.B) {
-	{
-		for _, n := range []int{16, 100, 1000, 10000} {
-			for _, pct := range []int{0, 50, 90, 99} {
-				b.Run(fmt.Sprintf("order=same/size=%d/leased=%d", n, pct), func(b *testing.B) {
-					r := full(n)
-					occupy(r, pct)
-					for b.Loop() {
-						l := take(r)
-						r.Give(l.slot, l.w, 0)
-					}
-				})
-				b.Run(fmt.Sprintf("order=random/size=%d/leased=%d", n, pct), func(b *testing.B) {
-					r := full(n)
-					held := occupy(r, pct)
-					idx := make([]uint16, 8192)
-					for i := range idx {
-						idx[i] = uint16(rand.IntN(max(1, len(held))))
-					}
-					i := 0
-					for b.Loop() {
-						l := take(r)
-						if len(held) > 0 {
-							i++
-							k := idx[i&8191]
-							held[k], l = l, held[k]
+	for _, size := range []int{16, 100, 1000, 10000} {
+		for _, leased := range []int{0, 50, 90, 99} {
+			for _, order := range []string{"same", "random", "batch"} {
+				for _, impl := range rivals {
+					name := fmt.Sprintf("size=%d/leased=%d/order=%s/impl=%s", size, leased, order, impl.name)
+					b.Run(name, func(b *testing.B) {
+						b.ReportAllocs()
+						p := impl.new(size)
+						held := occupy(p, size, leased)
+						switch {
+						case order == "batch":
+							takeGiveBatch(b, p, min(size-len(held), 16))
+						case order == "random" && len(held) > 0:
+							takeGiveRandom(b, p, held)
+						default:
+							for b.Loop() {
+								l, _ := p.take()
+								p.give(l)
+							}
 						}
-						r.Give(l.slot, l.w, 0)
+					})
+				}
+			}
+		}
+	}
+}
+
+func takeGiveRandom(b *testing.B, p rival, held []lease) {
+	victims := make([]uint16, 1<<13) // drawn beforehand, as that costs as much as a Take
+	for i := range victims {
+		victims[i] = uint16(rand.IntN(len(held)))
+	}
+	i := 0
+	for b.Loop() {
+		l, _ := p.take()
+		h := &held[victims[i%len(victims)]]
+		i++
+		*h, l = l, *h
+		p.give(l)
+	}
+}
+
+func takeGiveBatch(b *testing.B, p rival, size int) {
+	batch := make([]lease, size)
+	order := rand.Perm(size)
+	b.ResetTimer()
+	for i := 0; i < b.N; i += size {
+		for j := range batch {
+			batch[j], _ = p.take()
+		}
+		for _, j := range order {
+			p.give(batch[j])
+		}
+	}
+}
+
+// One op is one Take and one Give, whichever goroutine does it. With more goroutines
+// than slots, those that find none yield.
+func BenchmarkParallelTakeGive(b *testing.B) {
+	for _, size := range []int{16, 100} {
+		for _, goroutines := range []int{1, 8, 64} {
+			for _, impl := range rivals {
+				b.Run(fmt.Sprintf("size=%d/goroutines=%d/impl=%s", size, goroutines, impl.name), func(b *testing.B) {
+					b.ReportAllocs()
+					p := impl.new(size)
+					var wg sync.WaitGroup
+					b.ResetTimer()
+					for g := range goroutines {
+						wg.Go(func() {
+							for range (b.N + g) / goroutines {
+								l, ok := p.take()
+								for ; !ok; l, ok = p.take() {
+									runtime.Gosched()
+								}
+								p.give(l)
+							}
+						})
 					}
-				})
-				b.Run(fmt.Sprintf("order=batch/size=%d/leased=%d", n, pct), func(b *testing.B) {
-					r := full(n)
-					occupy(r, pct)
-					k := min(n-n*pct/100, 16)
-					batch := make([]lease, k)
-					perm := rand.Perm(k)
-					for i := 0; i < b.N; i += k {
-						for j := range batch {
-							batch[j] = take(r)
-						}
-						for _, j := range perm {
-							r.Give(batch[j].slot, batch[j].w, 0)
-						}
-					}
+					wg.Wait()
 				})
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"runtime"
 
+	"github.com/S4AK4N/pool/internal/step"
+
 	"go.uber.org/atomic"
 )
 
@@ -18,11 +20,12 @@ const MaxSize = 1 << 16
 // of goroutines at the same time. None of them blocks, allocates, or waits for
 // another goroutine.
 //
-// In the terms of the Go memory model, the call that puts a slot into a phase
-// (Fill, Give, Publish, Vacate) synchronizes before the call that takes it out of
-// that phase.
+// In the terms of the Go memory model, each move of a slot from one phase to the
+// next synchronizes before every later move of that slot.
 type Ring struct {
-	// Read only after New.
+	// Read only after New. The 64-bit words are in slices of their own because the
+	// start of an allocation is aligned for them, on 32-bit machines too; a field
+	// of type atomic.Uint64 need not be.
 	cells  []atomic.Uint64 // the Word of slot i at cells[i<<spacing]
 	hints  []atomic.Uint64 // bit i%64 of hints[i/64]: slot i may be idle
 	starts *[nstarts]start
@@ -32,7 +35,7 @@ type Ring struct {
 	_ [pad]byte
 
 	// Written by Claim and Vacate only.
-	high atomic.Uint32 // no slot from here on has ever been claimed
+	high atomic.Uint32 // no claim of a slot from here on has ever returned
 	low  atomic.Uint32 // a hint: where Claim begins to look
 	_    [pad]byte
 }
@@ -67,44 +70,58 @@ func (r *Ring) cell(slot int) *atomic.Uint64 { return &r.cells[slot<<(r.spread&6
 // Len returns the number of slots.
 func (r *Ring) Len() int { return r.size }
 
-// High returns a bound on the slots that have ever been used: all from High on
-// are vacant, and have always been.
+// High returns a bound on the slots that have ever been used: whatever Claim had
+// returned before the call lies below it. It never falls.
 func (r *Ring) High() int { return int(r.high.Load()) }
 
 // At returns the word of a slot. It may be outdated as soon as it is returned.
 func (r *Ring) At(slot int) Word { return Word(r.cell(slot).Load()) }
 
-// move is the one place where a word changes.
-func (r *Ring) move(slot int, from, to Word) bool {
-	return r.cell(slot).CompareAndSwap(uint64(from), uint64(to))
+// move is an arrow of the diagram at [Word]: it takes a slot out of phase, if from
+// is its word and of that phase. Here each method takes effect, and the slot changes
+// hands; if it fails, nothing has changed. Take alone has a copy of its own of the
+// way from Idle to Leased.
+func (r *Ring) move(slot int, phase Phase, from, to Word) bool {
+	step.At("move")
+	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))
 }
 
 // Claim takes a vacant slot, from Vacant to Busy, and returns its word. It looks
-// until it finds one: the caller knows that there is one for it, because it
-// counts the slots that are not vacant and never claims more than there are.
+// until it finds one: the caller must know that there is one for it. It does if all
+// callers together count, before they claim and until they have vacated, and let
+// the count never rise above Len.
 func (r *Ring) Claim() (slot int, w Word) {
 	first := r.low.Load()
 	for i := int(first); ; i++ {
 		if i >= r.size {
 			i = 0
 		}
-		if w := r.At(i); w.Phase() == Vacant && r.move(i, w, w.as(Busy)) {
+		if w := r.At(i); r.move(i, Vacant, w, w.as(Busy)) {
+			step.At("Claim: moved")
 			r.low.CompareAndSwap(first, uint32(i+1)) // a lost race leaves a worse hint
-			// Whoever scans after this slot is published must look as far as
-			// here, so high rises before the caller can publish it.
-			for h := r.high.Load(); h < uint32(i+1) && !r.high.CompareAndSwap(h, uint32(i+1)); {
-				h = r.high.Load()
-			}
+			r.raise(uint32(i + 1))
 			return i, w.as(Busy)
 		}
 	}
 }
 
+// raise makes high at least h. Whoever scans after a slot has been published must
+// look as far as there, so high rises before Claim returns and the slot can be.
+func (r *Ring) raise(h uint32) {
+	for old := r.high.Load(); old < h; old = r.high.Load() {
+		step.At("raise: high read")
+		if r.high.CompareAndSwap(old, h) {
+			return
+		}
+	}
+}
+
 // Fill leases a slot to the owner who claimed it and has filled it, from Busy to
-// Leased, and returns its word. The lease is the first of its generation.
+// Leased, and returns its word. The generation is what it was when the slot was
+// vacated.
 func (r *Ring) Fill(slot int, w Word, stamp uint16) Word {
 	to := Word(Leased)<<phaseShift | Word(stamp)<<stampShift | w&genMask
-	if !r.move(slot, w, to) {
+	if !r.move(slot, Busy, w, to) {
 		panic("ring: internal error: Fill of a slot that is not owned")
 	}
 	return to
@@ -113,9 +130,10 @@ func (r *Ring) Fill(slot int, w Word, stamp uint16) Word {
 // Vacate gives up a slot that its owner has emptied or could not fill, from Busy
 // to Vacant.
 func (r *Ring) Vacate(slot int, w Word) {
-	if !r.move(slot, w, w.as(Vacant)) {
+	if !r.move(slot, Busy, w, w.as(Vacant)) {
 		panic("ring: internal error: Vacate of a slot that is not owned")
 	}
+	step.At("Vacate: moved")
 	if l := r.low.Load(); uint32(slot) < l {
 		r.low.CompareAndSwap(l, uint32(slot))
 	}
@@ -126,10 +144,14 @@ func (r *Ring) Vacate(slot int, w Word) {
 // nothing, if w is not the word of a lease in force.
 func (r *Ring) Give(slot int, w Word, stamp uint16) (Word, bool) {
 	to := w.next(Idle, stamp)
-	if !r.move(slot, w, to) {
+	if !r.move(slot, Leased, w, to) {
 		return 0, false
 	}
-	r.hint(slot)
+	step.At("Give: published")
+	// The giver's side of the race in search.go; the other is in search.
+	if !r.hinted(slot) {
+		r.setHint(slot)
+	}
 	r.learn(slot)
 	return to, true
 }
@@ -139,7 +161,7 @@ func (r *Ring) Give(slot int, w Word, stamp uint16) (Word, bool) {
 // changed nothing, if w is not the word of a lease in force.
 func (r *Ring) Renew(slot int, w Word, stamp uint16) (Word, bool) {
 	to := w.next(Leased, stamp)
-	return to, r.move(slot, w, to)
+	return to, r.move(slot, Leased, w, to)
 }
 
 // Publish leaves a slot to whoever takes it, from Leased to Idle, without an end
@@ -147,10 +169,13 @@ func (r *Ring) Renew(slot int, w Word, stamp uint16) (Word, bool) {
 // nothing, if w is not the word of a lease in force.
 func (r *Ring) Publish(slot int, w Word) (Word, bool) {
 	to := w &^ leasedBit
-	if !r.move(slot, w, to) {
+	if !r.move(slot, Leased, w, to) {
 		return 0, false
 	}
-	r.hint(slot)
+	step.At("Publish: published")
+	if !r.hinted(slot) { // as in Give
+		r.setHint(slot)
+	}
 	return to, true
 }
 
@@ -158,7 +183,7 @@ func (r *Ring) Publish(slot int, w Word) (Word, bool) {
 // not been taken since.
 func (r *Ring) Retake(slot int, w Word) (Word, bool) {
 	to := w | leasedBit
-	return to, r.move(slot, w, to)
+	return to, r.move(slot, Idle, w, to)
 }
 
 // Reserve keeps a slot in order to empty it, from Leased to Busy, without an end to
@@ -166,5 +191,5 @@ func (r *Ring) Retake(slot int, w Word) (Word, bool) {
 // a lease in force.
 func (r *Ring) Reserve(slot int, w Word) (Word, bool) {
 	to := w.as(Busy)
-	return to, r.move(slot, w, to)
+	return to, r.move(slot, Leased, w, to)
 }

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/S4AK4N/pool/internal/step"
+
 	"go.uber.org/atomic"
 )
 
@@ -25,15 +27,20 @@ import (
 //
 // The race between the two sides of a bit:
 //
-//	giver:     the word becomes Idle; then it reads the bit, and sets it if clear
-//	searcher:  reads a word that is not Idle; clears the bit; then reads the word again
+//	giver:     the word becomes Idle; then it reads the bit, and sets it if clear (Give, Publish)
+//	searcher:  reads a word that is not Idle; clears the bit; then reads the word again (search)
 //
 // Go's atomics have one order that all agree on. If the giver does not see the
 // cleared bit, its word was Idle before the bit was cleared, and the searcher's
-// second look finds it so. So when nobody is between two of these steps, every
-// idle slot has its bit. A searcher that stalls there may keep one idle slot from
+// second look finds it so, or taken since by a third, who will give it in turn. So
+// when nobody is between two of these steps, every idle slot has its bit. Each
+// goroutine that stalls there, giver or searcher, may keep one idle slot from
 // those who go by hints; this is why Take proves nothing, and Scan, which those
 // call who must know, looks at the words alone.
+//
+// To clear the bit without the second look is tempting and wrong: searcher sees
+// Leased; giver makes it Idle, and sees the bit set; searcher clears the bit; and
+// from then on the slot is idle, and nobody who goes by hints finds it.
 
 // nstarts is how many starts there are. It is far above the number of processors,
 // so that two goroutines that run at the same time seldom share one.
@@ -48,8 +55,8 @@ type start struct {
 }
 
 // start returns the start of the calling goroutine: the address of its stack tells
-// it from others, costs nothing, and stays the same while the stack does. Nothing
-// depends on it but speed.
+// it from others and costs nothing. It is another one when the stack moves, and may
+// be when the call comes from much deeper in it. Nothing depends on it but speed.
 func (r *Ring) start() *atomic.Uint32 {
 	var local byte
 	const golden = 0x9E3779B97F4A7C15 // 2^64 by the golden ratio: neighbours are far apart
@@ -67,21 +74,34 @@ func (r *Ring) learn(slot int) {
 	}
 }
 
-// hint sets the bit of a slot that has just become idle.
-func (r *Ring) hint(slot int) {
-	if h := &r.hints[slot/64]; h.Load()&(1<<(slot%64)) == 0 {
-		setBit(h, slot%64)
-	}
+// hinted reports whether the bit of a slot is set.
+func (r *Ring) hinted(slot int) bool {
+	return r.hints[uint(slot)/64].Load()>>(uint(slot)%64)&1 != 0
 }
 
+// setHint sets the bit of a slot that has just become idle and was not hinted. It
+// is out of line because that is rare.
+//
 //go:noinline
-func setBit(h *atomic.Uint64, bit int) {
-	for old := h.Load(); old&(1<<bit) == 0 && !h.CompareAndSwap(old, old|1<<bit); old = h.Load() {
+func (r *Ring) setHint(slot int) {
+	step.At("setHint: found clear")
+	h, bit := &r.hints[uint(slot)/64], uint64(1)<<(uint(slot)%64)
+	for old := h.Load(); old&bit == 0; old = h.Load() {
+		step.At("setHint: group read")
+		if h.CompareAndSwap(old, old|bit) {
+			return
+		}
 	}
 }
 
-func clearBit(h *atomic.Uint64, bit int) {
-	for old := h.Load(); old&(1<<bit) != 0 && !h.CompareAndSwap(old, old&^(1<<bit)); old = h.Load() {
+// clearHint clears the bit of a slot that has been looked at in vain.
+func (r *Ring) clearHint(slot int) {
+	h, bit := &r.hints[uint(slot)/64], uint64(1)<<(uint(slot)%64)
+	for old := h.Load(); old&bit != 0; old = h.Load() {
+		step.At("clearHint: group read")
+		if h.CompareAndSwap(old, old&^bit) {
+			return
+		}
 	}
 }
 
@@ -92,7 +112,7 @@ func (r *Ring) Take() (slot int, w Word, ok bool) {
 	slot = int(s.Load())
 	cell := r.cell(slot)
 	w = Word(cell.Load())
-	if w.Phase() == Idle && cell.CompareAndSwap(uint64(w), uint64(w|leasedBit)) {
+	if w.Phase() == Idle && cell.CompareAndSwap(uint64(w), uint64(w|leasedBit)) { // the lease begins
 		return slot, w | leasedBit, true
 	}
 	return r.search(s, slot)
@@ -100,28 +120,30 @@ func (r *Ring) Take() (slot int, w Word, ok bool) {
 
 // search goes round the ring once, from slot first on, by the hints.
 func (r *Ring) search(s *atomic.Uint32, first int) (slot int, w Word, ok bool) {
-	group := first / 64
-	mask := ^uint64(0) << (first % 64)
+	group := uint(first) / 64
+	mask := ^uint64(0) << (uint(first) % 64)
 	misses := 0
 	for range len(r.hints) + 1 { // the first group twice: from first on, and at last as a whole
-		h := &r.hints[group]
-		for b := h.Load() & mask; b != 0; b &= b - 1 {
-			bit := bits.TrailingZeros64(b)
-			slot := group*64 + bit
-			if w, ok := r.tryTake(slot); ok {
-				s.Store(uint32(slot))
-				return slot, w, true
-			}
-			if misses++; misses > freeMisses {
-				clearBit(h, bit)
-				if w, ok := r.tryTake(slot); ok { // see the race above
-					s.Store(uint32(slot))
-					return slot, w, true
+		for b := r.hints[group].Load() & mask; b != 0; b &= b - 1 {
+			slot := int(group)*64 + bits.TrailingZeros64(b)
+			w, ok := r.tryTake(slot)
+			if !ok {
+				if misses++; misses <= freeMisses {
+					continue
+				}
+				// The searcher's side of the race above; the other is in Give.
+				step.At("search: looked in vain")
+				r.clearHint(slot)
+				step.At("search: cleared")
+				if w, ok = r.tryTake(slot); !ok {
+					continue
 				}
 			}
+			s.Store(uint32(slot))
+			return slot, w, true
 		}
 		mask = ^uint64(0)
-		if group++; group == len(r.hints) {
+		if group++; group == uint(len(r.hints)) {
 			group = 0
 		}
 	}
@@ -136,10 +158,7 @@ const freeMisses = 2
 // have seen it leased.
 func (r *Ring) tryTake(slot int) (Word, bool) {
 	w := r.At(slot)
-	if w.Phase() != Idle || !r.move(slot, w, w|leasedBit) {
-		return 0, false
-	}
-	return w | leasedBit, true
+	return w | leasedBit, r.move(slot, Idle, w, w|leasedBit)
 }
 
 // Scan takes an idle slot, from Idle to Leased, and returns it with its word. It

@@ -9,8 +9,10 @@ package ring
 //
 // A stamp of 16 bits is compared modulo 2^16: it tells ages of up to 65,535
 // ticks of the caller's clock. A generation of 46 bits repeats after 2^46 leases
-// of one slot, nine days at one every 11 ns; a word that somebody kept longer
-// than that, and only such a word, could be taken for another.
+// of one slot, nine days at one every 11 ns: a word whose generation has ended is
+// taken for no other, unless somebody keeps it for longer than that. Publish,
+// Retake and Reserve end no generation, and a word that one of them has replaced
+// may come back: they are for words that only their caller has.
 //
 // The phases and the ways between them; each arrow is one compare-and-swap, made
 // by the method of [Ring] that it names:

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// probeTimeout is how long the server may take for the first request.
+	probeTimeout = 10 * time.Second
+	// settleTimeout is how long the connections of one phase may take to be
+	// gone before the next begins.
+	settleTimeout = 5 * time.Second
+	settlePeriod  = 20 * time.Millisecond
+	// settlePause is what a server that we cannot ask gets for it.
+	settlePause = time.Second
+	// foreignDials is the limit of dials at a foreign server, for each phase. A
+	// port that was used for one connection may not be fit for another for a
+	// minute; macOS has 16,384 of them, Linux 28,232. The embedded server sees
+	// to it that they are: see lastConn.
+	foreignDials = 12_000
+)
+
+var errInterrupted = errors.New("interrupted before anything was measured")
+
+// A benchmark is one run of the program.
+type benchmark struct {
+	options
+	server    *embedded // nil for a foreign one
+	addresses []string  // of the embedded server
+	limit     int64     // of dials in a phase; 0: none
+	progress  *progress
+	report    *report
+}
+
+// bench runs both phases and returns what has come of them when they are done or
+// ctx ends. An error means that there is nothing to show.
+func bench(ctx context.Context, o options, p *progress) (*report, error) {
+	defer p.clear()
+	b := &benchmark{options: o, progress: p, limit: dialLimit(o)}
+	if o.url == "" {
+		server, err := startEmbedded(o.rtt)
+		if err != nil {
+			return nil, fmt.Errorf("cannot start the embedded server: %w", err)
+		}
+		defer server.close()
+		b.server, b.addresses, b.limit = server, server.addresses, 0
+		b.url = "ws://" + server.addresses[0]
+	}
+	b.report = &report{options: b.options, embedded: b.server != nil}
+	if err := b.probe(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.phases(ctx); err != nil {
+		return nil, err
+	}
+	b.report.interrupted = ctx.Err() != nil
+	return b.report, nil
+}
+
+// phases runs one phase after the other, until ctx ends.
+func (b *benchmark) phases(ctx context.Context) (err error) {
+	if b.server != nil { // a foreign one need not forget the one connection
+		if err := b.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	b.report.dialing, err = b.phase(ctx, "dial each time", func(n *network) (source, error) {
+		return newDialing(b.options, n), nil
+	})
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := b.settle(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	b.report.pooled, err = b.phase(ctx, fmt.Sprintf("pool of %d", b.max), func(n *network) (source, error) {
+		return newPooled(b.options, n, b.duration+graceful)
+	})
+	return err
+}
+
+// phase drives the clients at what open returns.
+func (b *benchmark) phase(ctx context.Context, name string, open func(*network) (source, error)) (*phaseReport, error) {
+	n := newNetwork(b.addresses, b.limit)
+	defer n.close()
+	if b.server != nil {
+		if _, err := b.server.reset(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := open(n)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+
+	early := make(chan struct{})
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		defer close(early)
+		select {
+		case <-n.spent:
+		case <-b.serverGone():
+		case <-over:
+		}
+	}()
+	var last soFar
+	l := load{
+		source:     s,
+		clients:    b.clients,
+		size:       b.size,
+		duration:   b.duration,
+		early:      early,
+		grace:      graceful,
+		cut:        n.close,
+		showPeriod: b.progress.period(),
+		show: func(now soFar) {
+			b.progress.show(phaseLine(name, b.duration, now, last))
+			last = now
+		},
+	}
+	debug.FreeOSMemory() // collects first: the phases start alike
+	stop := watchPeaks()
+	out := l.run(ctx)
+	r := &phaseReport{outcome: out, peaks: stop(), stats: s.stats(), dials: n.dials.Load(), clientPeak: n.peak.Load()}
+	if b.server != nil {
+		counts, err := b.server.counts()
+		if err != nil {
+			return nil, err
+		}
+		r.serverPeak = counts.Peak
+	}
+	if n.limitReached() {
+		b.note("%q ended after %.1f s: %s dials, no more at a server that is not ours, so as not to run out of local ports.",
+			name, out.elapsed.Seconds(), grouped(uint64(n.limit)))
+	}
+	return r, nil
+}
+
+func (b *benchmark) note(format string, args ...any) {
+	b.report.notes = append(b.report.notes, fmt.Sprintf(format, args...))
+}
+
+// dialLimit returns how many dials a phase at a foreign server may make.
+func dialLimit(o options) int64 { return int64(max(foreignDials, 2*o.max)) }
+
+// serverGone returns a channel that is closed when the embedded server has
+// ended.
+func (b *benchmark) serverGone() <-chan struct{} {
+	if b.server == nil {
+		return nil
+	}
+	return b.server.gone
+}
+
+// probe makes one request, to say in clear words why a thousand of them could
+// not succeed.
+func (b *benchmark) probe(ctx context.Context) error {
+	b.progress.note("connecting to " + b.report.server())
+	probing, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	n := newNetwork(b.addresses, 0)
+	defer n.close()
+	conn, response, err := websocket.Dial(probing, b.url, n.dialOptions(b.options))
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case err != nil && response != nil && response.StatusCode != http.StatusSwitchingProtocols:
+		return fmt.Errorf("%s answers the WebSocket handshake with status %s", b.report.server(), response.Status)
+	case err != nil && probing.Err() != nil:
+		return fmt.Errorf("%s cannot be reached within %v", b.report.server(), probeTimeout)
+	case err != nil:
+		return fmt.Errorf("%s cannot be reached: %s", b.report.server(), describe(err))
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(readLimit(b.size))
+	m := newMessage(b.clients, b.size) // the number after those of the clients
+	m.next()
+	err = m.exchange(probing, conn)
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case err != nil && probing.Err() != nil:
+		return fmt.Errorf("%s does not echo: no reply within %v", b.report.server(), probeTimeout)
+	case err != nil:
+		return fmt.Errorf("%s does not echo: %s", b.report.server(), describe(err))
+	}
+	return nil
+}
+
+// settle waits for the connections of the phase before to be gone, or for ctx.
+func (b *benchmark) settle(ctx context.Context) error {
+	b.progress.note("waiting for connections to close")
+	if b.server == nil {
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	timeout := time.NewTimer(settleTimeout)
+	defer timeout.Stop()
+	again := time.NewTicker(settlePeriod)
+	defer again.Stop()
+	for {
+		counts, err := b.server.counts()
+		if err != nil || counts.Open == 0 {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		case <-timeout.C:
+			b.note("%d connections of the phase before were still open when the next began.", counts.Open)
+			return nil
+		}
+	}
+}
+
+// shownURL returns raw without what may be a secret: user, password and query.
+func shownURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "the server"
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
+}

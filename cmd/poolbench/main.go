@@ -1,0 +1,84 @@
+// Poolbench shows what pooling WebSocket connections gains: it drives a server
+// with many clients at once, first with a connection dialed for each request,
+// then through a pool, and prints both side by side. Without arguments it brings
+// its own server. "poolbench -h" tells the rest.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	if rtt, ok := os.LookupEnv(serverVariable); ok {
+		os.Exit(serverMain(rtt, os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit statuses.
+const (
+	exitDone   = 0 // also after Ctrl-C, once a table is shown
+	exitFailed = 1 // nothing could be measured
+	exitUsage  = 2 // the command line makes no sense
+)
+
+// run is the command: it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
+		return exitDone
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "poolbench: %v (-h shows the flags)\n", err)
+		return exitUsage
+	}
+	if err := checkFileLimit(o, fileLimit()); err != nil {
+		fmt.Fprintf(stderr, "poolbench: %v\n", err)
+		return exitUsage
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks for the table so far. With the handler gone, the
+	// second one kills.
+	context.AfterFunc(ctx, stop)
+
+	r, err := bench(ctx, o, newProgress(stderr, isTerminal(stderr)))
+	if err != nil {
+		fmt.Fprintf(stderr, "poolbench: %v\n", err)
+		return exitFailed
+	}
+	if o.json {
+		err = r.writeJSON(stdout)
+	} else {
+		err = r.writeTable(stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "poolbench: writing the result: %v\n", err)
+		return exitFailed
+	}
+	if !r.interrupted && !r.answered() {
+		fmt.Fprintln(stderr, "poolbench: not one request was answered")
+		return exitFailed
+	}
+	return exitDone
+}
+
+// isTerminal reports whether w is a terminal that can go back to the start of
+// its line.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -13,9 +13,9 @@ import (
 	"go.uber.org/atomic"
 )
 
-// What is compared, as an object that lends and takes back. One operation of every
-// benchmark is one Get and one Put, whatever the number of goroutines. impl comes
-// last in each name, for benchstat -col /impl.
+// What is compared. One operation of every benchmark is one Get and one Put,
+// whatever the number of goroutines. impl comes last in each name, for benchstat
+// -col /impl.
 //
 //	pool      this package
 //	syncpool  sync.Pool, which bounds nothing and cannot wait
@@ -24,10 +24,6 @@ import (
 //	timer     the same with a limit on the wait, as Config.MaxWaitTime is
 //
 // Others' pools are compared in the nested module bench.
-type lender interface {
-	lend(ctx context.Context) (returnIt func(), err error)
-}
-
 type benchConn struct{ _ int }
 
 func benchFactory() Factory[*benchConn] {

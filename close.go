@@ -36,12 +36,13 @@ func (p *Pool[T]) vacate(h held) *conn[T] {
 	return c
 }
 
-// closeConn closes a connection that has left its slot.
+// closeConn closes a connection that has left its slot. It waits neither for
+// Factory.Close nor for the log.
 func (p *Pool[T]) closeConn(c *conn[T], why reason, cause error) {
 	p.counters.closed[why].Inc()
-	p.config.Logger.Debug("connection closed", slog.Int("slot", c.slot), slog.String("reason", why.String()), slog.Any("cause", cause))
 	go func() {
 		defer p.forget()
+		p.config.Logger.Debug("closing a connection", slog.Int("slot", c.slot), slog.String("reason", why.String()), slog.Any("cause", cause))
 		p.callClose(c, cause)
 	}()
 }
@@ -70,8 +71,9 @@ func (p *Pool[T]) noteDrained() {
 // Shutdown closes the pool and waits for what is still in use. From the call on
 // nothing is lent: those who wait and those who come get [ErrClosed]. Idle
 // connections are closed at once, leased ones when they are put back. Shutdown
-// returns nil when all are closed. If ctx ends before, it closes those that are
-// still leased, as [Pool.Close] does, and returns an error that wraps ctx.Err.
+// returns nil when all are closed, but for those that are being opened: they are
+// closed when they are open. If ctx ends before, it closes those that are still
+// leased, as [Pool.Close] does, and returns an error that wraps ctx.Err.
 func (p *Pool[T]) Shutdown(ctx context.Context) error {
 	p.shut()
 	select {
@@ -170,6 +172,9 @@ func (p *Pool[T]) revoke() {
 				}
 				continue
 			case ring.Leased:
+				if word.Stamp() == revokedStamp {
+					break // by another revoke, which closes it
+				}
 				if word, ok = p.ring.Renew(slot, word, revokedStamp); ok {
 					step.At("revoke: renewed")
 					p.destroy(held{slot, word}, closedByPool, ErrClosed)

@@ -55,11 +55,12 @@ type Config struct {
 	CheckInterval time.Duration
 
 	// Logger receives what the pool does, but for the ordinary Get and Put: at
-	// debug level what is opened and closed, at warning level what failed.
+	// debug level what is opened and closed, at warning level what could not be
+	// opened.
 	// Nil means silence.
 	Logger *slog.Logger
 
-	// Name tells the pool from others in logs and errors.
+	// Name tells the pool from others in logs.
 	Name string
 }
 

@@ -75,7 +75,7 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 	began := time.Now()
 	endWatch := p.watchOpen(asker)
 	defer func() { // deferred, in case of runtime.Goexit
-		defer endWatch() // when it is not counted as being opened any more
+		endWatch() // first: until it is counted out below, it counts as under way
 		if err != nil {
 			p.openFailed(slot, word, asker, err)
 		} else {
@@ -99,8 +99,12 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 	}
 	err = errGoexit
 	defer func() {
-		if err != nil {
-			go p.callClose(c, err) // never lent, never counted as open
+		if err != nil { // never lent, and never counted as opened
+			p.unclosed.Inc()
+			go func() {
+				defer p.forget()
+				p.callClose(c, err)
+			}()
 		}
 	}()
 	err = guard("Watch", func() error {
@@ -155,6 +159,7 @@ func (p *Pool[T]) opened(c *conn[T], word ring.Word, took time.Duration) {
 	p.advanceTick(time.Duration(p.now()))
 	word = p.ring.Fill(c.slot, word, uint16(p.tick.Load()))
 	p.settle(held{c.slot, word})
+	p.wakeSweeper() // which may have seen that nothing was open
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.
 	p.ensureOpen(nil, nil)

@@ -30,7 +30,7 @@ type Pool[T any] struct {
 	queue queue
 
 	// Read by every Get and Put; tick alone is written after New, by the sweeper.
-	tick      atomic.Uint64 // time, in ticks of tickLength
+	tick      atomic.Uint32 // time, in ticks of tickLength
 	idleTicks uint32        // a slot of this age or more is idle for too long
 	ring      *ring.Ring
 	slots     []atomic.Pointer[conn[T]] // nil while the slot is vacant or busy
@@ -46,7 +46,7 @@ type Pool[T any] struct {
 
 	lifetime context.Context // ends when the pool is closed
 	end      context.CancelCauseFunc
-	unclosed atomic.Int64  // connections opened, and neither closed nor detached
+	unclosed atomic.Int32  // connections opened, and neither closed nor detached
 	drained  chan struct{} // closed when the pool is, and unclosed is 0
 	empty    atomic.Bool   // drained has been closed
 }
@@ -137,7 +137,10 @@ func (p *Pool[T]) fit(c *conn[T], word ring.Word) bool {
 	return c.broken.Load() == nil && p.idleFor(word) < p.idleTicks
 }
 
-// idleFor returns how long a slot has been idle, in ticks, give or take one.
+// idleFor returns how long a slot has been idle, in ticks, give or take one. The
+// coarse clock is only as good as the sweeper that keeps it: in a process that was
+// stopped for hours, whoever gets in before the sweeper does finds what was young
+// when the process stopped still young.
 func (p *Pool[T]) idleFor(word ring.Word) uint32 {
 	return uint32(uint16(p.tick.Load()) - word.Stamp())
 }

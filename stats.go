@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
 
 	"go.uber.org/atomic"
@@ -127,6 +128,7 @@ func (p *Pool[T]) Stats() Stats {
 	// what the word allows, so that the parts add up always and are exact when
 	// nothing moves.
 	c := census(p.conns.Load())
+	step.At("stats: census read")
 	idle := 0
 	var gets uint64
 	for slot := range p.ring.High() {

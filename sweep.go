@@ -21,7 +21,7 @@ type sweeper struct {
 	started atomic.Bool
 	kick    chan struct{} // wakes it; capacity 1
 	armed   atomic.Bool   // it will look at the queue in time, or has been kicked
-	dead    atomic.Int64  // waiters that have left their place since the last unlink
+	dead    atomic.Int32  // waiters that have left their place since the last unlink
 
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	idleTicks     uint32        // MaxIdleTime on that clock
@@ -78,7 +78,7 @@ func (p *Pool[T]) kickSweeper() {
 // once there are more of them than of live ones, so that a pass over all of them
 // costs each that has left no more than a constant.
 func (p *Pool[T]) noteDead() {
-	if p.sweeper.dead.Inc() >= int64(minDead+gateWord(p.gate.Load()).waiters()) {
+	if p.sweeper.dead.Inc() >= int32(minDead+gateWord(p.gate.Load()).waiters()) {
 		p.kickSweeper()
 	}
 }
@@ -109,7 +109,7 @@ func (p *Pool[T]) sweep() {
 		if wake == never {
 			timer.Stop()
 		} else {
-			timer.Reset(wake - now)
+			timer.Reset(wake - time.Duration(p.now())) // some time may have passed
 		}
 		select {
 		case <-timer.C:
@@ -151,12 +151,13 @@ func (p *Pool[T]) advanceTick(now time.Duration) {
 	if p.sweeper.tickLength == 0 {
 		return
 	}
-	tick := uint64(now / p.sweeper.tickLength)
+	tick := uint32(now / p.sweeper.tickLength)
 	if uint16(tick) == revokedStamp {
 		tick++ // the clock skips it, and stands still for the next tick
 	}
-	// Never back, when one of the two was held up with an older time in hand.
-	for old := p.tick.Load(); tick > old && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
+	// Never back, when one of the two was held up with an older time in hand: that is
+	// a little older, while the clock may have stood still for half its range or more.
+	for old := p.tick.Load(); old-tick > 1<<16 && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
 	}
 }
 

@@ -37,11 +37,11 @@ func (p *Pool[T]) register() error {
 // wait is Get when no idle connection was at hand: the caller becomes a waiter,
 // until somebody gives it a token or its ctx ends.
 func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
+	done := ctx.Done() // not our code, so before there is anything to undo
 	if err := p.register(); err != nil {
 		return Lease[T]{}, err
 	}
 	k := p.parkers.Get().(*parker)
-	done := ctx.Done()
 	w := k.waiter(done, p.now())
 	step.At("wait: registered")
 	before := p.queue.enqueue(w)
@@ -70,7 +70,7 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	// the first at the gate, would not look, and would sleep beside an idle slot.
 	if before.state.Load() != stateParked {
 		step.At("wait: looks again")
-		p.serve()
+		p.look(ctx, k, w)
 	}
 	w.park()
 	step.At("wait: parked")
@@ -96,6 +96,19 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	since := w.since
 	p.parkers.Put(k)
 	return p.accept(ctx, t, since)
+}
+
+// look is serve for a waiter. Should Factory.Check end its goroutine, its wait ends
+// too: what it would be given, nobody would receive.
+func (p *Pool[T]) look(ctx context.Context, k *parker, w *waiter) {
+	returned := false
+	defer func() {
+		if !returned {
+			_ = p.leave(ctx, k, w)
+		}
+	}()
+	p.serve()
+	returned = true
 }
 
 // serve gives idle slots to waiters, as long as there are both.

@@ -1,0 +1,230 @@
+package pool_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/S4AK4N/pool"
+)
+
+// dialEcho returns a connection to a server that answers each line with the same
+// line in capitals, and hangs up when it is asked to quit.
+func dialEcho(context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		for lines := bufio.NewScanner(server); lines.Scan() && lines.Text() != "quit"; {
+			fmt.Fprintln(server, strings.ToUpper(lines.Text()))
+		}
+	}()
+	return client, nil
+}
+
+// request sends a line and returns the answer.
+func request(conn net.Conn, line string) (string, error) {
+	if _, err := fmt.Fprintln(conn, line); err != nil {
+		return "", err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(answer), err
+}
+
+func Example() {
+	ctx := context.Background()
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	for _, line := range []string{"one", "two"} {
+		lease, err := p.Get(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer, err := request(lease.Value(), line)
+		if err != nil {
+			p.Discard(lease, err) // it is of no use to anybody
+			log.Fatal(err)
+		}
+		fmt.Println(answer, "reused:", lease.Reused())
+		p.Put(lease)
+	}
+	// Output:
+	// ONE reused: false
+	// TWO reused: true
+}
+
+func ExamplePool_Do() {
+	ctx := context.Background()
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	for _, line := range []string{"hello", "quit"} {
+		err = p.Do(ctx, func(_ context.Context, conn net.Conn) error {
+			answer, err := request(conn, line)
+			if err != nil {
+				return pool.Broken(err) // do not lend this connection again
+			}
+			fmt.Println(answer)
+			return nil
+		})
+		fmt.Println("error:", err)
+	}
+	fmt.Println("discarded:", p.Stats().ClosedDiscard)
+	// Output:
+	// HELLO
+	// error: <nil>
+	// error: EOF
+	// discarded: 1
+}
+
+// A session is a connection that a server can end at any time, and that a caller can
+// leave in the middle of a transaction.
+type session struct {
+	user   string
+	inTx   bool
+	ending chan struct{}
+}
+
+func (s *session) Close() error { return nil }
+
+func ExampleFactory() {
+	users := []string{"ann", "ben", "cem"}
+	p, err := pool.New(pool.Factory[*session]{
+		Open: func(context.Context) (*session, error) {
+			if len(users) == 0 {
+				return nil, errors.New("no more users")
+			}
+			s := &session{user: users[0], ending: make(chan struct{})}
+			users = users[1:]
+			return s, nil
+		},
+		Close: func(s *session, cause error) error {
+			return s.Close()
+		},
+		// Before an idle session is lent, and while it is idle.
+		Check: func(s *session) error {
+			if s.user == "" {
+				return errors.New("logged out")
+			}
+			return nil
+		},
+		// When a session is put back: the next caller must not find what the last
+		// one left behind.
+		Clean: func(s *session) error {
+			if s.inTx {
+				return errors.New("transaction left open")
+			}
+			return nil
+		},
+		// After Open: tell the pool at once when the server ends the session.
+		Watch: func(s *session, broken func(cause error)) {
+			go func() {
+				<-s.ending
+				broken(io.EOF)
+			}()
+		},
+	}, pool.Config{MaxConnections: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+
+	lease, err := p.Get(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lease.Value().user)
+	lease.Value().inTx = true
+	p.Put(lease) // Clean objects, and the session is closed
+
+	lease, err = p.Get(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lease.Value().user)
+	lease.Value().user = ""
+	p.Put(lease)
+
+	lease, err = p.Get(ctx) // Check objects, and another is opened
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lease.Value().user)
+	close(lease.Value().ending)
+	p.Put(lease)
+
+	if err := p.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	stats := p.Stats()
+	fmt.Println("opened:", stats.Opened, "closed by Clean:", stats.ClosedClean, "by Check:", stats.ClosedCheck)
+	// Output:
+	// ann
+	// ben
+	// cem
+	// opened: 3 closed by Clean: 1 by Check: 1
+}
+
+// An error of Get says what the caller ran out of.
+func ExampleExhaustedError() {
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{
+		MaxConnections: 1,
+		MaxWaitTime:    time.Millisecond,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	lease, err := p.Get(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Put(lease)
+
+	_, err = p.Get(context.Background())
+	var exhausted *pool.ExhaustedError
+	if errors.As(err, &exhausted) {
+		fmt.Println(errors.Is(err, pool.ErrExhausted), exhausted.Stats.ActiveConnections, "of", exhausted.Stats.MaxConnections, "are leased")
+	}
+	// Output: true 1 of 1 are leased
+}
+
+// Stats is a [slog.LogValuer]: give it to a logger as it is.
+func ExampleStats() {
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	lease, err := p.Get(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Put(lease)
+
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{} // for the sake of this example
+			}
+			return a
+		},
+	}))
+	logger.Info("pool", "stats", p.Stats())
+	// Output:
+	// msg=pool stats.max=4 stats.active=1 stats.idle=0 stats.opening=0 stats.waiting=0 stats.oldest_wait=0s stats.gets=1 stats.waits=1 stats.timeouts=0 stats.canceled=0 stats.rejected=0 stats.opened=1 stats.open_errors=0 stats.detached=0 stats.closed_idle=0 stats.closed_check=0 stats.closed_clean=0 stats.closed_watch=0 stats.closed_discard=0 stats.closed_shutdown=0
+}

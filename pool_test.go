@@ -1,0 +1,442 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestGetLendsAnIdleConnectionBeforeItOpensOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 100})
+		first := borrow(t, p)
+		giveBack(t, p, first)
+		for range 50 {
+			l := borrow(t, p)
+			if got := l.Value().number; got != 1 {
+				t.Fatalf("Get lent connection %d, want the idle one", got)
+			}
+			giveBack(t, p, l)
+		}
+		synctest.Wait()
+		if got := x.tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once", got)
+		}
+	})
+}
+
+func TestGetOpensUpToMaxConnectionsAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 3})
+		leases := []Lease[*wire]{borrow(t, p), borrow(t, p), borrow(t, p)}
+		seen := map[*wire]bool{}
+		for _, l := range leases {
+			seen[l.Value()] = true
+		}
+		if len(seen) != 3 {
+			t.Errorf("three leases are of %d connections", len(seen))
+		}
+		r := ask(t.Context(), p)
+		r.pending(t, "with all connections leased")
+		if got := x.tried(); got != 3 {
+			t.Errorf("Open was called %d times, want 3", got)
+		}
+		giveBack(t, p, leases[1])
+		if got := r.served(t, "after a Put"); got.Value() != leases[1].Value() {
+			t.Errorf("the waiter got connection %d, want the one that was returned", got.Value().number)
+		}
+	})
+}
+
+func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 5
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			time.Sleep(time.Duration(1+attempt%7) * time.Millisecond)
+			if attempt%5 == 0 {
+				return errDial
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: most})
+		var wg sync.WaitGroup
+		for g := range 40 {
+			wg.Go(func() {
+				for i := range 30 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%9)*time.Millisecond)
+					l, err := p.Get(ctx)
+					cancel()
+					if err != nil {
+						continue
+					}
+					time.Sleep(time.Duration(g%3) * time.Millisecond)
+					switch (g + i) % 10 {
+					case 0:
+						_ = p.Discard(l, errCause)
+					case 1:
+						if w, err := p.Detach(l); err == nil {
+							_ = x.hangUp(w, nil)
+						}
+					default:
+						_ = p.Put(l)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Second) // for what is still being opened
+		synctest.Wait()
+		// Close begins when its slot is free already. But it begins before time goes
+		// on, and to open another takes time.
+		if got := x.openAtMost(); got > most {
+			t.Errorf("%d connections were open at once, want at most %d", got, most)
+		}
+		if got := p.Stats(); got.ActiveConnections+got.IdleConnections > most || got.ActiveConnections != 0 || got.WaitingRequests != 0 {
+			t.Errorf("at the end %+v", got)
+		}
+		p.Close()
+		x.allClosedOnce(t)
+	})
+}
+
+func TestTryGetLendsWhatIsIdleAndNeverOpens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 2})
+		if l, ok := p.TryGet(); ok || l != (Lease[*wire]{}) {
+			t.Error("TryGet of an empty pool lent something")
+		}
+		l := borrow(t, p)
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet lent a connection that is leased")
+		}
+		giveBack(t, p, l)
+		again, ok := p.TryGet()
+		if !ok || again.Value() != l.Value() {
+			t.Error("TryGet did not lend the idle connection")
+		}
+		giveBack(t, p, again)
+		synctest.Wait()
+		if got := x.tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once, for the Get", got)
+		}
+	})
+}
+
+// sqlx#453, HikariCP#1909: newcomers overtake between release and wake-up.
+func TestTryGetTakesNothingWhileAnybodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := obstacle(t)
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-hang
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaitTime: -1})
+		l := borrow(t, p)
+		r := ask(t.Context(), p) // its connection is being opened
+		giveBack(t, p, l)
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet overtook a waiter")
+		}
+		l = r.served(t, "after the Put")
+		release()
+		synctest.Wait() // the second connection is idle
+		r = ask(t.Context(), p)
+		giveBack(t, p, r.served(t, "with one idle"))
+		giveBack(t, p, l)
+	})
+}
+
+func TestALeaseTellsOfItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		began := time.Now()
+		first := borrow(t, p)
+		opened := began.Add(time.Second)
+		if first.Value() != x.opened()[0] || first.Reused() || !first.Opened().Equal(opened) {
+			t.Errorf("first lease: connection %d, reused %v, opened %v", first.Value().number, first.Reused(), first.Opened())
+		}
+		time.Sleep(time.Second)
+		giveBack(t, p, first)
+		second := borrow(t, p)
+		if !second.Reused() || !second.Opened().Equal(opened) {
+			t.Errorf("second lease: reused %v, opened %v, want true, %v", second.Reused(), second.Opened(), opened)
+		}
+		r := ask(t.Context(), p)
+		giveBack(t, p, second)
+		handed := r.served(t, "after a Put")
+		if !handed.Reused() {
+			t.Error("a lease that was handed over is not reused")
+		}
+		// A lease that has ended still says what it said.
+		if first.Reused() || second.Value() != handed.Value() {
+			t.Error("leases changed when they ended")
+		}
+		// The next connection in the same slot is a new one.
+		_ = p.Discard(handed, nil)
+		fresh := borrow(t, p)
+		if fresh.Reused() || fresh.Value().number != 2 || !fresh.Opened().After(opened) {
+			t.Errorf("after Discard: connection %d, reused %v", fresh.Value().number, fresh.Reused())
+		}
+		giveBack(t, p, fresh)
+	})
+}
+
+// A connection that outlived its caller was in the pool before its first lease, but
+// has never been used.
+func TestAConnectionOpenedForSomebodyWhoLeftIsNotReused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Get returned %v, want %v", err, context.DeadlineExceeded)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l, ok := p.TryGet()
+		if !ok || l.Reused() {
+			t.Errorf("TryGet lent %v, reused %v, want one that nobody has used", ok, l.Reused())
+		}
+		giveBack(t, p, l)
+	})
+}
+
+func TestTheZeroLeaseIsNone(t *testing.T) {
+	var l Lease[*wire]
+	if l.Value() != nil || l.Reused() || !l.Opened().IsZero() {
+		t.Errorf("the zero Lease says %v, %v, %v", l.Value(), l.Reused(), l.Opened())
+	}
+	if got := (Lease[int]{}).Value(); got != 0 {
+		t.Errorf("Value of the zero Lease[int] is %d", got)
+	}
+}
+
+func TestDiscardClosesTheConnectionWithItsCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		for n, cause := range []error{errCause, nil} {
+			l := borrow(t, p)
+			if err := p.Discard(l, cause); err != nil {
+				t.Fatalf("Discard: %v", err)
+			}
+			synctest.Wait()
+			got := x.opened()[n].closedWith()
+			if len(got) != 1 || got[0] == nil || cause != nil && got[0] != cause {
+				t.Errorf("after Discard(%v) the connection was closed with %v", cause, got)
+			}
+			if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != uint64(n+1) {
+				t.Errorf("after Discard %+v", s)
+			}
+		}
+	})
+}
+
+// go#10886, commons-pool POOL-303: the slot of a discarded or detached connection is
+// free at once, even if Close never returns.
+func TestDiscardAndDetachServeAWaiterAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, _ := obstacle(t)
+		x := exchange{closing: func(w *wire, _ error) error {
+			if w.number == 1 {
+				<-hang
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxWaitTime: -1})
+		l := borrow(t, p)
+		r := ask(t.Context(), p)
+		if err := p.Discard(l, errCause); err != nil {
+			t.Fatal(err)
+		}
+		l = r.served(t, "after Discard")
+		if l.Value().number != 2 || l.Reused() {
+			t.Errorf("the waiter got connection %d, want a new one", l.Value().number)
+		}
+		r = ask(t.Context(), p)
+		if w, err := p.Detach(l); err != nil || w != l.Value() {
+			t.Fatalf("Detach = %v, %v", w, err)
+		}
+		l = r.served(t, "after Detach")
+		giveBack(t, p, l)
+		if got := len(x.opened()[1].closedWith()); got != 0 {
+			t.Errorf("a detached connection was closed %d times by the pool", got)
+		}
+	})
+}
+
+func TestDetachTakesTheConnectionOutForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		w, err := p.Detach(borrow(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Stats(); got.VacantConnections() != 1 || got.Detached != 1 {
+			t.Errorf("after Detach %+v", got)
+		}
+		l := borrow(t, p)
+		if l.Value() == w {
+			t.Error("a detached connection was lent")
+		}
+		giveBack(t, p, l)
+		p.Close()
+		if got := len(w.closedWith()); got != 0 {
+			t.Errorf("the pool closed a detached connection %d times", got)
+		}
+	})
+}
+
+func TestDoLendsTheConnectionForTheCallOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		ctx := context.WithValue(t.Context(), key{}, "value")
+		err := p.Do(ctx, func(got context.Context, w *wire) error {
+			if got != ctx || w != x.opened()[0] {
+				t.Errorf("Do called its function with (%v, %v)", got, w)
+			}
+			if s := p.Stats(); s.ActiveConnections != 1 {
+				t.Errorf("in Do %+v", s)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("Do returned %v", err)
+		}
+		if s := p.Stats(); s.IdleConnections != 1 {
+			t.Errorf("after Do %+v", s)
+		}
+	})
+}
+
+func TestDoReturnsTheErrorOfItsFunctionAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		give := func(err error) func(context.Context, *wire) error {
+			return func(context.Context, *wire) error { return err }
+		}
+		if got := p.Do(t.Context(), give(errCause)); got != errCause {
+			t.Errorf("Do returned %v, want %v", got, errCause)
+		}
+		if s := p.Stats(); s.IdleConnections != 1 {
+			t.Errorf("after an ordinary error %+v, want the connection back", s)
+		}
+		broken := Broken(errCause)
+		if got := p.Do(t.Context(), give(broken)); got != broken {
+			t.Errorf("Do returned %v, want %v", got, broken)
+		}
+		synctest.Wait()
+		if got := x.opened()[0].closedWith(); len(got) != 1 || !errors.Is(got[0], errCause) {
+			t.Errorf("after Broken the connection was closed with %v", got)
+		}
+		if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != 1 {
+			t.Errorf("after Broken %+v", s)
+		}
+		// Without a connection the function is not called.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		got := p.Do(ctx, func(context.Context, *wire) error { t.Error("called"); return nil })
+		if !errors.Is(got, context.Canceled) {
+			t.Errorf("Do returned %v, want %v", got, context.Canceled)
+		}
+	})
+}
+
+// go#13677, commons-pool POOL-336: a panic leaves a slot lost.
+func TestDoDiscardsTheConnectionWhenItsFunctionPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		func() {
+			defer func() {
+				if got := recover(); got != errCause {
+					t.Errorf("recovered %v, want the panic to go on up", got)
+				}
+			}()
+			_ = p.Do(t.Context(), func(context.Context, *wire) error { panic(errCause) })
+		}()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = p.Do(t.Context(), func(context.Context, *wire) error { runtime.Goexit(); return nil })
+		}()
+		<-done
+		synctest.Wait()
+		x.allClosedOnce(t)
+		if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != 2 {
+			t.Errorf("after a panic and a Goexit %+v, want both connections discarded", s)
+		}
+	})
+}
+
+func TestMaxWaitersRejectsOneMoreThanMayWait(t *testing.T) {
+	tests := []struct{ maxWaiters, wait int }{{2, 2}, {1, 1}, {-1, 0}, {-100, 0}}
+	for _, tt := range tests {
+		bubble(t, fmt.Sprint("MaxWaiters=", tt.maxWaiters), func(t *testing.T) {
+			// vitess#3726, fasthttp#718: an unbounded queue turns one sick backend
+			// into a full outage.
+			hang, release := obstacle(t)
+			x := exchange{open: func(context.Context, int) error { <-hang; return nil }}
+			p := start(t, x.factory(), Config{MaxConnections: 3, MaxWaiters: tt.maxWaiters, MaxWaitTime: -1})
+			var waiting []*request[*wire]
+			for range 3 + tt.wait { // three for whom a connection is being opened
+				r := ask(t.Context(), p)
+				r.pending(t, "while opening hangs")
+				waiting = append(waiting, r)
+			}
+			ask(t.Context(), p).failed(t, "one more", ErrRejected)
+			release()
+			synctest.Wait()
+			// All three are leased: nothing can be opened for anybody now.
+			ask(t.Context(), p).failed(t, "with all leased", ErrRejected)
+			for _, r := range waiting {
+				giveBack(t, p, r.served(t, "in turn"))
+			}
+			giveBack(t, p, borrow(t, p))
+			if got := p.Stats(); got.Rejected != 2 || got.WaitingRequests != 0 {
+				t.Errorf("%+v, want 2 rejected", got)
+			}
+		})
+	}
+}
+
+func TestWithoutMaxWaitersThousandsMayWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		l := borrow(t, p)
+		var wg sync.WaitGroup
+		for range 5000 {
+			wg.Go(func() {
+				l, err := p.Get(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				giveBack(t, p, l)
+			})
+		}
+		synctest.Wait()
+		if got := p.Stats().WaitingRequests; got != 5000 {
+			t.Errorf("%d wait, want 5000", got)
+		}
+		giveBack(t, p, l)
+		wg.Wait()
+	})
+}

@@ -1,0 +1,315 @@
+package pool
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// addsUp fails the test unless the parts of s are what a pool of most can hold.
+func addsUp(t *testing.T, s Stats, most int) {
+	t.Helper()
+	sum := s.ActiveConnections + s.IdleConnections + s.OpeningConnections + s.VacantConnections()
+	if sum != most || s.MaxConnections != most || min(s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.VacantConnections()) < 0 {
+		t.Errorf("the parts don't add up: %+v, %d vacant", s, s.VacantConnections())
+	}
+}
+
+// HikariCP#1662, #731: "timed out, idle=29", with figures taken at different instants.
+// In any snapshot active, idle, opening and vacant make up MaxConnections.
+func TestStatsAddUpAtEverySampleUnderLoad(t *testing.T) {
+	const most = 300 // the more slots, the more happens while they are counted
+	x := exchange{open: func(_ context.Context, attempt int) error {
+		if attempt%4 == 0 {
+			return errDial
+		}
+		return nil
+	}}
+	p := start(t, x.factory(), Config{MaxConnections: most})
+	stop := make(chan struct{})
+	var load, sampler sync.WaitGroup
+	for range 2 {
+		sampler.Go(func() {
+			for {
+				addsUp(t, p.Stats(), most)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for g := range 12 {
+		load.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 60 {
+				var leases []Lease[*wire]
+				for range 20 {
+					if l, err := p.Get(context.Background()); err == nil {
+						leases = append(leases, l)
+					}
+				}
+				for _, l := range leases {
+					switch random.IntN(4) {
+					case 0:
+						_ = p.Discard(l, nil)
+					case 1:
+						_, _ = p.Detach(l)
+					default:
+						_ = p.Put(l)
+					}
+				}
+			}
+		})
+	}
+	load.Wait()
+	p.Close()
+	close(stop)
+	sampler.Wait()
+	if got := p.Stats(); got.VacantConnections() != most {
+		t.Errorf("after Close %+v, want all vacant", got)
+	}
+}
+
+func TestStatsSaysHowThePoolStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := obstacle(t)
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			if attempt > 2 {
+				<-hang
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 4, MaxWaitTime: -1, MaxIdleTime: -1})
+		l := borrow(t, p)
+		fill(t, p, 1)
+		want := Stats{MaxConnections: 4, ActiveConnections: 1, IdleConnections: 1, Gets: 2, Waits: 2, Opened: 2}
+		if diff := cmp.Diff(want, p.Stats()); diff != "" {
+			t.Errorf("one leased, one idle (-want +got):\n%s", diff)
+		}
+		m := borrow(t, p)
+		first := ask(t.Context(), p)
+		time.Sleep(3 * time.Second)
+		second, third := ask(t.Context(), p), ask(t.Context(), p)
+		time.Sleep(time.Second)
+		want = Stats{MaxConnections: 4, ActiveConnections: 2, OpeningConnections: 2, WaitingRequests: 3, OldestWait: 4 * time.Second, Gets: 3, Waits: 5, Opened: 2}
+		if diff := cmp.Diff(want, p.Stats()); diff != "" {
+			t.Errorf("two leased, two being opened for three (-want +got):\n%s", diff)
+		}
+		giveBack(t, p, l)
+		first.served(t, "after the Put")
+		if got := p.Stats(); got.OldestWait != time.Second || got.WaitingRequests != 2 {
+			t.Errorf("when the oldest is served %+v", got)
+		}
+		release()
+		giveBack(t, p, second.served(t, "when two more are open"))
+		giveBack(t, p, third.served(t, "when two more are open"))
+		giveBack(t, p, first.lease)
+		giveBack(t, p, m)
+		want = Stats{MaxConnections: 4, IdleConnections: 4, Gets: 6, Waits: 5, Opened: 4}
+		if diff := cmp.Diff(want, p.Stats()); diff != "" {
+			t.Errorf("all idle (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Each counter is brought to a number of its own.
+func TestCountersAreExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var unchecked, uncleaned, fails bool
+		x := exchange{open: func(context.Context, int) error {
+			if fails {
+				return errDial
+			}
+			return nil
+		}}
+		f, broken := watched(&x)
+		f.Check = func(*wire) error {
+			if unchecked {
+				return errUnfit
+			}
+			return nil
+		}
+		f.Clean = func(*wire) error {
+			if uncleaned {
+				return errUnfit
+			}
+			return nil
+		}
+		p := start(t, f, Config{MaxConnections: 20, CheckInterval: -1, MaxIdleTime: time.Minute, MaxWaitTime: time.Second, MaxWaiters: 3})
+		var want Stats
+		lend := func(n int) (leases []Lease[*wire]) {
+			for range n {
+				leases = append(leases, borrow(t, p))
+			}
+			return leases
+		}
+		put := func(leases []Lease[*wire]) {
+			for _, l := range leases {
+				giveBack(t, p, l)
+			}
+		}
+		same := func(what string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, p.Stats()); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		want.MaxConnections = 20
+		same("new")
+
+		put(lend(1))
+		want.Gets, want.Waits, want.Opened, want.IdleConnections = 1, 1, 1, 1
+		same("one opened")
+		time.Sleep(2 * time.Minute)
+		want.ClosedIdle, want.IdleConnections = 1, 0
+		same("expired")
+
+		put(lend(2))
+		want.Gets, want.Waits, want.Opened, want.IdleConnections = 3, 3, 3, 2
+		same("two opened")
+		unchecked = true
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet lent an unfit connection")
+		}
+		unchecked = false
+		want.ClosedCheck, want.IdleConnections = 2, 0
+		same("two rejected by Check")
+
+		leases := lend(3)
+		uncleaned = true
+		put(leases)
+		uncleaned = false
+		want.Gets, want.Waits, want.Opened, want.ClosedClean = 6, 6, 6, 3
+		same("three rejected by Clean")
+
+		leases = lend(4)
+		for _, l := range leases {
+			broken(l.Value().number, errCause)
+			broken(l.Value().number, errCause)
+		}
+		put(leases)
+		want.Gets, want.Waits, want.Opened, want.ClosedWatch = 10, 10, 10, 4
+		same("four reported broken")
+
+		for _, l := range lend(5) {
+			_ = p.Discard(l, nil)
+			_ = p.Discard(l, nil)
+		}
+		want.Gets, want.Waits, want.Opened, want.ClosedDiscard = 15, 15, 15, 5
+		same("five discarded")
+
+		for _, l := range lend(6) {
+			_, _ = p.Detach(l)
+		}
+		want.Gets, want.Waits, want.Opened, want.Detached = 21, 21, 21, 6
+		same("six detached")
+
+		fails = true
+		for range 7 {
+			ask(t.Context(), p).failed(t, "Open fails", errDial)
+		}
+		fails = false
+		want.Waits, want.OpenErrors = 28, 7
+		same("seven failed")
+
+		leases = lend(20)
+		want.Gets, want.Waits, want.Opened, want.ActiveConnections = 41, 48, 41, 20
+		same("twenty opened")
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			ask(ctx, p)
+		}
+		for range 8 {
+			ask(t.Context(), p).failed(t, "three wait", ErrRejected)
+		}
+		cancel()
+		want.Waits, want.Canceled, want.Rejected = 51, 3, 8
+		same("three canceled, eight rejected")
+		for range 2 {
+			for range 2 {
+				ask(t.Context(), p)
+			}
+			time.Sleep(time.Second)
+		}
+		want.Waits, want.Timeouts = 55, 4
+		same("four timeouts")
+
+		put(leases[:9])
+		p.Close()
+		put(leases[9:]) // revoked
+		want.ActiveConnections, want.ClosedShutdown = 0, 20
+		same("closed")
+
+		n := p.Stats()
+		if sum := n.Detached + n.ClosedIdle + n.ClosedCheck + n.ClosedClean + n.ClosedWatch + n.ClosedDiscard + n.ClosedShutdown; n.Opened != sum {
+			t.Errorf("Opened is %d, and what became of them %d", n.Opened, sum)
+		}
+	})
+}
+
+func TestGetsCountsEveryLeaseOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, clean := range []bool{false, true} {
+			var x exchange
+			f := x.factory()
+			if clean {
+				f.Clean = func(*wire) error { return nil }
+			}
+			p := start(t, f, Config{MaxConnections: 2, MaxWaitTime: -1})
+			for range 10 {
+				l := borrow(t, p)
+				m, n := ask(t.Context(), p), ask(t.Context(), p)
+				giveBack(t, p, l)
+				giveBack(t, p, m.served(t, "first"))
+				giveBack(t, p, n.served(t, "second"))
+				if l, ok := p.TryGet(); ok {
+					giveBack(t, p, l)
+				}
+			}
+			if got := p.Stats().Gets; got != 40 {
+				t.Errorf("clean %v: Gets is %d after 40 leases", clean, got)
+			}
+		}
+	})
+}
+
+func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
+	var s Stats
+	v := reflect.ValueOf(&s).Elem()
+	for i := range v.NumField() { // a number of its own for each field
+		if f := v.Field(i); f.CanInt() {
+			f.SetInt(int64(i + 1))
+		} else {
+			f.SetUint(uint64(i + 1))
+		}
+	}
+	var log strings.Builder
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 {
+			return slog.Attr{}
+		}
+		return a
+	}})
+	slog.New(handler).Info("", "pool", s)
+	want := "pool.max=1 pool.active=2 pool.idle=3 pool.opening=4 pool.waiting=5 pool.oldest_wait=6ns " +
+		"pool.gets=7 pool.waits=8 pool.timeouts=9 pool.canceled=10 pool.rejected=11 " +
+		"pool.opened=12 pool.open_errors=13 pool.detached=14 pool.closed_idle=15 pool.closed_check=16 " +
+		"pool.closed_clean=17 pool.closed_watch=18 pool.closed_discard=19 pool.closed_shutdown=20\n"
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("the log of Stats (-want +got):\n%s", diff)
+	}
+	if got := s.LogValue(); got.Kind() != slog.KindGroup || len(got.Group()) != v.NumField() {
+		t.Errorf("LogValue has %d attributes of kind %v, want a group of all %d fields", len(got.Group()), got.Kind(), v.NumField())
+	}
+}

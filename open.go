@@ -227,6 +227,7 @@ func (p *Pool[T]) broke(c *conn[T], cause error) {
 	if word.Phase() != ring.Idle || p.slots[c.slot].Load() != c {
 		return
 	}
+	step.At("broke: slot read")
 	word, ok := p.ring.Retake(c.slot, word)
 	if !ok {
 		return

@@ -101,6 +101,7 @@ func (p *Pool[T]) sweep() {
 		now := time.Duration(p.now())
 		wake := p.duties(now)
 		if wake == never {
+			step.At("sweep: nothing due")
 			// Before a sleep without end. The other side is in wakeSweeper.
 			s.armed.Store(false)
 			step.At("sweep: disarmed")
@@ -206,6 +207,7 @@ func (p *Pool[T]) disarm(now time.Duration) (time.Duration, bool) {
 		return s.disarmAt, true
 	}
 	s.disarmAt = 0
+	step.At("disarm: nobody waits")
 	// The other side is in wakeSweeper.
 	s.armed.Store(false)
 	step.At("disarm: disarmed")

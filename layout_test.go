@@ -1,0 +1,111 @@
+package pool
+
+import (
+	"reflect"
+	"testing"
+	"unsafe"
+
+	"go.uber.org/atomic"
+)
+
+func TestWordsThatManyWriteLieApart(t *testing.T) {
+	var p Pool[*wire]
+	type field struct {
+		name string
+		at   uintptr
+	}
+	fields := []field{
+		{"gate", unsafe.Offsetof(p.gate)},
+		{"conns", unsafe.Offsetof(p.conns)},
+		{"queue.head", unsafe.Offsetof(p.queue) + unsafe.Offsetof(p.queue.head)},
+		{"queue.tail", unsafe.Offsetof(p.queue) + unsafe.Offsetof(p.queue.tail)},
+		{"tick, the first that is mostly read", unsafe.Offsetof(p.tick)},
+	}
+	for i, f := range fields {
+		if i > 0 && f.at < fields[i-1].at+pad {
+			t.Errorf("%s is at %d, less than %d after %s", f.name, f.at, pad, fields[i-1].name)
+		}
+		if f.at/pad != uintptr(i) {
+			t.Errorf("%s is at %d, want it in block %d", f.name, f.at, i)
+		}
+	}
+	for name, at := range map[string]uintptr{
+		"idleTicks": unsafe.Offsetof(p.idleTicks), "ring": unsafe.Offsetof(p.ring), "slots": unsafe.Offsetof(p.slots),
+		"factory": unsafe.Offsetof(p.factory),
+	} {
+		if at/pad != uintptr(len(fields)-1) {
+			t.Errorf("%s is at %d, want it in the block of what is mostly read", name, at)
+		}
+	}
+	// Each stripe of a counter has a block of its own.
+	var s striped
+	for i := 1; i < len(s.stripes); i++ {
+		if d := uintptr(unsafe.Pointer(&s.stripes[i].n)) - uintptr(unsafe.Pointer(&s.stripes[i-1].n)); d < pad {
+			t.Errorf("stripes are %d bytes apart, want %d", d, pad)
+		}
+	}
+}
+
+// On 386 the compiler aligns 64-bit fields to 4 bytes, and an atomic operation on one
+// that is not aligned to 8 panics. Only the first word of what is allocated is sure to
+// be.
+func TestAtomicWordsOf64BitsAreAligned(t *testing.T) {
+	for _, v := range []any{Pool[*wire]{}, Pool[[3]uint32]{}, Pool[int64]{}, conn[*wire]{}, conn[[3]uint32]{}, counters{}, parker{}, waiter{}, [slabSize]waiter{}} {
+		typ := reflect.TypeOf(v)
+		words := 0
+		aligned(t, typ, typ.String(), 0, &words)
+		t.Logf("%v: %d words", typ, words)
+		if (typ == reflect.TypeFor[Pool[*wire]]() || typ == reflect.TypeFor[counters]()) && words == 0 {
+			t.Errorf("%v: no words have been found", typ)
+		}
+	}
+}
+
+func aligned(t *testing.T, typ reflect.Type, name string, at uintptr, words *int) {
+	t.Helper()
+	switch typ.Kind() {
+	case reflect.Array:
+		for i := range typ.Len() {
+			aligned(t, typ.Elem(), name, at+uintptr(i)*typ.Elem().Size(), words)
+		}
+	case reflect.Struct:
+		if typ.PkgPath() == reflect.TypeFor[atomic.Uint64]().PkgPath() && typ.Size() == 8 && hasWord(typ) {
+			*words++
+			if at%8 != 0 {
+				t.Errorf("%s is at %d, want a multiple of 8", name, at)
+			}
+			return
+		}
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			aligned(t, f.Type, name+"."+f.Name, at+f.Offset, words)
+		}
+	}
+}
+
+// hasWord reports whether an atomic has a plain 64-bit integer in it.
+func hasWord(typ reflect.Type) bool {
+	for i := range typ.NumField() {
+		switch typ.Field(i).Type.Kind() {
+		case reflect.Int64, reflect.Uint64:
+			return true
+		}
+	}
+	return false
+}
+
+func TestSizes(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("sizes are given for 64 bits")
+	}
+	for name, s := range map[string]struct{ got, want uintptr }{
+		"Lease":  {unsafe.Sizeof(Lease[*wire]{}), 16}, // passed in registers
+		"token":  {unsafe.Sizeof(token{}), 32},        // what a waiter's channel holds
+		"waiter": {unsafe.Sizeof(waiter{}), 40},       // the garbage of a wait
+		"slab":   {unsafe.Sizeof([slabSize]waiter{}), 480},
+	} {
+		if s.got != s.want {
+			t.Errorf("a %s has %d bytes, want %d", name, s.got, s.want)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package pool
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+)
+
+// A reference is what a pool should do, with a slice for everything and nothing going
+// on at the same time. Connections are known by their number.
+type reference struct {
+	max     int
+	failing bool // Open fails
+	opened  int
+	closed  bool
+	idle    map[int]bool
+	broken  map[int]bool
+	leased  []int // by lease, 0: ended; negative: revoked
+	waiting []*caller
+}
+
+// A caller waits, in the pool and in the reference.
+type caller struct {
+	*request[*wire]
+	cancel context.CancelFunc
+	conn   int   // that it should have been given
+	err    error // or this
+}
+
+func (r *reference) leases() (n int) {
+	for _, conn := range r.leased {
+		if conn > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// serve opens for those who wait what may be opened.
+func (r *reference) serve() {
+	for len(r.waiting) > 0 && !r.closed && r.leases()+len(r.idle) < r.max {
+		if r.failing {
+			r.waiting[0].err = errDial
+			r.waiting = r.waiting[1:]
+			continue
+		}
+		r.opened++
+		r.place(r.opened)
+	}
+}
+
+// place finds the next owner of a connection.
+func (r *reference) place(conn int) {
+	if len(r.waiting) == 0 {
+		r.idle[conn] = true
+		return
+	}
+	c := r.waiting[0]
+	r.waiting = r.waiting[1:]
+	c.conn = conn
+	r.leased = append(r.leased, conn)
+}
+
+// A trial runs a pool beside its reference.
+type trial struct {
+	*reference
+	t      *testing.T
+	p      *Pool[*wire]
+	x      *exchange
+	report func(number int, cause error)
+	held   []Lease[*wire] // as in reference.leased
+}
+
+// check compares all that can be seen.
+func (r *trial) check(step int, what string) {
+	r.t.Helper()
+	synctest.Wait()
+	s := r.p.Stats()
+	want := [...]int{r.leases(), len(r.idle), 0, len(r.waiting), r.opened}
+	got := [...]int{s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.WaitingRequests, int(s.Opened)}
+	if got != want {
+		r.t.Fatalf("step %d, %s: active, idle, opening, waiting, opened are %v, want %v", step, what, got, want)
+	}
+	if got := len(walk(r.t, &r.p.queue)); got != len(r.waiting) {
+		r.t.Fatalf("step %d, %s: %d are linked, want %d", step, what, got, len(r.waiting))
+	}
+	for _, w := range r.x.opened() {
+		lives := r.idle[w.number] || slices.Contains(r.leased, w.number)
+		if n := len(w.closedWith()); (n == 0) != lives && !r.away(w.number) || n > 1 {
+			r.t.Fatalf("step %d, %s: connection %d was closed %d times", step, what, w.number, n)
+		}
+	}
+}
+
+// away reports whether a connection was detached.
+func (r *trial) away(number int) bool { return r.broken[-number] }
+
+// settled checks what a caller has got and makes a lease of it.
+func (r *trial) settled(step int, c *caller) {
+	r.t.Helper()
+	if c.err != nil {
+		c.failed(r.t, "reference", c.err)
+		return
+	}
+	l := c.served(r.t, "reference")
+	if l.Value().number != c.conn {
+		r.t.Fatalf("step %d: a waiter was given connection %d, want %d", step, l.Value().number, c.conn)
+	}
+	r.held = append(r.held, l)
+}
+
+func (r *trial) run(actions []byte) {
+	live := []*caller{} // who have not returned when last seen
+	for step, action := range actions {
+		pick := int(action >> 4)
+		what := ""
+		switch action & 15 {
+		case 0, 1, 2, 3:
+			what = "Get"
+			ctx, cancel := context.WithCancel(context.Background())
+			r.t.Cleanup(cancel)
+			c := &caller{cancel: cancel}
+			if len(r.waiting) == 0 && len(r.idle) > 0 && !r.closed {
+				// Which one is the ring's affair.
+				l := borrow(r.t, r.p)
+				if !r.idle[l.Value().number] {
+					r.t.Fatalf("step %d: Get returned connection %d, which is not idle", step, l.Value().number)
+				}
+				delete(r.idle, l.Value().number)
+				r.leased, r.held = append(r.leased, l.Value().number), append(r.held, l)
+				break
+			}
+			if r.closed {
+				c.err = ErrClosed
+			} else {
+				r.waiting = append(r.waiting, c)
+				r.serve()
+			}
+			c.request = ask(ctx, r.p)
+			live = append(live, c)
+		case 4, 5, 6, 7, 8, 9, 10, 11:
+			if len(r.held) == 0 {
+				continue
+			}
+			i := pick % len(r.held)
+			conn := r.leased[i]
+			r.leased[i] = 0
+			var err error
+			var want error
+			switch {
+			case conn == 0:
+				want = ErrNotLeased
+			case conn < 0 && action&15 == 9:
+				want = ErrClosed
+			}
+			switch action & 15 {
+			case 8:
+				what = "Discard"
+				err = r.p.Discard(r.held[i], nil)
+			case 9:
+				what = "Detach"
+				_, err = r.p.Detach(r.held[i])
+				if conn > 0 {
+					r.broken[-conn] = true
+				}
+			default:
+				what = "Put"
+				err = r.p.Put(r.held[i])
+				if conn > 0 && !r.closed && !r.broken[conn] {
+					r.place(conn)
+				}
+			}
+			if err != want {
+				r.t.Fatalf("step %d: %s returned %v, want %v", step, what, err, want)
+			}
+			r.serve()
+		case 12:
+			what = "cancel"
+			if len(r.waiting) == 0 {
+				continue
+			}
+			i := pick % len(r.waiting)
+			c := r.waiting[i]
+			c.err = context.Canceled
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+			c.cancel()
+		case 13:
+			what = "report"
+			if r.opened == 0 {
+				continue
+			}
+			conn := pick%r.opened + 1
+			r.report(conn, errCause)
+			r.broken[conn] = true
+			delete(r.idle, conn)
+			r.serve()
+		case 14:
+			what = "TryGet"
+			l, ok := r.p.TryGet()
+			if want := !r.closed && len(r.idle) > 0; ok != want {
+				r.t.Fatalf("step %d: TryGet returned %v, want %v", step, ok, want)
+			}
+			if ok {
+				if !r.idle[l.Value().number] {
+					r.t.Fatalf("step %d: TryGet returned connection %d, which is not idle", step, l.Value().number)
+				}
+				delete(r.idle, l.Value().number)
+				r.leased, r.held = append(r.leased, l.Value().number), append(r.held, l)
+			}
+		default:
+			if pick < 14 {
+				what = "turn"
+				r.failing = pick%3 == 0
+				break
+			}
+			what = "Close"
+			if err := r.p.Close(); err != nil {
+				r.t.Fatalf("step %d: Close: %v", step, err)
+			}
+			r.closed = true
+			for i, conn := range r.leased {
+				r.leased[i] = min(conn, -conn)
+			}
+			for _, c := range r.waiting {
+				c.err = ErrClosed
+			}
+			clear(r.idle)
+			r.waiting = nil
+		}
+		var still []*caller
+		for _, c := range live {
+			if c.err == nil && c.conn == 0 {
+				c.pending(r.t, "reference")
+				still = append(still, c)
+			} else {
+				r.settled(step, c)
+			}
+		}
+		live = still
+		r.check(step, what)
+	}
+}
+
+func tryActions(t *testing.T, max int, actions []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &trial{t: t, reference: &reference{max: max, idle: map[int]bool{}, broken: map[int]bool{}}}
+		r.x = &exchange{}
+		r.x.open = func(context.Context, int) error {
+			if r.failing {
+				return errDial
+			}
+			return nil
+		}
+		var f Factory[*wire]
+		f, r.report = watched(r.x)
+		r.p = start(t, f, Config{MaxConnections: max, MaxWaitTime: -1, MaxIdleTime: -1})
+		r.run(actions)
+		r.p.Close()
+		synctest.Wait()
+		atRest(t, r.p, 0)
+		for _, w := range r.x.opened() {
+			if n := len(w.closedWith()); n != 1 && !r.away(w.number) || n > 1 {
+				t.Errorf("connection %d was closed %d times", w.number, n)
+			}
+		}
+	})
+}
+
+func TestRandomActionsAgreeWithTheReference(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	rounds := 300
+	if testing.Short() {
+		rounds = 60
+	}
+	for range rounds {
+		actions := make([]byte, 100)
+		for i := range actions {
+			actions[i] = byte(rnd.Uint32())
+			if actions[i]&15 == 15 && i < 80 && rnd.IntN(4) > 0 {
+				actions[i] = 0xd0 | 15 // Close seldom
+			}
+		}
+		tryActions(t, 1+rnd.IntN(5), actions)
+		if t.Failed() {
+			t.Fatalf("with actions %x", actions)
+		}
+	}
+}
+
+func FuzzActions(f *testing.F) {
+	f.Add(byte(1), []byte{0x00, 0x00, 0x00, 0x04, 0x04, 0x14, 0x24})             // hand-offs
+	f.Add(byte(2), []byte{0x00, 0x00, 0x00, 0x00, 0x1c, 0x04, 0x14, 0x24})       // a cancel in line
+	f.Add(byte(1), []byte{0x0f, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x0f, 0x08, 0x1f}) // opens fail, before and behind others
+	f.Add(byte(2), []byte{0x00, 0x00, 0x00, 0x09, 0x18, 0x04, 0x14})             // Detach, Discard while somebody waits
+	f.Add(byte(2), []byte{0x00, 0x00, 0x0d, 0x04, 0x14, 0x1d, 0x0e, 0x0e})       // reports
+	f.Add(byte(3), []byte{0x00, 0x00, 0x00, 0x00, 0xff, 0x04, 0x04, 0x19, 0x28, 0x00, 0x0e})
+	f.Fuzz(func(t *testing.T, max byte, actions []byte) {
+		if len(actions) > 200 {
+			actions = actions[:200]
+		}
+		tryActions(t, 1+int(max)%8, actions)
+	})
+}

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -56,15 +55,15 @@ func (p *Pool[T]) callClose(c *conn[T], cause error) {
 // forget counts a connection that is closed, or the caller's now.
 func (p *Pool[T]) forget() {
 	p.unclosed.Dec()
-	p.noteDrained()
+	p.noteAllGone()
 }
 
-// noteDrained closes drained once the pool is closed and no connection is left. Of
+// noteAllGone closes allGone once the pool is closed and no connection is left. Of
 // those who close the pool and those who close the last connection, whoever comes
 // second sees both.
-func (p *Pool[T]) noteDrained() {
-	if gateWord(p.gate.Load()).closed() && p.unclosed.Load() == 0 && p.empty.CompareAndSwap(false, true) {
-		close(p.drained)
+func (p *Pool[T]) noteAllGone() {
+	if gateWord(p.gate.Load()).closed() && p.unclosed.Load() == 0 && p.gone.CompareAndSwap(false, true) {
+		close(p.allGone)
 	}
 }
 
@@ -73,39 +72,40 @@ func (p *Pool[T]) noteDrained() {
 // connections are closed at once, leased ones when they are put back. Shutdown
 // returns nil when all are closed, but for those that are being opened: they are
 // closed when they are open. If ctx ends before, it closes those that are still
-// leased, as [Pool.Close] does, and returns an error that wraps ctx.Err.
+// leased, as [Pool.Close] does, and returns an error that wraps ctx.Err. So with a
+// ctx that does not end, it waits for as long as anybody keeps a connection.
 func (p *Pool[T]) Shutdown(ctx context.Context) error {
 	p.shut()
 	select {
-	case <-p.drained:
+	case <-p.allGone:
 		return nil
 	default:
 	}
 	select {
-	case <-p.drained:
+	case <-p.allGone:
 		return nil
 	case <-ctx.Done():
 	}
-	active := p.Stats().ActiveConnections
+	active, unclosed := p.Stats().ActiveConnections, p.unclosed.Load()
 	p.revoke()
-	return fmt.Errorf("pool: shutdown with %d connections leased: %w", active, contextEnded(ctx, nil))
+	return &shutdownError{active, int(unclosed), contextEnded(ctx, nil)}
 }
 
 // Close closes the pool and all its connections at once, also those that are
 // leased: their holders see them fail. Those who wait and those who come get
 // [ErrClosed]. Close waits for Factory.Close to return, but not for longer than a
 // second, and not for connections that are being opened: they are closed when they
-// are open. It returns nil. Calls after the first do nothing more.
+// are open. It returns nil. Calls after the first do nothing more, but wait as well.
 func (p *Pool[T]) Close() error {
 	p.shut()
 	p.revoke()
 	select {
-	case <-p.drained:
+	case <-p.allGone:
 	default:
 		grace := time.NewTimer(closeGrace)
 		defer grace.Stop()
 		select {
-		case <-p.drained:
+		case <-p.allGone:
 		case <-grace.C:
 		}
 	}
@@ -118,7 +118,7 @@ func (p *Pool[T]) shut() {
 	// The limit comes before the flag: whoever sees the flag sees that nothing may
 	// be opened any more.
 	for c := census(p.conns.Load()); c.max() != 0; c = census(p.conns.Load()) {
-		p.conns.CompareAndSwap(uint64(c), uint64(c)-uint64(c.max())<<48)
+		p.conns.CompareAndSwap(uint64(c), uint64(c)-uint64(c.max())*uint64(censusMax))
 	}
 	step.At("shut: limit set")
 	for g := gateWord(p.gate.Load()); !g.closed(); g = gateWord(p.gate.Load()) {
@@ -131,22 +131,15 @@ func (p *Pool[T]) shut() {
 		if !ok {
 			break
 		}
-		p.settle(held{slot, word}) // closes it
+		p.settle(held{slot, word}, true) // closes it
 	}
 	p.end(ErrClosed)
-	p.noteDrained()
+	p.noteAllGone()
 }
 
 // drain tells all who wait that the pool is closed.
 func (p *Pool[T]) drain() {
-	for {
-		dummy, w := p.queue.front()
-		if w == nil {
-			return
-		}
-		if p.refuse(w, ErrClosed) {
-			p.queue.advance(dummy, w)
-		}
+	for p.refuseOldest(ErrClosed) {
 	}
 }
 
@@ -168,7 +161,7 @@ func (p *Pool[T]) revoke() {
 			switch word.Phase() {
 			case ring.Idle:
 				if word, ok = p.ring.Retake(slot, word); ok {
-					p.destroy(held{slot, word}, closedByPool, nil)
+					p.destroy(held{slot, word}, closedByShutdown, nil)
 				}
 				continue
 			case ring.Leased:
@@ -177,7 +170,7 @@ func (p *Pool[T]) revoke() {
 				}
 				if word, ok = p.ring.Renew(slot, word, revokedStamp); ok {
 					step.At("revoke: renewed")
-					p.destroy(held{slot, word}, closedByPool, ErrClosed)
+					p.destroy(held{slot, word}, closedByShutdown, ErrClosed)
 				}
 				continue
 			}
@@ -192,7 +185,7 @@ func (p *Pool[T]) revoke() {
 func (p *Pool[T]) notLeased(l Lease[T]) error {
 	word := p.ring.At(l.conn.slot)
 	if gateWord(p.gate.Load()).closed() &&
-		word.Generation() == (l.word.Generation()+1)&(1<<46-1) && word.Stamp() == revokedStamp &&
+		word.Stamp() == revokedStamp && word.Succeeds(l.word) &&
 		l.conn.revoked.CompareAndSwap(false, true) {
 		return errRevoked
 	}

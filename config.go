@@ -74,10 +74,10 @@ func (c Config) normalize() (Config, error) {
 	case c.MaxConnections == 0:
 		c.MaxConnections = defaultMaxConnections
 	}
-	defaultTo(&c.MaxIdleTime, defaultMaxIdleTime)
-	defaultTo(&c.MaxWaitTime, defaultMaxWaitTime)
-	defaultTo(&c.OpenTimeout, defaultOpenTimeout)
-	defaultTo(&c.CheckInterval, defaultCheckInterval)
+	normalizeTime(&c.MaxIdleTime, defaultMaxIdleTime)
+	normalizeTime(&c.MaxWaitTime, defaultMaxWaitTime)
+	normalizeTime(&c.OpenTimeout, defaultOpenTimeout)
+	normalizeTime(&c.CheckInterval, defaultCheckInterval)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -87,12 +87,13 @@ func (c Config) normalize() (Config, error) {
 	return c, nil
 }
 
-// forever is the longest time that can be added to the pool's clock.
+// forever is the longest time that can be added to the pool's clock: 146 years.
 const forever = time.Duration(1) << 62
 
-func defaultTo(d *time.Duration, value time.Duration) {
+// normalizeTime fills in the default of a time, and cuts off what cannot be counted.
+func normalizeTime(d *time.Duration, byDefault time.Duration) {
 	if *d == 0 {
-		*d = value
+		*d = byDefault
 	}
 	*d = min(*d, forever)
 }

@@ -6,12 +6,12 @@
 //	p, err := pool.New(factory, pool.Config{MaxConnections: 100})
 //	defer p.Close()
 //
-//	lease, err := p.Get(ctx)
-//	if err != nil {
-//		return err
-//	}
-//	defer p.Put(lease)
-//	conn := lease.Value()
+//	err = p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+//		...
+//	})
+//
+// [Pool.Do] is [Pool.Get], the call, and [Pool.Put], or [Pool.Discard] if the
+// connection must not be used again.
 //
 // # Words
 //
@@ -35,9 +35,9 @@
 //   - A waiter takes whichever comes first, a connection that is returned or one that
 //     is opened for it. No waiter is left beside an idle connection, or beside
 //     capacity to open one.
-//   - A caller whose ctx has ended gets no connection, and none is lost in it.
-//   - After Close, and after Shutdown in its time, every connection has been closed,
-//     once.
+//   - A caller whose ctx has ended gets no connection, and no connection is lost by it.
+//   - Close, and Shutdown in its time, close every connection, once; one that is being
+//     opened then, as soon as it is open.
 //   - A panic in a function of the [Factory] becomes an error, and the slot is free
 //     again.
 //

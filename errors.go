@@ -35,8 +35,8 @@ var (
 	errDiscarded    = errors.New("pool: discarded")
 	errBroken       = errors.New("pool: reported broken")
 	errFuncPanicked = errors.New("pool: function given to Do panicked")
-	errGoexit       = errors.New("pool: factory function called runtime.Goexit")
-	errNilConn      = errors.New("pool: Factory.Open returned neither a connection nor an error")
+	errGoexit       = errors.New("factory function called runtime.Goexit")
+	errNilConn      = errors.New("Factory.Open returned neither a connection nor an error")
 )
 
 // errEnded tells a waiter that its ctx has ended. It makes a contextError of it.
@@ -71,8 +71,9 @@ type ExhaustedError struct {
 	Waited time.Duration
 	// Stats is how the pool stood when the wait ended.
 	Stats Stats
-	// Open is the error of the last call of Factory.Open, or nil if that one
-	// succeeded: with it set, it is not the callers who exhaust the pool.
+	// Open is the error of the last call of Factory.Open that has ended, or nil
+	// if that one succeeded. With it set, or with Stats.OpeningConnections not
+	// zero, it is not the callers who exhaust the pool.
 	Open error
 }
 
@@ -101,9 +102,9 @@ type openError struct{ err error }
 func (e *openError) Error() string { return "pool: open connection: " + e.err.Error() }
 func (e *openError) Unwrap() error { return e.err }
 
-// A contextError is what Get and Shutdown return when their ctx has ended. It wraps ctx.Err,
-// the cause of the cancellation, and the last error on opening, where there is
-// one: a wrong password must not show as a mere timeout.
+// A contextError is what Get and Shutdown return when their ctx has ended. It wraps
+// ctx.Err, the cause of the cancellation, and the last error on opening, if there was
+// one while the caller waited: a wrong password must not show as a mere timeout.
 type contextError struct {
 	err, cause, open error
 }
@@ -115,11 +116,11 @@ var (
 	errDeadlineExceeded = &contextError{err: context.DeadlineExceeded}
 )
 
-// contextEnded returns the error for a ctx that has ended, with open, the last
-// error on opening, or nil.
-func contextEnded(ctx context.Context, open error) error {
+// contextEnded returns the error for a ctx that has ended, with open, an error on
+// opening while the caller waited, or nil.
+func contextEnded(ctx context.Context, open error) *contextError {
 	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == err {
+	if errors.Is(err, cause) {
 		cause = nil
 	}
 	if open == nil && cause == nil {
@@ -133,8 +134,10 @@ func contextEnded(ctx context.Context, open error) error {
 	return &contextError{err, cause, open}
 }
 
-func (e *contextError) Error() string {
-	s := "pool: " + e.err.Error()
+func (e *contextError) Error() string { return "pool: " + e.text() }
+
+func (e *contextError) text() string {
+	s := e.err.Error()
 	if e.cause != nil {
 		s += ": " + e.cause.Error()
 	}
@@ -153,6 +156,18 @@ func (e *contextError) Unwrap() []error {
 	}
 	return errs
 }
+
+// A shutdownError is what Shutdown returns when it had to give up waiting.
+type shutdownError struct {
+	leased, unclosed int
+	ctx              *contextError
+}
+
+func (e *shutdownError) Error() string {
+	return fmt.Sprintf("pool: shutdown: %s with connections not closed: %d, of them leased: %d", e.ctx.text(), e.unclosed, e.leased)
+}
+
+func (e *shutdownError) Unwrap() error { return e.ctx }
 
 // Broken marks err to say that the connection it came from must not be used
 // again. A function given to [Pool.Do] returns it to have the connection closed;

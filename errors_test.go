@@ -173,7 +173,7 @@ func TestBrokenMarksAnErrorAndHidesNothingOfIt(t *testing.T) {
 
 func TestAPanicSaysWhereItHappenedAndHoldsItsValue(t *testing.T) {
 	err := guard("Check", func() error { panic(errCause) })
-	if got, want := err.Error(), "pool: Factory.Check panicked: my cause"; got != want {
+	if got, want := err.Error(), "Factory.Check panicked: my cause"; got != want {
 		t.Errorf("the error says %q, want %q", got, want)
 	}
 	if !errors.Is(err, errCause) {

@@ -1,7 +1,6 @@
 package pool_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -52,13 +51,13 @@ func greet(ctx context.Context, address string) error {
 		deadline, _ := ctx.Deadline() // zero: none
 		conn.SetDeadline(deadline)
 		if _, err := io.WriteString(conn, "hello\n"); err != nil {
-			return pool.Broken(err) // close this connection, do not lend it again
-		}
-		reply, err := bufio.NewReader(conn).ReadString('\n')
-		if err != nil {
 			return pool.Broken(err)
 		}
-		fmt.Print(reply)
+		reply := make([]byte, 6)
+		if _, err := io.ReadFull(conn, reply); err != nil {
+			return pool.Broken(err)
+		}
+		fmt.Printf("%s", reply)
 		return nil
 	})
 }

@@ -15,15 +15,17 @@ import (
 //
 // The pool calls each function from whatever goroutine is at hand, for
 // different connections at the same time, and holds nothing while it does: a
-// slow function delays its own caller only. A function that panics counts as
-// one that returned an error.
+// slow function delays its own caller only, and a slow Check the checks of other
+// idle connections. A function that panics counts as one that returned an error.
 type Factory[T any] struct {
 	// Open makes a new connection. It runs in a goroutine of its own, so that
 	// a caller may be served by a returned connection before Open is done. Its
 	// ctx carries the values of the ctx of the [Pool.Get] that asked, but not
 	// its cancellation: it ends after [Config.OpenTimeout], and when the pool
-	// is closed. The connection goes to the caller that has waited longest, and
-	// is idle if nobody waits.
+	// is closed. It carries no values if no Get in particular asked, as when a
+	// connection that was closed is replaced for those who wait, so Open must do
+	// without. The connection goes to the caller that has waited longest, and is
+	// idle if nobody waits. One that Open returns beside an error is not used.
 	Open func(ctx context.Context) (T, error)
 
 	// Close closes conn. cause is nil if conn is healthy, and Close may then
@@ -36,14 +38,16 @@ type Factory[T any] struct {
 	// If nil, T's own Close method is called.
 	Close func(conn T, cause error) error
 
-	// Check, if not nil, says whether an idle connection is fit to be lent. It
-	// is called with nobody else using conn: in Get before an idle conn is
-	// lent, and every [Config.CheckInterval] while conn is idle. It must not
-	// block. A connection for which it returns an error is closed.
+	// Check, if not nil, says whether a connection is fit to be lent. It is
+	// called with nobody else using conn: before an idle conn is lent, before a
+	// conn that comes back goes straight to a caller who waits, and every
+	// [Config.CheckInterval] while conn is idle. It must not block. A connection
+	// for which it returns an error is closed.
 	Check func(conn T) error
 
 	// Clean, if not nil, makes conn fit for its next lease. It is called in
-	// [Pool.Put]. A connection for which it returns an error is closed.
+	// [Pool.Put], unless conn will be closed anyway. A connection for which it
+	// returns an error is closed.
 	Clean func(conn T) error
 
 	// Watch, if not nil, is called once after Open, before conn is lent. The
@@ -77,7 +81,7 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string {
-	return fmt.Sprintf("pool: Factory.%s panicked: %v", e.function, e.value)
+	return fmt.Sprintf("Factory.%s panicked: %v", e.function, e.value)
 }
 
 // Unwrap gives errors.Is and errors.As the value of the panic, if it is an error.

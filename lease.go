@@ -29,9 +29,9 @@ func (l Lease[T]) Value() T {
 	return l.conn.value
 }
 
-// Reused reports whether the connection has been in the pool before this lease.
-// If not, it was opened for it: a request that fails on a reused connection, but
-// can be repeated without harm, may be worth another try on a fresh one.
+// Reused reports whether the connection has been leased before, or has lain idle. If
+// not, it has just been opened: a request that fails on a reused connection, but can
+// be repeated without harm, may be worth another try on a fresh one.
 func (l Lease[T]) Reused() bool {
 	return l.conn != nil && l.word.Generation() != l.conn.born
 }
@@ -45,12 +45,12 @@ func (l Lease[T]) Opened() time.Time {
 }
 
 // A conn is one connection with what the pool keeps beside it. All but the last two
-// fields is written before the connection is lent first, and never again.
+// fields are written before the connection is lent first, and never again.
 type conn[T any] struct {
 	value  T
 	pool   *Pool[T]
 	slot   int
-	born   uint64 // generation of its first lease
+	born   uint64 // generation of its first lease, unless it has lain idle before that
 	opened time.Time
 
 	broken  atomic.Pointer[error] // why it must not be lent again; set once

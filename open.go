@@ -141,9 +141,30 @@ func (p *Pool[T]) watchOpen(asker *waiter) (end func()) {
 	}
 }
 
+// An openFailure is the error of the last call of Factory.Open, and when it came, on
+// the pool's clock.
+type openFailure struct {
+	err error
+	at  int64
+}
+
+// openErrorFor returns the error of the last call of Factory.Open for somebody who has
+// waited since the given time: if it came later, or another attempt has not come to an
+// end yet. Otherwise it has nothing to do with that wait.
+func (p *Pool[T]) openErrorFor(since int64) error {
+	f := p.lastOpen.Load()
+	if f == nil || f.at < since && census(p.conns.Load()).opening() == 0 {
+		return nil
+	}
+	return f.err
+}
+
 // isNil reports whether v is a nil interface or pointer: Open may lie.
 func isNil[T any](v T) bool {
 	r := reflect.ValueOf(&v).Elem()
+	for r.Kind() == reflect.Interface && !r.IsNil() {
+		r = r.Elem()
+	}
 	return (r.Kind() == reflect.Interface || r.Kind() == reflect.Pointer) && r.IsNil()
 }
 
@@ -158,7 +179,7 @@ func (p *Pool[T]) opened(c *conn[T], word ring.Word, took time.Duration) {
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
 	word = p.ring.Fill(c.slot, word, uint16(p.tick.Load()))
-	p.settle(held{c.slot, word})
+	p.settle(held{c.slot, word}, true)
 	p.wakeSweeper() // which may have seen that nothing was open
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.
@@ -174,25 +195,18 @@ func (p *Pool[T]) opened(c *conn[T], word ring.Word, took time.Duration) {
 // before, or nobody waits.
 func (p *Pool[T]) openFailed(slot int, word ring.Word, asker *waiter, err error) {
 	p.counters.openErrors.Inc()
-	p.config.Logger.Warn("opening a connection failed", slog.Any("error", err), stackOf(err))
+	level := slog.LevelWarn
+	if p.lifetime.Err() != nil {
+		level = slog.LevelDebug // Close has ended it
+	}
+	p.config.Logger.LogAttrs(context.Background(), level, "opening a connection failed", slog.Any("error", err), stackOf(err))
 	err = &openError{err}
-	p.lastOpen.Store(err)
+	p.lastOpen.Store(&openFailure{err, p.now()})
 	p.ring.Vacate(slot, word)
-	if asker != nil {
-		p.refuse(asker, err)
-		p.queue.front() // removes it, if it was the oldest
-		p.noteDead()
-	} else {
-		for {
-			dummy, w := p.queue.front()
-			if w == nil {
-				break
-			}
-			if p.refuse(w, err) {
-				p.queue.advance(dummy, w)
-				break
-			}
-		}
+	if asker == nil {
+		p.refuseOldest(err)
+	} else if p.refuse(asker, err) {
+		p.sweepAside()
 	}
 	// The error comes before the capacity, so that no waiter gets the error of an
 	// attempt that began after its own; then the capacity is offered again.
@@ -236,6 +250,6 @@ func (p *Pool[T]) broke(c *conn[T], cause error) {
 	if p.slots[c.slot].Load() == c {
 		p.destroy(h, closedByWatch, cause)
 	} else {
-		p.settle(h) // another connection has come into the slot, with the same word
+		p.settle(h, false) // another connection has come into the slot, with the same word
 	}
 }

@@ -12,9 +12,10 @@ import (
 )
 
 // A Pool lends connections of type T, each to one caller at a time, and keeps at
-// most [Config.MaxConnections] of them open. Create one with [New]; its methods may
-// be called from any number of goroutines at the same time. A Pool must not be
-// copied.
+// most [Config.MaxConnections] of them open. Create one with [New], and close it with
+// [Pool.Close] or [Pool.Shutdown] when it is not needed any more: otherwise its
+// connections stay open, and a goroutine with them. The methods may be called from any
+// number of goroutines at the same time. A Pool must not be copied.
 //
 // Get and Put take no lock while connections are to be had, and each costs one
 // atomic read-modify-write then. Neither is held up by a goroutine that has been
@@ -33,7 +34,7 @@ type Pool[T any] struct {
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	idleTicks uint32        // a slot of this age or more is idle for too long
 	ring      *ring.Ring
-	slots     []atomic.Pointer[conn[T]] // nil while the slot is vacant or busy
+	slots     []atomic.Pointer[conn[T]] // set as long as the slot is idle or leased, and a moment longer
 	factory   Factory[T]
 	config    Config
 
@@ -42,13 +43,13 @@ type Pool[T any] struct {
 	sweeper  sweeper
 	counters *counters
 	overdue  atomic.Int32 // connections that are being opened, and have been for overdueAfter
-	lastOpen atomic.Error // of the last call of Factory.Open; nil if it succeeded
+	lastOpen atomic.Pointer[openFailure] // nil if the last call of Factory.Open succeeded
 
 	lifetime context.Context // ends when the pool is closed
 	end      context.CancelCauseFunc
 	unclosed atomic.Int32  // connections opened, and neither closed nor detached
-	drained  chan struct{} // closed when the pool is, and unclosed is 0
-	empty    atomic.Bool   // drained has been closed
+	allGone  chan struct{} // closed when the pool is, and unclosed is 0
+	gone     atomic.Bool   // allGone has been closed
 }
 
 // New returns a pool that opens its connections by means of factory. It opens none
@@ -70,14 +71,13 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 		config:   config,
 		epoch:    time.Now(),
 		counters: new(counters),
-		drained:  make(chan struct{}),
+		allGone:  make(chan struct{}),
 	}
 	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
 	p.queue.init()
 	p.parkers.New = func() any { return newParker(p.counters.waits.next()) }
 	p.lifetime, p.end = context.WithCancelCause(context.Background())
-	p.sweeper.init(config, factory.Check != nil)
-	p.idleTicks = p.sweeper.idleTicks
+	p.idleTicks = p.sweeper.init(config, factory.Check != nil)
 	return p, nil
 }
 
@@ -90,12 +90,15 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 // ctx.Err, or after [Config.MaxWaitTime] with [ErrExhausted]; when opening the
 // connection that the caller waits for fails, with that error; and when the pool
 // is closed, with [ErrClosed]. Get returns [ErrRejected] instead of waiting if too
-// many wait already. If ctx has ended before the call, Get lends nothing.
+// many wait already. If ctx has ended before the call, Get returns that error at once.
+//
+// The error of a wait that ctx ended holds also the cause of that, and the last error
+// on opening during the wait, if there was one; ctx.Err tells which of them counts.
 //
 // What Get opens outlives a caller who gives up: it goes to the next, or is idle.
 func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 	if ctx.Err() != nil {
-		return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
+		return Lease[T]{}, contextEnded(ctx, nil)
 	}
 	for p.gate.Load() == 0 {
 		step.At("get: gate read")
@@ -132,7 +135,8 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 }
 
 // fit reports whether an idle connection may be lent, as far as one can tell
-// without the factory.
+// without the factory. It is the part of admit that every Get needs, small enough to
+// be inlined.
 func (p *Pool[T]) fit(c *conn[T], word ring.Word) bool {
 	return c.broken.Load() == nil && p.idleFor(word) < p.idleTicks
 }
@@ -157,7 +161,7 @@ func (p *Pool[T]) admit(h held) (Lease[T], bool) {
 		return Lease[T]{}, false
 	}
 	if p.idleFor(h.word) >= p.idleTicks {
-		p.destroy(h, closedIdle, errIdleTooLong)
+		p.destroy(h, closedByIdleTime, errIdleTooLong)
 		return Lease[T]{}, false
 	}
 	if !p.check(h, c) || p.lost(h) {
@@ -190,9 +194,12 @@ func (p *Pool[T]) check(h held, c *conn[T]) (ok bool) {
 }
 
 // Put ends a lease and returns its connection to the pool: to the caller that has
-// waited longest, or else it is idle. Put does not wait, but for Factory.Clean. If
-// the pool has been closed, or the connection is not fit to be lent again, it is
-// closed.
+// waited longest or, if nobody waits, to those who are idle. Put does not wait, but for
+// Factory.Clean. If the pool has been closed, or the connection is not fit to be lent
+// again, it is closed.
+//
+// Put says that the connection is ready for another caller. If it may not be, because
+// a request was sent in part, or its reply has not been read, use [Pool.Discard].
 //
 // Put returns [ErrNotLeased], having changed nothing, for a lease that has ended
 // already, is the zero Lease, or is another pool's.
@@ -225,7 +232,7 @@ func (p *Pool[T]) putSlow(l Lease[T]) error {
 		return unlessRevoked(err)
 	}
 	if p.factory.Clean == nil || l.conn.broken.Load() != nil || gateWord(p.gate.Load()).closed() {
-		p.settle(h)
+		p.settle(h, false)
 		return nil
 	}
 	err = errGoexit
@@ -233,7 +240,7 @@ func (p *Pool[T]) putSlow(l Lease[T]) error {
 		if err != nil {
 			p.destroy(h, closedByClean, err)
 		} else {
-			p.settle(h)
+			p.settle(h, false)
 		}
 	}()
 	err = guard("Clean", func() error { return p.factory.Clean(l.conn.value) })

@@ -4,6 +4,9 @@ import (
 	"github.com/S4AK4N/pool/internal/step"
 )
 
+// notFresh is the generation of no lease.
+const notFresh = 1<<64 - 1
+
 // settle finds the next owner of a held slot: the oldest waiter or, if nobody
 // waits, whoever takes it. Every slot that comes free while somebody waits goes
 // through here: that of a Put, of a connection just opened, of a waiter who got it
@@ -23,7 +26,11 @@ import (
 // It is the same between a slot that is published and a Close that sets the flag,
 // then collects what is idle; and between a slot that is published and a Watch that
 // marks the connection, then looks whether it is idle.
-func (p *Pool[T]) settle(h held) {
+//
+// A connection that goes straight from one caller to the next has not been idle, but
+// the next is lent it all the same: unless it has just been checked or opened, as
+// checked says, Factory.Check is asked first.
+func (p *Pool[T]) settle(h held, checked bool) {
 	for {
 		c := p.slots[h.slot].Load()
 		if c == nil {
@@ -34,13 +41,16 @@ func (p *Pool[T]) settle(h held) {
 			return
 		}
 		if gateWord(p.gate.Load()).closed() {
-			p.destroy(h, closedByPool, nil)
+			p.destroy(h, closedByShutdown, nil)
 			return
 		}
 		step.At("settle: gate read")
 		dummy, w := p.queue.front()
 		if w == nil {
 			step.At("settle: nobody waits")
+			if c.born == h.word.Generation() {
+				c.born = notFresh // the slot is ours, and nobody has had a lease of c
+			}
 			word, ok := p.ring.Publish(h.slot, h.word)
 			if !ok {
 				return // revoked by Close
@@ -55,6 +65,13 @@ func (p *Pool[T]) settle(h held) {
 			continue
 		}
 		step.At("settle: somebody waits")
+		if !checked {
+			if !p.check(h, c) {
+				return
+			}
+			checked = true
+			continue // it may have taken a while
+		}
 		if p.grant(w, token{held: h}) {
 			p.queue.advance(dummy, w)
 			return
@@ -98,6 +115,20 @@ func (p *Pool[T]) refuse(w *waiter, err error) bool {
 	return true
 }
 
+// refuseOldest gives an error to the oldest waiter. It reports false if nobody waits.
+func (p *Pool[T]) refuseOldest(err error) bool {
+	for {
+		dummy, w := p.queue.front()
+		if w == nil {
+			return false
+		}
+		if p.refuse(w, err) {
+			p.queue.advance(dummy, w)
+			return true
+		}
+	}
+}
+
 // retake is for whoever has published a slot and sees that it may be wanted.
 func (p *Pool[T]) retake(h held) {
 	c := p.slots[h.slot].Load()
@@ -105,7 +136,7 @@ func (p *Pool[T]) retake(h held) {
 		return
 	}
 	if word, ok := p.ring.Retake(h.slot, h.word); ok {
-		p.settle(held{h.slot, word})
+		p.settle(held{h.slot, word}, false)
 	}
 }
 

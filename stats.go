@@ -16,21 +16,21 @@ import (
 type Stats struct {
 	// How it stands.
 	MaxConnections     int           // what the pool may hold
-	ActiveConnections  int           // leased, or on their way from one owner to the next
+	ActiveConnections  int           // leased, or in the pool's own hands: checked, cleaned, handed on
 	IdleConnections    int           // to be had
 	OpeningConnections int           // being opened
 	WaitingRequests    int           // callers of Get that wait
 	OldestWait         time.Duration // how long the first of them has waited
 
 	// What callers have got, since the pool was made.
-	Gets     uint64 // leases
-	Waits    uint64 // calls of Get that had to wait, however that ended
+	Gets     uint64 // leases; may run ahead by what is in the pool's own hands
+	Waits    uint64 // calls of Get that found nothing idle, however they ended
 	Timeouts uint64 // calls that ended in ErrExhausted
 	Canceled uint64 // waits that ended with the caller's ctx
 	Rejected uint64 // calls that ended in ErrRejected
 
-	// What has become of connections, since the pool was made. Opened is the sum
-	// of all that follow it but OpenErrors, and of what is open now.
+	// What has become of connections, since the pool was made. While nothing moves,
+	// Opened = Detached + all that were closed + ActiveConnections + IdleConnections.
 	Opened         uint64
 	OpenErrors     uint64 // calls of Factory.Open that failed
 	Detached       uint64 // taken by Detach
@@ -77,12 +77,12 @@ func (s Stats) LogValue() slog.Value {
 type reason int
 
 const (
-	closedIdle reason = iota
+	closedByIdleTime reason = iota
 	closedByCheck
 	closedByClean
 	closedByWatch
 	closedByDiscard
-	closedByPool
+	closedByShutdown
 	reasons
 )
 
@@ -97,6 +97,19 @@ type counters struct {
 	opened, openErrors, detached atomic.Uint64
 	closed                       [reasons]atomic.Uint64
 	waits                        striped
+	mostGets                     atomic.Uint64
+}
+
+// gets returns the number of leases: those that have ended and those in force, as
+// counted just now, or what was returned before if that is more. A connection that is
+// being cleaned or handed on is counted with both.
+func (n *counters) gets(now uint64) uint64 {
+	for {
+		most := n.mostGets.Load()
+		if now <= most || n.mostGets.CompareAndSwap(most, now) {
+			return max(now, most)
+		}
+	}
 }
 
 // A striped counter is counted up by many processors at the same time without
@@ -126,21 +139,31 @@ func (p *Pool[T]) Stats() Stats {
 	// One word tells how many there are of each kind, but not how many of them
 	// are idle. That is counted over a time in which it changes, and fitted into
 	// what the word allows, so that the parts add up always and are exact when
-	// nothing moves.
-	c := census(p.conns.Load())
-	step.At("stats: census read")
-	idle := 0
-	var gets uint64
-	for slot := range p.ring.High() {
-		word := p.ring.At(slot)
-		gets += word.Generation()
-		if word.Phase() == ring.Idle {
-			idle++
+	// nothing moves. What the sweeper has in hand to check it is idle.
+	var (
+		c     census
+		idle  int
+		ended uint64
+	)
+	for tries := 0; ; tries++ {
+		round := p.sweeper.round.Load()
+		c, idle, ended = census(p.conns.Load()), int(round%2), 0
+		step.At("stats: census read")
+		for slot := range p.ring.High() {
+			word := p.ring.At(slot)
+			ended += word.Generation()
+			if word.Phase() == ring.Idle {
+				idle++
+			}
+		}
+		if p.sweeper.round.Load() == round || tries == 8 {
+			break
 		}
 	}
 	idle = min(idle, c.established())
 	n := p.counters
 	s := Stats{
+		Gets:               p.counters.gets(ended + uint64(c.established()-idle)),
 		MaxConnections:     p.config.MaxConnections,
 		ActiveConnections:  c.established() - idle,
 		IdleConnections:    idle,
@@ -153,14 +176,13 @@ func (p *Pool[T]) Stats() Stats {
 		Opened:             n.opened.Load(),
 		OpenErrors:         n.openErrors.Load(),
 		Detached:           n.detached.Load(),
-		ClosedIdle:         n.closed[closedIdle].Load(),
+		ClosedIdle:         n.closed[closedByIdleTime].Load(),
 		ClosedCheck:        n.closed[closedByCheck].Load(),
 		ClosedClean:        n.closed[closedByClean].Load(),
 		ClosedWatch:        n.closed[closedByWatch].Load(),
 		ClosedDiscard:      n.closed[closedByDiscard].Load(),
-		ClosedShutdown:     n.closed[closedByPool].Load(),
+		ClosedShutdown:     n.closed[closedByShutdown].Load(),
 	}
-	s.Gets = gets + uint64(s.ActiveConnections) // the leases that have ended, and those in force
 	if _, w := p.queue.front(); w != nil {
 		s.OldestWait = time.Duration(p.now() - w.since)
 	}

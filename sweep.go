@@ -21,14 +21,14 @@ type sweeper struct {
 	started atomic.Bool
 	kick    chan struct{} // wakes it; capacity 1
 	armed   atomic.Bool   // it will look at the queue in time, or has been kicked
-	dead    atomic.Int32  // waiters that have left their place since the last unlink
+	dead    atomic.Int32  // waiters that were decided where they stood, since the last unlink
 
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
-	idleTicks     uint32        // MaxIdleTime on that clock
 	checkInterval time.Duration // 0: no checks
 	nextCheck     time.Duration // the sweeper's own, as disarmAt
 	disarmAt      time.Duration // 0: not decided
 	checking      atomic.Bool   // a round of checks is under way
+	round         atomic.Uint32 // counts on when it takes a slot, and when it has let go of it
 }
 
 // The coarse clock has to tell ages up to MaxIdleTime to within an eighth of it, and
@@ -41,23 +41,26 @@ const (
 	maxIdleTicks     = 1 << 14
 )
 
-func (s *sweeper) init(config Config, checks bool) {
+// init returns the age, on the coarse clock, from which on a slot is idle for too long.
+func (s *sweeper) init(config Config, checks bool) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
 	if checks && config.CheckInterval > 0 {
 		s.checkInterval = config.CheckInterval
 		s.nextCheck = config.CheckInterval
 	}
-	s.idleTicks = 1 << 16 // more than any age
-	if idle := config.MaxIdleTime; idle > 0 {
-		s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
-		// One more than that: a stamp is up to a tick older than it says.
-		s.idleTicks = uint32((idle+s.tickLength-1)/s.tickLength) + 1
+	idle := config.MaxIdleTime
+	if idle < 0 {
+		return 1 << 16 // more than any age
 	}
+	s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
+	// One more than that: a stamp is up to a tick older than it says.
+	return uint32((idle+s.tickLength-1)/s.tickLength) + 1
 }
 
-// wakeSweeper sees to it that the sweeper knows that somebody waits. The other side
-// is in sweep: it clears armed, then looks at the queue; here the queue has been
-// joined, and then armed is read.
+// wakeSweeper sees to it that the sweeper knows that somebody waits, or that something
+// is open. The other side is in disarm and in sweep: armed is cleared, and then the
+// queue and the census are looked at; here they have been changed, and then armed is
+// read.
 func (p *Pool[T]) wakeSweeper() {
 	if !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
 		p.kickSweeper()
@@ -74,18 +77,21 @@ func (p *Pool[T]) kickSweeper() {
 	}
 }
 
-// noteDead counts a waiter that has left its place in the queue. The sweeper is told
-// once there are more of them than of live ones, so that a pass over all of them
-// costs each that has left no more than a constant.
-func (p *Pool[T]) noteDead() {
+// sweepAside is called when a waiter has been decided where it stood, perhaps in the
+// middle of the queue. It removes what has been decided in front, and counts. The
+// sweeper is told once there are more such waiters than live ones, so that a pass over
+// all of them costs each of them no more than a constant.
+func (p *Pool[T]) sweepAside() {
+	p.queue.front()
 	if p.sweeper.dead.Inc() >= int32(minDead+gateWord(p.gate.Load()).waiters()) {
 		p.kickSweeper()
 	}
 }
 
-// minDead is how many have to have left before it is worth a pass.
+// minDead is how many such waiters there must be before it is worth a pass.
 const minDead = 64
 
+// never is later than any time on the pool's clock (see forever).
 const never = time.Duration(1<<63 - 1)
 
 func (p *Pool[T]) sweep() {
@@ -102,7 +108,8 @@ func (p *Pool[T]) sweep() {
 		wake := p.duties(now)
 		if wake == never {
 			step.At("sweep: nothing due")
-			// Before a sleep without end. The other side is in wakeSweeper.
+			// Before a sleep without end: armed may still be set if nobody
+			// expires. The other side is in wakeSweeper.
 			s.armed.Store(false)
 			step.At("sweep: disarmed")
 			wake = p.duties(now)
@@ -183,7 +190,7 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 			return end
 		}
 		if report == nil {
-			report = &expiry{p.Stats(), p.lastOpen.Load()}
+			report = &expiry{p.Stats(), p.openErrorFor(0)}
 		}
 		if p.refuse(w, report) {
 			p.queue.advance(dummy, w)
@@ -226,7 +233,7 @@ func (p *Pool[T]) closeIdle() {
 			continue
 		}
 		if word, ok := p.ring.Retake(slot, word); ok {
-			p.destroy(held{slot, word}, closedIdle, errIdleTooLong)
+			p.destroy(held{slot, word}, closedByIdleTime, errIdleTooLong)
 		}
 	}
 }
@@ -240,13 +247,18 @@ func (p *Pool[T]) checkIdle() {
 		if word.Phase() != ring.Idle {
 			continue
 		}
-		word, ok := p.ring.Retake(slot, word)
-		if !ok {
-			continue
-		}
-		h := held{slot, word}
-		if _, ok := p.admit(h); ok {
-			p.settle(h)
-		}
+		p.checkSlot(held{slot, word})
+	}
+}
+
+func (p *Pool[T]) checkSlot(h held) {
+	p.sweeper.round.Inc()
+	defer p.sweeper.round.Inc()
+	var ok bool
+	if h.word, ok = p.ring.Retake(h.slot, h.word); !ok {
+		return
+	}
+	if _, ok := p.admit(h); ok {
+		p.settle(h, true)
 	}
 }

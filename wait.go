@@ -23,6 +23,9 @@ func (p *Pool[T]) register() error {
 			return ErrClosed
 		}
 		c := census(p.conns.Load())
+		if c.max() == 0 {
+			return ErrClosed // or is about to be
+		}
 		possible := max(c.max()-c.open(), 0) + c.opening()
 		if g.waiters() >= max(p.config.MaxWaiters, 0)+possible {
 			p.counters.rejected.Inc()
@@ -70,7 +73,7 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	// the first at the gate, would not look, and would sleep beside an idle slot.
 	if before.state.Load() != stateParked {
 		step.At("wait: looks again")
-		p.look(ctx, k, w)
+		p.look(k, w)
 	}
 	w.park()
 	step.At("wait: parked")
@@ -90,7 +93,11 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 		select {
 		case t = <-k.ch:
 		case <-done:
-			return Lease[T]{}, p.leave(ctx, k, w)
+			step.At("leave: ctx ended")
+			p.counters.canceled.Inc()
+			since := w.since
+			p.leave(k, w)
+			return Lease[T]{}, contextEnded(ctx, p.openErrorFor(since))
 		}
 	}
 	since := w.since
@@ -100,11 +107,11 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 
 // look is serve for a waiter. Should Factory.Check end its goroutine, its wait ends
 // too: what it would be given, nobody would receive.
-func (p *Pool[T]) look(ctx context.Context, k *parker, w *waiter) {
+func (p *Pool[T]) look(k *parker, w *waiter) {
 	returned := false
 	defer func() {
 		if !returned {
-			_ = p.leave(ctx, k, w)
+			p.leave(k, w)
 		}
 	}()
 	p.serve()
@@ -122,31 +129,27 @@ func (p *Pool[T]) serve() {
 			return
 		}
 		if _, ok := p.admit(held{slot, word}); ok {
-			p.settle(held{slot, word})
+			p.settle(held{slot, word}, true)
 		}
 	}
 }
 
-// leave ends a wait because its ctx has ended.
-func (p *Pool[T]) leave(ctx context.Context, k *parker, w *waiter) error {
-	step.At("leave: ctx ended")
-	p.counters.canceled.Inc()
+// leave ends a wait of which nothing is wanted any more. The parker is free after it.
+func (p *Pool[T]) leave(k *parker, w *waiter) {
 	if w.decide(stateLeft) {
 		p.gate.Sub(uint64(gateWaiter))
 		w.strip()
 		p.parkers.Put(k)
-		p.queue.front() // removes w, if it was the oldest
-		p.noteDead()
-		return contextEnded(ctx, p.lastOpen.Load())
+		p.sweepAside()
+		return
 	}
 	// Somebody else has decided w, and owes it one token: it is between its
 	// compare-and-swap and its send. A connection goes on to the next.
 	t := <-k.ch
 	p.parkers.Put(k)
 	if t.err == nil {
-		p.settle(t.held)
+		p.settle(t.held, false)
 	}
-	return contextEnded(ctx, p.lastOpen.Load())
 }
 
 // accept turns a token into what Get returns.
@@ -163,7 +166,7 @@ func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], e
 	default:
 		if err == errEnded {
 			p.counters.canceled.Inc()
-			err = contextEnded(ctx, p.lastOpen.Load())
+			err = contextEnded(ctx, p.openErrorFor(since))
 		}
 		return Lease[T]{}, err
 	}

@@ -57,6 +57,9 @@ func (w Word) Stamp() uint16 { return uint16(w >> stampShift) }
 // Generation returns how many leases of the slot have ended, modulo 2^46.
 func (w Word) Generation() uint64 { return uint64(w & genMask) }
 
+// Succeeds reports whether w is of the generation that comes after that of v.
+func (w Word) Succeeds(v Word) bool { return (w-v)&genMask == 1 }
+
 // next returns a word of the next generation.
 func (w Word) next(p Phase, stamp uint16) Word {
 	return Word(p)<<phaseShift | Word(stamp)<<stampShift | (w+1)&genMask

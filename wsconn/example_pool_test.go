@@ -33,19 +33,16 @@ func greet(ctx context.Context, url string) error {
 	}
 	defer p.Close()
 
-	lease, err := p.Get(ctx) // an idle connection, or a new one, or the next that comes free
-	if err != nil {
-		return err
-	}
-	defer p.Put(lease)
-	conn := lease.Value() // a *websocket.Conn, and a little more
-	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
-		return err
-	}
-	_, reply, err := conn.Read(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%s\n", reply)
-	return nil
+	// An idle connection, or a new one, or the next that comes free.
+	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+		if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+			return pool.Broken(err) // close this connection, do not lend it again
+		}
+		_, reply, err := conn.Read(ctx)
+		if err != nil {
+			return pool.Broken(err) // or the next caller might read this reply
+		}
+		fmt.Printf("%s\n", reply)
+		return nil
+	})
 }

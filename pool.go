@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
@@ -24,11 +25,15 @@ import (
 // In the terms of the Go memory model, what a caller did before [Pool.Put]
 // synchronizes before the return of the [Pool.Get] that lends the connection next.
 type Pool[T any] struct {
+	// Whoever queues or is handed something changes the gate and one end of the
+	// queue, and they go from one processor to the other together. While nobody
+	// waits, none of them is written.
 	gate  atomic.Uint64 // a gateWord
-	_     [pad - 8]byte
+	queue queue
+	_     [pad - 8 - unsafe.Sizeof(queue{})]byte
+
 	conns atomic.Uint64 // a census
 	_     [pad - 8]byte
-	queue queue
 
 	// Read by every Get and Put; tick alone is written after New, by the sweeper.
 	tick      atomic.Uint32 // time, in ticks of tickLength
@@ -75,7 +80,7 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	}
 	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
 	p.queue.init()
-	p.parkers.New = func() any { return newParker(p.counters.waits.next()) }
+	p.parkers.New = func() any { return newParker() }
 	p.lifetime, p.end = context.WithCancelCause(context.Background())
 	p.idleTicks = p.sweeper.init(config, factory.Check != nil)
 	return p, nil

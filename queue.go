@@ -1,8 +1,6 @@
 package pool
 
 import (
-	"unsafe"
-
 	"github.com/S4AK4N/pool/internal/step"
 
 	"go.uber.org/atomic"
@@ -36,9 +34,7 @@ import (
 // another goroutine has completed.
 type queue struct {
 	head atomic.Pointer[waiter]
-	_    [pad - unsafe.Sizeof(uintptr(0))]byte
 	tail atomic.Pointer[waiter]
-	_    [pad - unsafe.Sizeof(uintptr(0))]byte
 }
 
 // A waiter is one caller's place in the queue, for one wait.
@@ -50,8 +46,9 @@ type waiter struct {
 	done <-chan struct{} // of the caller's ctx
 	ch   chan token      // the caller parks on it; capacity 1
 
-	since int64 // when the wait began, on the pool's clock; never changes
-	state atomic.Uint32
+	since  int64  // when the wait began, on the pool's clock; never changes
+	number uint64 // how many have come to wait, this one included; never changes
+	state  atomic.Uint32
 }
 
 // The state of a waiter. Each arrow is a compare-and-swap, made by decide but for
@@ -126,6 +123,7 @@ func (q *queue) enqueue(w *waiter) (before *waiter) {
 			q.tail.CompareAndSwap(t, next) // help
 			continue
 		}
+		w.number = t.number + 1
 		if t.next.CompareAndSwap(nil, w) { // the wait begins here
 			step.At("enqueue: linked")
 			q.tail.CompareAndSwap(t, w)
@@ -154,6 +152,15 @@ func (q *queue) front() (dummy, oldest *waiter) {
 		}
 		q.advance(dummy, next)
 	}
+}
+
+// count returns how many have come to wait so far.
+func (q *queue) count() uint64 {
+	t := q.tail.Load()
+	if next := t.next.Load(); next != nil && next != t {
+		return next.number // tail lags behind by one at most
+	}
+	return t.number
 }
 
 // advance makes next, which is decided, the dummy in place of the dummy before it.
@@ -219,25 +226,26 @@ func (q *queue) unlink() {
 // gets the channel only by deciding a waiter, sends once, and the owner lets go of
 // the parker only after it has received that token or has decided the waiter itself.
 type parker struct {
-	ch    chan token
-	slab  *[slabSize]waiter
-	used  int
-	waits *atomic.Uint64 // where its waits are counted
+	ch   chan token
+	slab *[slabSize]waiter
+	used int
 }
 
 // slabSize is how many waiters are allocated together. Two live waiters never share
-// a slab, nor a line.
-const slabSize = 12
+// a slab, nor a line. slabStride is coprime to it: a waiter that has just died, whom
+// others still look at and sever, is not the neighbour of the next.
+const (
+	slabSize   = 12
+	slabStride = 5
+)
 
-func newParker(waits *atomic.Uint64) *parker {
-	return &parker{ch: make(chan token, 1), used: slabSize, waits: waits}
-}
+func newParker() *parker { return &parker{ch: make(chan token, 1), used: slabSize} }
 
 func (k *parker) waiter(done <-chan struct{}, since int64) *waiter {
 	if k.used == slabSize {
 		k.slab, k.used = new([slabSize]waiter), 0
 	}
-	w := &k.slab[k.used]
+	w := &k.slab[k.used*slabStride%slabSize]
 	k.used++
 	w.ch, w.done, w.since = k.ch, done, since
 	return w

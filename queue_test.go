@@ -21,7 +21,7 @@ func newQueue() *queue {
 
 // link adds a waiter to a queue.
 func (q *queue) link(since int64) *waiter {
-	w := newParker(new(atomic.Uint64)).waiter(nil, since)
+	w := newParker().waiter(nil, since)
 	q.enqueue(w)
 	return w
 }
@@ -225,7 +225,7 @@ func TestQueueUnderConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for e := range int64(enqueuers) {
 		wg.Go(func() {
-			k := newParker(new(atomic.Uint64))
+			k := newParker()
 			for i := range int64(each) {
 				w := k.waiter(nil, e<<32|i)
 				q.enqueue(w)
@@ -334,9 +334,9 @@ func TestAParkerUsedOnceDoesNotPinWhatCameLater(t *testing.T) {
 		q.advance(dummy, oldest)
 		return w
 	}
-	old := newParker(new(atomic.Uint64))
+	old := newParker()
 	first := serve(old)
-	busy := newParker(new(atomic.Uint64))
+	busy := newParker()
 	serve(busy)
 	before := heap()
 	for range 200_000 {

@@ -96,7 +96,6 @@ type counters struct {
 	timeouts, canceled, rejected atomic.Uint64
 	opened, openErrors, detached atomic.Uint64
 	closed                       [reasons]atomic.Uint64
-	waits                        striped
 	mostGets                     atomic.Uint64
 }
 
@@ -110,28 +109,6 @@ func (n *counters) gets(now uint64) uint64 {
 			return max(now, most)
 		}
 	}
-}
-
-// A striped counter is counted up by many processors at the same time without
-// taking its line from each other: each parker has one of the stripes, and
-// sync.Pool keeps a parker with its processor.
-type striped struct {
-	stripes [8]struct {
-		_ [pad - 8]byte
-		n atomic.Uint64
-	}
-	used atomic.Uint64
-}
-
-func (s *striped) next() *atomic.Uint64 {
-	return &s.stripes[s.used.Inc()%uint64(len(s.stripes))].n
-}
-
-func (s *striped) sum() (n uint64) {
-	for i := range s.stripes {
-		n += s.stripes[i].n.Load()
-	}
-	return n
 }
 
 // Stats returns how the pool stands. It looks at every slot, and holds nobody up.
@@ -169,7 +146,7 @@ func (p *Pool[T]) Stats() Stats {
 		IdleConnections:    idle,
 		OpeningConnections: c.opening(),
 		WaitingRequests:    gateWord(p.gate.Load()).waiters(),
-		Waits:              n.waits.sum(),
+		Waits:              p.queue.count(),
 		Timeouts:           n.timeouts.Load(),
 		Canceled:           n.canceled.Load(),
 		Rejected:           n.rejected.Load(),

@@ -23,6 +23,7 @@ type sweeper struct {
 	armed   atomic.Bool   // it will look at the queue in time, or has been kicked
 	dead    atomic.Int32  // waiters that were decided where they stood, since the last unlink
 
+	idle          bool          // it has nothing to do in time, and is only kicked to unlink
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	checkInterval time.Duration // 0: no checks
 	nextCheck     time.Duration // the sweeper's own, as disarmAt
@@ -49,6 +50,7 @@ func (s *sweeper) init(config Config, checks bool) (idleTicks uint32) {
 		s.nextCheck = config.CheckInterval
 	}
 	idle := config.MaxIdleTime
+	s.idle = idle < 0 && config.MaxWaitTime < 0 && s.checkInterval == 0
 	if idle < 0 {
 		return 1 << 16 // more than any age
 	}
@@ -62,7 +64,7 @@ func (s *sweeper) init(config Config, checks bool) (idleTicks uint32) {
 // queue and the census are looked at; here they have been changed, and then armed is
 // read.
 func (p *Pool[T]) wakeSweeper() {
-	if !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
+	if !p.sweeper.idle && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
 		p.kickSweeper()
 	}
 }

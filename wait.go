@@ -48,7 +48,6 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	w := k.waiter(done, p.now())
 	step.At("wait: registered")
 	before := p.queue.enqueue(w)
-	k.waits.Inc()
 
 	// A slot may have been published before w was linked: its publisher saw
 	// nobody, and nobody will come back to it. So look once more. In steady

@@ -14,12 +14,31 @@ import (
 // all; a transport whose Close does not end a Read in progress never does.
 const abandonAfter = time.Second
 
-// close closes conn: with a closing handshake, bounded by CloseTimeout, if
-// cause is nil, otherwise at once. It is called once for each connection.
+// close is Factory.Close: closeConn, and OnClose.
+func (d *dialer) close(conn *Conn, cause error) error {
+	err := d.closeConn(conn, cause)
+	if d.options.OnClose != nil {
+		d.options.OnClose(conn, closeCause(cause, conn.stream.failed.Load()))
+	}
+	return err
+}
+
+// closeCause returns what OnClose is told: the pool's cause, and the peer's code
+// and reason where known is that the peer has closed the connection, and the
+// pool was told something else.
+func closeCause(cause error, known *error) error {
+	if cause == nil || known == nil || websocket.CloseStatus(*known) == -1 || websocket.CloseStatus(cause) != -1 {
+		return cause
+	}
+	return fmt.Errorf("%w (%w)", cause, *known)
+}
+
+// closeConn closes conn: with a closing handshake, bounded by CloseTimeout, if
+// cause is nil, otherwise at once.
 //
 // The goroutine is there because the WebSocket layer waits in Close and
 // CloseNow until nobody uses the connection any more, for as long as it takes.
-func (d *dialer) close(conn *Conn, cause error) error {
+func (d *dialer) closeConn(conn *Conn, cause error) error {
 	done := make(chan error, 1)
 	go func() {
 		if cause == nil {

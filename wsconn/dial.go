@@ -13,6 +13,7 @@ import (
 type dialer struct {
 	url     string
 	options Options
+	rules   rules
 }
 
 // dial opens one connection and makes it ready to be lent.
@@ -22,16 +23,16 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, d.options.HandshakeTimeout)
 		defer cancel()
 	}
-	conn, err := d.handshake(ctx)
+	url, options, err := d.endpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	limit := d.options.ReadLimit
-	if limit < 0 {
-		limit = -1
+	conn, err := d.handshake(ctx, url, options)
+	if err != nil {
+		return nil, err
 	}
-	if limit != 0 {
-		conn.SetReadLimit(limit)
+	if d.options.ReadLimit != 0 {
+		conn.SetReadLimit(max(d.options.ReadLimit, -1))
 	}
 	if err := d.setUp(ctx, conn); err != nil {
 		return nil, err
@@ -39,49 +40,110 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 	return conn, nil
 }
 
-// handshake dials and performs the opening handshake.
-func (d *dialer) handshake(ctx context.Context) (*Conn, error) {
-	var options websocket.DialOptions
-	if d.options.DialOptions != nil {
-		options = *d.options.DialOptions
+// endpoint returns what is to be dialed, and how. The options are a copy.
+func (d *dialer) endpoint(ctx context.Context) (url string, options websocket.DialOptions, err error) {
+	url, given := d.url, d.options.DialOptions
+	if d.options.Endpoint != nil {
+		u, o, err := d.options.Endpoint(ctx)
+		if err != nil {
+			return "", options, fmt.Errorf("wsconn: Endpoint: %w", err)
+		}
+		if o != nil {
+			given = o
+		}
+		if u != "" {
+			url = u
+			if err := checkURL(url); err != nil {
+				return "", options, err
+			}
+		}
 	}
+	if given != nil {
+		options = *given
+	}
+	return url, options, nil
+}
+
+// handshake dials and performs the opening handshake.
+func (d *dialer) handshake(ctx context.Context, url string, options websocket.DialOptions) (*Conn, error) {
 	client := http.Client{}
 	if options.HTTPClient != nil {
 		client = *options.HTTPClient
 	}
-	upgrader := &upgrader{transport: client.Transport}
+	upgrader := &upgrader{transport: client.Transport, rules: d.rulesFor(&options)}
 	if upgrader.transport == nil {
 		upgrader.transport = http.DefaultTransport
 	}
 	client.Transport = upgrader
 	options.HTTPClient = &client
 
-	ws, response, err := websocket.Dial(ctx, d.url, &options)
+	// For a response with status 101 that is wrong otherwise, websocket.Dial
+	// waits for a body, whatever ctx says.
+	stop := context.AfterFunc(ctx, upgrader.abort)
+	ws, response, err := websocket.Dial(ctx, url, &options)
+	if !stop() && err == nil {
+		ws.CloseNow()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		if response != nil {
-			return nil, newHandshakeError(d.url, response, err)
+			return nil, newHandshakeError(url, response, err)
 		}
-		return nil, fmt.Errorf("wsconn: dial %s: %w", redact(d.url), err)
+		return nil, fmt.Errorf("wsconn: dial %s: %w", redact(url), err)
 	}
 	// websocket.Dial accepts no body that is not an io.ReadWriteCloser, so
-	// that the one it accepted is upgrader.stream.
-	return &Conn{Conn: ws, stream: upgrader.stream, response: response}, nil
+	// that the one it accepted is upgrader's stream.
+	s := upgrader.stream.Load()
+	s.compressed = response.Header.Get("Sec-WebSocket-Extensions") != ""
+	s.pulse.heard = since()
+	s.pulse.said = s.pulse.heard
+	return &Conn{Conn: ws, stream: s, response: slim(response)}, nil
 }
 
-// setUp calls OnConnect. Unless it returns nil the connection is closed, also
-// when it panics or ends its goroutine.
-func (d *dialer) setUp(ctx context.Context, conn *Conn) error {
-	if d.options.OnConnect == nil {
-		return nil
+// rulesFor returns the rules for a connection dialed with options. Its ping
+// callbacks are to be called whoever receives a ping.
+func (d *dialer) rulesFor(options *websocket.DialOptions) *rules {
+	onPing, onPong := options.OnPingReceived, options.OnPongReceived
+	if onPing == nil && onPong == nil {
+		return &d.rules
 	}
+	r := d.rules
+	if onPing != nil {
+		r.onPing = func(payload []byte) bool { return onPing(context.Background(), payload) }
+	}
+	if onPong != nil {
+		r.onPong = func(payload []byte) { onPong(context.Background(), payload) }
+	}
+	return &r
+}
+
+// slim returns what is worth keeping of a response for as long as a connection
+// lives: not the request, and not all that hangs on it.
+func slim(r *http.Response) *http.Response {
+	return &http.Response{
+		Status: r.Status, StatusCode: r.StatusCode,
+		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
+		Header: r.Header, TLS: r.TLS, Body: http.NoBody,
+	}
+}
+
+// setUp calls OnConnect, and gets the connection ready to be lent. If that
+// fails the connection is closed, also when OnConnect panics or ends its
+// goroutine.
+func (d *dialer) setUp(ctx context.Context, conn *Conn) error {
 	ready := false
 	defer func() {
 		if !ready {
-			d.close(conn, errNotSetUp)
+			d.closeConn(conn, errNotSetUp)
 		}
 	}()
-	if err := d.options.OnConnect(ctx, conn); err != nil {
-		return fmt.Errorf("wsconn: OnConnect: %w", err)
+	if d.options.OnConnect != nil {
+		if err := d.options.OnConnect(ctx, conn); err != nil {
+			return fmt.Errorf("wsconn: OnConnect: %w", err)
+		}
+	}
+	if err := conn.stream.settle(); err != nil {
+		return fmt.Errorf("wsconn: new connection: %w", err)
 	}
 	ready = true
 	return nil

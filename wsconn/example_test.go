@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 
+	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/wsconn"
 	"github.com/coder/websocket"
 )
@@ -56,4 +57,43 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// A fresh token for each dial, and another server when one does not answer.
+func ExampleOptions_endpoint() {
+	server := httptest.NewServer(http.HandlerFunc(echo))
+	defer server.Close()
+	servers := []string{"ws://127.0.0.1:1", server.URL} // nobody is at the first
+	dials := 0
+
+	factory, err := wsconn.NewFactory("", &wsconn.Options{
+		Endpoint: func(context.Context) (string, *websocket.DialOptions, error) {
+			url := servers[dials%len(servers)]
+			dials++
+			token := fmt.Sprint("Bearer ", dials)
+			return url, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {token}}}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := pool.New(factory, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	ctx := context.Background()
+	for range servers {
+		err = p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+			_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
+			fmt.Printf("%s\n", reply)
+			return err
+		})
+		fmt.Println("failed:", err != nil)
+	}
+	// Output:
+	// failed: true
+	// hello
+	// failed: false
 }

@@ -26,6 +26,14 @@ func TestNewFactoryRefusesBadInput(t *testing.T) {
 		"port alone":            {"ws://:80/ws", nil, "names no host"},
 		"fragment":              {"ws://localhost/ws#top", nil, "fragment"},
 		"negative CloseTimeout": {good, &Options{CloseTimeout: -1}, "CloseTimeout is negative"},
+		"negative CleanTimeout": {good, &Options{CleanTimeout: -1}, "CleanTimeout is negative"},
+		"negative PongTimeout":  {good, &Options{PongTimeout: -1}, "PongTimeout is negative"},
+		"unknown Unsolicited":   {good, &Options{Unsolicited: 3}, "Unsolicited is none of its values"},
+		"nobody to handle":      {good, &Options{Unsolicited: UnsolicitedHandle}, "OnUnsolicited is nil"},
+		"handler without use":   {good, &Options{OnUnsolicited: func(*Conn, Message) error { return nil }}, "OnUnsolicited is set without"},
+		"keep and count":        {good, &Options{Unsolicited: UnsolicitedKeep, OneReplyPerRequest: true}, "does not go with UnsolicitedKeep"},
+		"keepalive, no time":    {good, &Options{Keepalive: &Keepalive{Message: appKeepalive.Message}}, "Interval is not positive"},
+		"keepalive, no message": {good, &Options{Keepalive: &Keepalive{Interval: 1}}, "Message is nil"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			factory, err := NewFactory(test.url, test.opts)
@@ -48,21 +56,21 @@ func TestBadURLDoesNotShowItsPassword(t *testing.T) {
 }
 
 func TestOptionsDefaults(t *testing.T) {
-	type times struct{ Handshake, Close time.Duration }
+	type times struct{ Handshake, Close, Clean, Ping, Pong time.Duration }
 	for name, test := range map[string]struct {
 		opts *Options
 		want times
 	}{
-		"nil":      {nil, times{10 * time.Second, time.Second}},
-		"zero":     {&Options{}, times{10 * time.Second, time.Second}},
-		"set":      {&Options{HandshakeTimeout: 3, CloseTimeout: 4}, times{3, 4}},
-		"negative": {&Options{HandshakeTimeout: -1}, times{-1, time.Second}},
+		"nil":      {nil, times{10 * time.Second, time.Second, time.Second, 20 * time.Second, 10 * time.Second}},
+		"zero":     {&Options{}, times{10 * time.Second, time.Second, time.Second, 20 * time.Second, 10 * time.Second}},
+		"set":      {&Options{HandshakeTimeout: 3, CloseTimeout: 4, CleanTimeout: 5, PingInterval: 6, PongTimeout: 7}, times{3, 4, 5, 6, 7}},
+		"negative": {&Options{HandshakeTimeout: -1, PingInterval: -1}, times{-1, time.Second, time.Second, -1, 10 * time.Second}},
 	} {
 		o, err := test.opts.normalize()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(test.want, times{o.HandshakeTimeout, o.CloseTimeout}); diff != "" {
+		if diff := cmp.Diff(test.want, times{o.HandshakeTimeout, o.CloseTimeout, o.CleanTimeout, o.PingInterval, o.PongTimeout}); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
 		}
 	}

@@ -3,67 +3,286 @@ package wsconn
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
 	"go.uber.org/atomic"
 )
 
-// A stream is what the WebSocket layer reads and writes: the body of the
-// response with status 101.
+// A stream is what the WebSocket layer reads and writes in place of the body of
+// the response with status 101. It changes nothing, and follows the frames both
+// ways, so that it is known at any time whether the connection is between two
+// messages.
+//
+// Read gives out no byte beyond the end of a frame, and gives the last byte of
+// each frame in a call of its own. The WebSocket layer calls Read only when its
+// own buffer is empty. So when it asks for the last byte of a frame, somebody
+// has consumed all that came before, and wants this one too: what the layer
+// holds of a message that nobody has read cannot be overlooked.
+//
+// All but the atomic fields belongs to whoever uses the connection: the lease
+// or, in Check and Clean, the pool. Reads are one at a time, writes too, and
+// use different fields. busy keeps the two owners apart, whatever callers do:
+// see enter and hold.
 type stream struct {
-	io.ReadWriteCloser
+	body io.ReadWriteCloser
+	conn net.Conn // that body belongs to; nil if the transport did not tell
 
-	// conn is the connection that the body belongs to, or nil if the transport
-	// did not tell.
-	conn net.Conn
+	// Reading.
+	in      frames
+	backlog backlog
+	held    bool  // the backlog begins with the last byte of the frame
+	readErr error // what the connection's Read has ended with
+	heard   bool  // something has been received since beat last looked
 
-	// over is set once the connection has failed or been closed by either side of
-	// the stream: the WebSocket layer closes it when a ctx ends in mid-call.
-	over atomic.Bool
+	// Writing.
+	out frames
+
+	busy   atomic.Int32          // calls of Read and Write in progress, and poolHolds
+	closed atomic.Bool           // Close or abort has been called
+	failed atomic.Pointer[error] // why the connection is of no use; the first reason stays
+
+	peeker     peeker // looks for bytes without waiting; or else
+	poller     poller // reads in a goroutine
+	secure     bool   // there is TLS between body and socket
+	hidden     bool   // bytes may lie where the peeker does not see them: in TLS, in net/http
+	compressed bool   // permessage-deflate is in force
+
+	rules *rules // what is done while nobody uses the connection
+	pulse pulse
 }
 
-var errOver = errors.New("wsconn: the connection has failed, or was closed")
+func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
+	s := &stream{body: body, conn: conn, rules: rules}
+	inner := conn
+	if t, ok := conn.(*tls.Conn); ok {
+		s.secure = true
+		inner = t.NetConn()
+	}
+	// Anything else may buffer, may take its time, and may not know deadlines.
+	switch inner.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if !rules.fallback {
+			s.peeker.init(inner)
+		}
+	}
+	s.hidden = s.peeker.able() // what came in one segment with the response
+	return s
+}
 
-// check reports whether the connection is known to be of no use any more.
-func (s *stream) check() error {
-	if s.over.Load() {
-		return errOver
+// Read implements [io.Reader] for the WebSocket layer.
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.busy.Dec()
+	if s.pulse.owed && !s.held && s.in.between() {
+		s.awaitReply()
+	}
+	if s.backlog.len() == 0 && s.poller.armed {
+		s.inherit()
+	}
+	if s.backlog.len() > 0 {
+		return s.readBacklog(p), nil
+	}
+	if s.readErr != nil {
+		return 0, s.endRead()
+	}
+	// Not more than one can keep, if the frame ends early in it.
+	if limit := max(s.in.remaining(), chunkSize); uint64(len(p)) > limit {
+		p = p[:limit]
+	}
+	n, err := s.body.Read(p)
+	if err != nil {
+		s.readErr = err
+	}
+	if n == 0 {
+		if err != nil {
+			err = s.endRead()
+		}
+		return 0, err
+	}
+	s.heard = true
+	s.hidden = s.hidden || s.secure
+	used, end := s.in.feed(p[:n])
+	if end {
+		used = s.endFrame(used)
+	}
+	if used < n {
+		s.backlog.add(p[used:n])
+	}
+	return used, nil
+}
+
+func (s *stream) readBacklog(p []byte) int {
+	b := s.backlog.bytes()
+	if s.held {
+		s.held = false
+		p[0] = b[0]
+		s.backlog.drop(1)
+		return 1
+	}
+	used, end := s.in.feed(b[:min(len(b), len(p))])
+	if end {
+		used = s.endFrame(used)
+	}
+	copy(p, b[:used])
+	s.backlog.drop(used)
+	return used
+}
+
+// endFrame is called when a frame ends with the last of used bytes, which are
+// about to be given out. It returns how many of them are: the last one is held
+// back, unless there is no other.
+func (s *stream) endFrame(used int) int {
+	if s.in.closing {
+		s.fail(closedByPeer(s.in.reason))
+	}
+	if used == 1 {
+		return 1
+	}
+	s.held = true
+	return used - 1
+}
+
+// endRead returns what Read returns when nothing more will be received. The
+// WebSocket layer takes an end of the stream between two frames, or before the
+// first byte of a payload, for the end of the message, and hands out a part of
+// it as if it were all.
+func (s *stream) endRead() error {
+	s.lost()
+	if errors.Is(s.readErr, io.EOF) && !s.in.between() {
+		return errTruncated
+	}
+	return s.readErr
+}
+
+// lost notes that nothing more will be received, because of readErr. It is
+// called when all that came before has been taken: tls.Conn may return an error
+// beside the last bytes, and they may hold a close frame, which tells more.
+func (s *stream) lost() error { return s.failIO(s.readErr) }
+
+// failIO is fail for an error of reading or writing. On a connection that was
+// closed here it is a consequence, and no reason.
+func (s *stream) failIO(err error) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	return s.fail(fmt.Errorf("wsconn: connection lost: %w", err))
+}
+
+// Write implements [io.Writer] for the WebSocket layer.
+func (s *stream) Write(p []byte) (int, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.busy.Dec()
+	return s.write(p)
+}
+
+func (s *stream) write(p []byte) (int, error) {
+	n, err := s.body.Write(p)
+	s.out.pass(p[:n])
+	if s.out.closing {
+		s.fail(errCloseSent)
+	}
+	if err != nil {
+		s.failIO(err)
+	}
+	return n, err
+}
+
+// poolHolds is added to busy while the pool looks at the stream. Whoever has
+// kept a connection beyond the end of the lease, and reads or writes then,
+// touches nothing, and ends the connection.
+const poolHolds = 1 << 30
+
+// enter is the start of a Read or Write. Its other side is hold: each changes
+// busy, and looks at what it was; so not both go on.
+func (s *stream) enter() error {
+	if s.busy.Inc() < poolHolds {
+		return nil
+	}
+	s.busy.Dec()
+	return s.fail(errInUse)
+}
+
+// hold makes the stream the pool's, unless a Read or Write is in progress.
+func (s *stream) hold() error {
+	if !s.busy.CompareAndSwap(0, poolHolds) {
+		return s.fail(errInUse)
 	}
 	return nil
 }
 
-func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.ReadWriteCloser.Read(p)
-	if err != nil {
-		s.over.Store(true)
+func (s *stream) release() { s.busy.Sub(poolHolds) }
+
+// lend runs f, a call of the WebSocket layer, while the pool holds the stream.
+func (s *stream) lend(f func() error) error {
+	s.release()
+	err := f()
+	if held := s.hold(); err == nil {
+		err = held
 	}
-	return n, err
+	return err
 }
 
-func (s *stream) Write(p []byte) (int, error) {
-	n, err := s.ReadWriteCloser.Write(p)
-	if err != nil {
-		s.over.Store(true)
-	}
-	return n, err
-}
-
+// Close implements [io.Closer] for the WebSocket layer, which calls it when the
+// connection is done for, whatever the reason.
 func (s *stream) Close() error {
-	s.over.Store(true)
-	return s.ReadWriteCloser.Close()
+	s.closed.Store(true)
+	return s.body.Close()
 }
 
 // abort cuts the connection so that every read and write of it fails. It does
 // not block: it goes past TLS, whose Close would first tell the peer, and wait
 // for a peer that does not read.
 func (s *stream) abort() error {
+	s.closed.Store(true)
 	switch c := s.conn.(type) {
 	case nil:
-		return s.Close()
+		return s.body.Close()
 	case *tls.Conn:
 		return c.NetConn().Close()
 	default:
 		return c.Close()
 	}
 }
+
+// fail notes why the connection is of no use any more, and returns the reason
+// that was noted first.
+func (s *stream) fail(err error) error {
+	if s.failed.CompareAndSwap(nil, &err) {
+		return err
+	}
+	return *s.failed.Load()
+}
+
+// failure returns why the connection is of no use, or nil.
+func (s *stream) failure() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	if s.closed.Load() {
+		return s.fail(errClosed)
+	}
+	return nil
+}
+
+// Reasons why a connection is of no use.
+var (
+	errClosed     = fmt.Errorf("wsconn: its user, or the end of a context in mid-call, closed the connection: %w", net.ErrClosed)
+	errInUse      = errors.New("wsconn: a Read or Write is still in progress")
+	errUnread     = errors.New("wsconn: a message was not read to its end")
+	errUnwritten  = errors.New("wsconn: a message was not written to its end")
+	errCloseSent  = errors.New("wsconn: a close frame was sent")
+	errBacklog    = errors.New("wsconn: data was received that nobody has read")
+	errTruncated  = errors.New("wsconn: the connection ended within a message")
+	errReplyOwed  = errors.New("wsconn: a reply is still owed")
+	errCloseRead  = errors.New("wsconn: CloseRead was called")
+	errReplyCount = errors.New("wsconn: the number of replies is not that of the requests")
+)

@@ -15,7 +15,8 @@ import (
 // takes its place.
 type upgrader struct {
 	transport http.RoundTripper
-	stream    *stream // of the last response with status 101
+	rules     *rules
+	stream    atomic.Pointer[stream] // of the last response with status 101
 }
 
 // RoundTrip is called once, and again for each redirect, all in the goroutine
@@ -33,12 +34,20 @@ func (u *upgrader) RoundTrip(request *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	if body, ok := response.Body.(io.ReadWriteCloser); ok {
-		s := &stream{ReadWriteCloser: body}
+		var below net.Conn
 		if c := conn.Load(); c != nil {
-			s.conn = *c
+			below = *c
 		}
-		u.stream = s
+		s := newStream(body, below, u.rules)
+		u.stream.Store(s)
 		response.Body = s
 	}
 	return response, nil
+}
+
+// abort cuts the connection, if there is one yet. It may be called at any time.
+func (u *upgrader) abort() {
+	if s := u.stream.Load(); s != nil {
+		s.abort()
+	}
 }

@@ -1,0 +1,207 @@
+package interop
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/wsconn"
+	"github.com/coder/websocket"
+)
+
+// patience bounds every wait for something that must happen.
+const patience = 10 * time.Second
+
+// start runs a server that prints its port on its first line and ends when its
+// standard input does. It returns the server's URL.
+func start(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	t.Cleanup(func() {
+		in.Close()
+		timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		defer timer.Stop()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	timer.Stop()
+	if err != nil {
+		t.Fatalf("%s has printed no port: %v", program, err)
+	}
+	return "ws://127.0.0.1:" + strings.TrimSpace(line)
+}
+
+// node runs the server on npm ws.
+func node(t *testing.T, heartbeat time.Duration) string {
+	t.Helper()
+	program, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is missing: run ./setup")
+	}
+	if _, err := os.Stat(filepath.Join("node_modules", "ws")); err != nil {
+		t.Skip("npm package ws is missing: run ./setup")
+	}
+	return start(t, program, "testdata/server.js", fmt.Sprint(heartbeat.Milliseconds()))
+}
+
+// python runs the server on python websockets.
+func python(t *testing.T, interval, timeout time.Duration) string {
+	t.Helper()
+	for _, program := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(program, "-c", "import websockets").Run() == nil {
+			return start(t, program, "testdata/server.py", fmt.Sprint(interval.Seconds()), fmt.Sprint(timeout.Seconds()))
+		}
+	}
+	t.Skip("python3-websockets is missing: run ./setup")
+	return ""
+}
+
+// nginx runs nginx in front of the server at url, with a proxy_read_timeout.
+func nginx(t *testing.T, url string, readTimeout time.Duration) string {
+	t.Helper()
+	program, err := exec.LookPath("nginx")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
+			t.Skip("nginx is missing: run ./setup")
+		}
+	}
+	dir := t.TempDir()
+	address := freeAddress(t)
+	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr error;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+	server {
+		listen %[2]s;
+		location / {
+			proxy_pass %[3]s;
+			proxy_http_version 1.1;
+			proxy_set_header Upgrade $http_upgrade;
+			proxy_set_header Connection upgrade;
+			proxy_read_timeout %[4]dms;
+		}
+	}
+}
+`, dir, address, strings.Replace(url, "ws", "http", 1), readTimeout.Milliseconds())
+	file := filepath.Join(dir, "conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-p", dir, "-c", file)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			cmd.Process.Kill()
+		}
+	})
+	// nginx does not say when it listens.
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+			return "ws://" + address
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// serve runs a handler on the loopback.
+func serve(t *testing.T, handler http.HandlerFunc) string {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return "ws" + strings.TrimPrefix(server.URL, "http")
+}
+
+func newPool(t *testing.T, url string, opts *wsconn.Options, config pool.Config) *pool.Pool[*wsconn.Conn] {
+	t.Helper()
+	factory, err := wsconn.NewFactory(url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pool.New(factory, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ask sends a request over a connection of p, and returns the reply and the
+// address that tells the connection from others.
+func ask(t *testing.T, p *pool.Pool[*wsconn.Conn], request string) (reply, connection string) {
+	t.Helper()
+	l, err := p.Get(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Put(l)
+	_, b, err := l.Value().Exchange(soon(t), websocket.MessageText, []byte(request))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), l.Value().NetConn().LocalAddr().String()
+}
+
+// hideSocket returns dial options under which connections cannot look at their
+// sockets, and take the fallback.
+func hideSocket() *websocket.DialOptions {
+	return &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			return struct{ net.Conn }{c}, err
+		},
+	}}}
+}
+
+var _ io.Reader

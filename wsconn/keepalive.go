@@ -1,0 +1,98 @@
+package wsconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// A Keepalive is a message of the application's own that keeps an idle
+// connection from being closed by servers that do not count WebSocket pings.
+type Keepalive struct {
+	// Interval is how long nothing may have been sent before Message is. It is
+	// kept to within the time between two checks. It must be positive.
+	Interval time.Duration
+
+	// Message returns the message to send. It is called for each.
+	Message func() Message
+
+	// Reply, if not nil, says that the server answers, and reports whether a
+	// message is the answer. The answer is never seen by anybody else, even if
+	// it comes when the connection has been lent. Reply sees messages of one
+	// frame and at most 4 KiB, and none that are compressed, until the answer
+	// is among them; without one within PongTimeout the connection is closed.
+	Reply func(message Message) bool
+}
+
+func (k *Keepalive) validate() error {
+	switch {
+	case k == nil:
+		return nil
+	case k.Interval <= 0:
+		return fmt.Errorf("wsconn: Options.Keepalive.Interval is not positive: %v", k.Interval)
+	case k.Message == nil:
+		return errors.New("wsconn: Options.Keepalive.Message is nil")
+	}
+	return nil
+}
+
+// send sends the keepalive message on an idle connection.
+func (k *Keepalive) send(c *Conn) error {
+	m := k.Message()
+	ctx, cancel := context.WithTimeout(context.Background(), controlTimeout)
+	defer cancel()
+	err := c.stream.lend(func() error { return c.Conn.Write(ctx, m.Type, m.Data) })
+	if err != nil {
+		return fmt.Errorf("wsconn: keepalive message: %w", err)
+	}
+	c.stream.out.messages-- // it was no request
+	c.stream.pulse.owed = k.Reply != nil
+	return nil
+}
+
+// awaitReply sees to it that a lease does not read the answer to a keepalive
+// message. It returns when there is something for the lease to read, or nothing
+// more to come. The backlog, or what is still to be received, begins with the
+// start of a frame.
+func (s *stream) awaitReply() {
+	for s.pulse.owed {
+		if s.backlog.len() > 0 {
+			if s.swallow() {
+				return
+			}
+			f, err := parseFrame(s.backlog.bytes(), s.compressed)
+			if err != nil || f.whole || f.control() || !f.fin || s.backlog.len() >= chunkSize {
+				return
+			}
+		}
+		// More of it is needed.
+		if s.poller.armed {
+			s.inherit()
+		} else if s.readErr == nil {
+			s.readNow(time.Time{})
+		}
+		if s.readErr != nil {
+			return
+		}
+	}
+}
+
+// swallow removes the answer to a keepalive message, if the backlog begins with
+// it.
+func (s *stream) swallow() bool {
+	b := s.backlog.bytes()
+	f, err := parseFrame(b, s.compressed)
+	if err != nil || !f.whole || f.control() || !f.fin || b[0]&rsv1Bit != 0 || f.length > chunkSize || f.opcode == opContinuation {
+		return false
+	}
+	data := append([]byte(nil), f.payload...) // the callee's to keep
+	if !s.rules.keepalive.Reply(Message{websocket.MessageType(f.opcode), data}) {
+		return false
+	}
+	s.backlog.drop(f.length)
+	s.pulse.owed = false
+	return true
+}

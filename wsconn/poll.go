@@ -1,0 +1,68 @@
+package wsconn
+
+import "runtime"
+
+// A poller takes the place of the peeker where no socket can be looked at. While
+// the connection is idle a goroutine of its own waits in Read, and what it gets
+// goes to the backlog, for Check or for whoever reads next. It is armed by the
+// Put, so that what came before is there when the connection is lent again, as
+// far as the scheduler had time for it.
+type poller struct {
+	armed  bool        // a result is owed
+	result chan polled // capacity 1, so that the goroutine ends in any case
+}
+
+type polled struct {
+	chunk *[chunkSize]byte
+	n     int
+	err   error
+}
+
+// arm sees to it that a goroutine reads.
+func (s *stream) arm() {
+	if s.poller.armed || s.readErr != nil {
+		return
+	}
+	if s.poller.result == nil {
+		s.poller.result = make(chan polled, 1)
+	}
+	s.poller.armed = true
+	go func(body interface{ Read([]byte) (int, error) }, result chan<- polled) {
+		chunk := chunks.Get().(*[chunkSize]byte)
+		n, err := body.Read(chunk[:])
+		result <- polled{chunk, n, err}
+	}(s.body, s.poller.result)
+}
+
+// inherit waits for the goroutine's result, and takes it over.
+func (s *stream) inherit() { s.take(<-s.poller.result) }
+
+func (s *stream) take(r polled) {
+	s.poller.armed = false
+	if r.n > 0 {
+		s.heard = true
+		s.backlog.add(r.chunk[:r.n])
+	}
+	chunks.Put(r.chunk)
+	if r.err != nil {
+		s.readErr = r.err
+	}
+}
+
+// poll takes over what the goroutine has got by now, and lets it read on. It
+// returns the number of bytes.
+func (s *stream) poll() int {
+	if !s.poller.armed {
+		s.arm()
+		runtime.Gosched() // to let it run
+	}
+	select {
+	case r := <-s.poller.result:
+		s.take(r)
+		s.arm()
+		runtime.Gosched() // it may have more at hand
+		return r.n
+	default:
+		return 0
+	}
+}

@@ -1,0 +1,90 @@
+package wsconn
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/coder/websocket"
+)
+
+// Unsolicited says what becomes of data that arrives while nobody uses the
+// connection, or lies unread behind the last message that was read when a lease
+// ends. A message that has been read in part ends the connection in any case.
+type Unsolicited int
+
+const (
+	// UnsolicitedDiscard closes the connection: what was meant for one lease
+	// is never read by another. This is the default.
+	UnsolicitedDiscard Unsolicited = iota
+
+	// UnsolicitedKeep keeps the data for the next lease to read, up to 1 MiB.
+	UnsolicitedKeep
+
+	// UnsolicitedHandle gives each message to Options.OnUnsolicited. One that
+	// is still under way when the connection is lent goes to the lease.
+	UnsolicitedHandle
+)
+
+// A Message is one WebSocket message.
+type Message struct {
+	Type websocket.MessageType
+	Data []byte
+}
+
+// receiveIdle deals with the data that sort has left in the backlog.
+func (c *Conn) receiveIdle() error {
+	s := c.stream
+	for s.backlog.len() > 0 {
+		if s.backlog.bytes()[0]&opBits >= opClose {
+			return nil // a control frame, not all of it yet
+		}
+		if s.pulse.owed && s.swallow() {
+			continue
+		}
+		switch s.rules.unsolicited {
+		case UnsolicitedKeep:
+			return nil
+		case UnsolicitedDiscard:
+			if !s.pulse.owed || s.wholeMessage() {
+				return errBacklog
+			}
+			return nil // the reply to the keepalive message, not all of it yet
+		}
+		if !s.wholeMessage() {
+			return nil
+		}
+		// All of it is there: this Read does not wait, and takes no more.
+		var m Message
+		err := s.lend(func() (err error) {
+			m.Type, m.Data, err = c.Conn.Read(context.Background())
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("wsconn: unsolicited message: %w", err)
+		}
+		s.in.messages-- // it was no reply
+		if err := s.rules.onUnsolicited(c, m); err != nil {
+			return fmt.Errorf("wsconn: OnUnsolicited: %w", err)
+		}
+		if err := s.tidy(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeMessage reports whether the backlog begins with a message that is there
+// to its end. sort has found no fault with it.
+func (s *stream) wholeMessage() bool {
+	for rest := s.backlog.bytes(); len(rest) > 0; {
+		f, err := parseFrame(rest, s.compressed)
+		if err != nil || !f.whole {
+			return false
+		}
+		if f.fin && !f.control() {
+			return true
+		}
+		rest = rest[f.length:]
+	}
+	return false
+}

@@ -51,7 +51,7 @@ func greet(ctx context.Context, address string) error {
 		deadline, _ := ctx.Deadline() // zero: none
 		conn.SetDeadline(deadline)
 		if _, err := io.WriteString(conn, "hello\n"); err != nil {
-			return pool.Broken(err)
+			return pool.Broken(err) // close this connection, do not lend it again
 		}
 		reply := make([]byte, 6)
 		if _, err := io.ReadFull(conn, reply); err != nil {

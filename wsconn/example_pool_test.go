@@ -35,12 +35,9 @@ func greet(ctx context.Context, url string) error {
 
 	// An idle connection, or a new one, or the next that comes free.
 	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
-		if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
-			return pool.Broken(err) // close this connection, do not lend it again
-		}
-		_, reply, err := conn.Read(ctx)
+		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
 		if err != nil {
-			return pool.Broken(err) // or the next caller might read this reply
+			return err // the connection is not lent again: its reply may still come
 		}
 		fmt.Printf("%s\n", reply)
 		return nil

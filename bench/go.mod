@@ -9,7 +9,7 @@ require (
 
 require (
 	go.uber.org/atomic v1.12.0 // indirect
-	golang.org/x/sync v0.1.0 // indirect
+	golang.org/x/sync v0.7.0 // indirect
 )
 
 replace github.com/S4AK4N/pool => ../

@@ -39,14 +39,14 @@ func quietServer() {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	var all []net.Conn
+	all := make(map[net.Conn]bool)
 	buf := make([]byte, 4096)
 	for {
 		c, err := listener.Accept()
 		if err != nil {
 			panic(err)
 		}
-		all = append(all, c) // or the collector would close it
+		all[c] = true // or the collector would close it
 		got := 0
 		for got < 4 || string(buf[got-4:got]) != "\r\n\r\n" {
 			n, err := c.Read(buf[got:])

@@ -116,8 +116,9 @@ var (
 	errDeadlineExceeded = &contextError{err: context.DeadlineExceeded}
 )
 
-// contextEnded returns the error for a ctx that has ended, with open, an error on
-// opening while the caller waited, or nil.
+// contextEnded returns the error for a ctx that has ended, with open, the last error
+// on opening if the caller has waited for that, or nil. (Whoever waits has a connection
+// opened, unless MaxConnections are open; then the last one to be opened has succeeded.)
 func contextEnded(ctx context.Context, open error) *contextError {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(err, cause) {

@@ -189,3 +189,17 @@ func TestAPanicSaysWhereItHappenedAndHoldsItsValue(t *testing.T) {
 		t.Errorf("without a panic %v, want the error as it is", err)
 	}
 }
+
+// A caller who has not waited has nothing to do with what others had opened.
+func TestACtxThatHadEndedBeforeSaysNothingOfOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{open: func(context.Context, int) error { return errDial }}
+		p := start(t, x.factory(), Config{})
+		ask(t.Context(), p).failed(t, "the open fails", errDial)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := p.Get(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, errDial) {
+			t.Errorf("Get returned %v, want %v and nothing else in it", err, context.Canceled)
+		}
+	})
+}

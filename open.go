@@ -141,24 +141,6 @@ func (p *Pool[T]) watchOpen(asker *waiter) (end func()) {
 	}
 }
 
-// An openFailure is the error of the last call of Factory.Open, and when it came, on
-// the pool's clock.
-type openFailure struct {
-	err error
-	at  int64
-}
-
-// openErrorFor returns the error of the last call of Factory.Open for somebody who has
-// waited since the given time: if it came later, or another attempt has not come to an
-// end yet. Otherwise it has nothing to do with that wait.
-func (p *Pool[T]) openErrorFor(since int64) error {
-	f := p.lastOpen.Load()
-	if f == nil || f.at < since && census(p.conns.Load()).opening() == 0 {
-		return nil
-	}
-	return f.err
-}
-
 // isNil reports whether v is a nil interface or pointer: Open may lie.
 func isNil[T any](v T) bool {
 	r := reflect.ValueOf(&v).Elem()
@@ -201,7 +183,7 @@ func (p *Pool[T]) openFailed(slot int, word ring.Word, asker *waiter, err error)
 	}
 	p.config.Logger.LogAttrs(context.Background(), level, "opening a connection failed", slog.Any("error", err), stackOf(err))
 	err = &openError{err}
-	p.lastOpen.Store(&openFailure{err, p.now()})
+	p.lastOpen.Store(err)
 	p.ring.Vacate(slot, word)
 	if asker == nil {
 		p.refuseOldest(err)

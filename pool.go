@@ -47,8 +47,8 @@ type Pool[T any] struct {
 	epoch    time.Time // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
-	overdue  atomic.Int32                // connections that are being opened, and have been for overdueAfter
-	lastOpen atomic.Pointer[openFailure] // nil if the last call of Factory.Open succeeded
+	overdue  atomic.Int32 // connections that are being opened, and have been for overdueAfter
+	lastOpen atomic.Error // nil if the last call of Factory.Open succeeded
 
 	lifetime context.Context // ends when the pool is closed
 	end      context.CancelCauseFunc

@@ -313,3 +313,28 @@ func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
 		t.Errorf("LogValue has %d attributes of kind %v, want a group of all %d fields", len(got.Group()), got.Kind(), v.NumField())
 	}
 }
+
+// A connection that the sweeper checks is still to be had, and nobody has got it. A
+// counter that goes back looks like a restart to those who draw it.
+func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		f := x.factory()
+		var p *Pool[*wire]
+		checks := 0
+		f.Check = func(*wire) error {
+			checks++
+			if got := p.Stats(); got.IdleConnections != 1 || got.ActiveConnections != 0 || got.Gets != 1 {
+				t.Errorf("during a check: %+v, want one idle, and one lease so far", got)
+			}
+			return nil
+		}
+		p = start(t, f, Config{MaxConnections: 2, MaxIdleTime: -1})
+		giveBack(t, p, borrow(t, p))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if checks < 9 {
+			t.Errorf("%d checks in ten seconds", checks)
+		}
+	})
+}

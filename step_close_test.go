@@ -328,3 +328,18 @@ func TestCloseWhileSomebodyStandsAnywhere(t *testing.T) {
 		})
 	}
 }
+
+// MaxWaiters is counted from the limit, which Close lowers before it sets the flag.
+// Whoever comes between the two comes too late, and not one too many.
+func TestWhoComesBetweenTheLimitAndTheFlagIsToldThatThePoolIsClosed(t *testing.T) {
+	either(t, func(t *testing.T, s *stage, shutdown bool) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxWaiters: -1})
+		limit := s.stopNext("shut: limit set")
+		done := beginClose(p, shutdown)
+		limit.arrived(t)
+		ask(bg, p).failed(t, "between limit and flag", ErrClosed)
+		limit.goOn()
+		closed(t, p, &x, done)
+	})
+}

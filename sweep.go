@@ -192,7 +192,7 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 			return end
 		}
 		if report == nil {
-			report = &expiry{p.Stats(), p.openErrorFor(0)}
+			report = &expiry{p.Stats(), p.lastOpen.Load()}
 		}
 		if p.refuse(w, report) {
 			p.queue.advance(dummy, w)

@@ -119,3 +119,20 @@ func TestTheEndOfAnOverdueOpenOpensNoMore(t *testing.T) {
 		})
 	}
 }
+
+// Kicked for every wait, a sweeper without anything to do took as long as the wait.
+func TestAPoolWithNothingToDoInTimeStartsNoSweeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
+		for range 10 {
+			l := borrow(t, p)
+			r := ask(t.Context(), p)
+			giveBack(t, p, l)
+			giveBack(t, p, r.served(t, "when it was put back"))
+		}
+		if p.sweeper.started.Load() {
+			t.Error("the sweeper was started")
+		}
+	})
+}

@@ -94,9 +94,8 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 		case <-done:
 			step.At("leave: ctx ended")
 			p.counters.canceled.Inc()
-			since := w.since
 			p.leave(k, w)
-			return Lease[T]{}, contextEnded(ctx, p.openErrorFor(since))
+			return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
 		}
 	}
 	since := w.since
@@ -165,7 +164,7 @@ func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], e
 	default:
 		if err == errEnded {
 			p.counters.canceled.Inc()
-			err = contextEnded(ctx, p.openErrorFor(since))
+			err = contextEnded(ctx, p.lastOpen.Load())
 		}
 		return Lease[T]{}, err
 	}

@@ -63,7 +63,8 @@
 // objects that are cheap to make and need no closing use [sync.Pool], and for SQL the
 // pool in [database/sql].
 //
-// A pool that has lent a connection runs one goroutine until it is closed.
+// A pool that has lent a connection runs one goroutine until it is closed, unless all
+// its times are without limit.
 //
 // # Source
 //

@@ -11,11 +11,8 @@ import (
 
 type conn struct{ _ int }
 
-// An impl returns what takes a connection from a pool of the given size, and gives
-// back what it got when the function that it returns is called.
-//
-// The calls go through the same interface for each: a closure that is returned costs
-// each of them the same.
+// An impl has callers take a connection from a pool of the given size, hold it, and
+// give it back.
 var impls = []struct {
 	name string
 	run  func(b *testing.B, size, callers int, hold func())

@@ -75,9 +75,9 @@ func TestStatsAddUpAtEverySampleUnderLoad(t *testing.T) {
 	p.Close()
 	close(stop)
 	sampler.Wait()
-	if got := p.Stats(); got.VacantConnections() != most {
-		t.Errorf("after Close %+v, want all vacant", got)
-	}
+	// An open that nobody waits for any more may not have come to its end yet: Close
+	// does not wait for it.
+	addsUp(t, p.Stats(), most)
 }
 
 func TestStatsSaysHowThePoolStands(t *testing.T) {

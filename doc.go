@@ -43,13 +43,13 @@
 //
 // # Progress
 //
-// Get and Put take no lock. With an idle connection at hand each is wait-free, but
-// for Factory.Check and Factory.Clean. To queue, to hand off, to give up, to open and
-// to close are lock-free: each step that has to be repeated was caused by one that
-// somebody else completed. A goroutine that is stopped at the worst of places holds up
-// the slot that it has in hand, and the one waiter whom it has just decided to give
-// something. Parking a goroutine and waking it are the runtime's, and take the lock of
-// a channel that those two alone know.
+// Get and Put take no lock. To lend and to take back, to queue, to hand off, to give
+// up, to open and to close are lock-free, but for the functions of the Factory: each
+// step that has to be repeated was caused by one that somebody else completed. A
+// goroutine that is stopped at the worst of places holds up the slot that it has in
+// hand, and the one waiter whom it has just decided to give something. Parking a
+// goroutine and waking it are the runtime's, and take the lock of a channel that those
+// two alone know.
 //
 // # Memory model
 //

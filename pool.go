@@ -35,7 +35,8 @@ type Pool[T any] struct {
 	conns atomic.Uint64 // a census
 	_     [pad - 8]byte
 
-	// Read by every Get and Put; tick alone is written after New, by the sweeper.
+	// Read by every Get and Put; tick alone is written after New, by the
+	// sweeper and by whoever opens a connection.
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	idleTicks uint32        // a slot of this age or more is idle for too long
 	ring      *ring.Ring

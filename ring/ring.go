@@ -26,7 +26,7 @@ type Ring struct {
 	// Read only after New. The 64-bit words are in slices of their own because the
 	// start of an allocation is aligned for them, on 32-bit machines too; a field
 	// of type atomic.Uint64 need not be.
-	cells  []atomic.Uint64 // the Word of slot i at cells[i<<spacing]
+	cells  []atomic.Uint64 // the Word of slot i at cells[i<<spread]
 	hints  []atomic.Uint64 // bit i%64 of hints[i/64]: slot i may be idle
 	starts *[nstarts]start
 	size   int

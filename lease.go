@@ -3,9 +3,8 @@ package pool
 import (
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/ring"
-
-	"go.uber.org/atomic"
 )
 
 // A Lease is the right to use one connection, from the [Pool.Get] that returned

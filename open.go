@@ -7,10 +7,9 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
-
-	"go.uber.org/atomic"
 )
 
 // overdueAfter is how long an open may take before nobody counts on it any more but

@@ -6,10 +6,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
-
-	"go.uber.org/atomic"
 )
 
 // A Pool lends connections of type T, each to one caller at a time, and keeps at

@@ -1,9 +1,8 @@
 package pool
 
 import (
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
-
-	"go.uber.org/atomic"
 )
 
 // The queue of waiters is the queue of Michael and Scott (Simple, Fast, and

@@ -4,10 +4,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
-
-	"go.uber.org/atomic"
 )
 
 // Stats says how a [Pool] stands. ActiveConnections, IdleConnections,

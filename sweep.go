@@ -3,10 +3,9 @@ package pool
 import (
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
-
-	"go.uber.org/atomic"
 )
 
 // A sweeper is the goroutine that looks after what time does to a pool. It ends

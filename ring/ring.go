@@ -4,9 +4,8 @@ import (
 	"math/bits"
 	"runtime"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
-
-	"go.uber.org/atomic"
 )
 
 // pad is how far apart words must lie that different processors write. Lines of

@@ -4,9 +4,8 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
-
-	"go.uber.org/atomic"
 )
 
 // How an idle slot is found.

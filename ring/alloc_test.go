@@ -26,7 +26,7 @@ func TestNothingIsAllocatedAfterNew(t *testing.T) {
 		"Reserve, ..., Fill": func() {
 			b, _ := r.Reserve(slot, w)
 			r.Vacate(slot, b)
-			s, b := r.Claim()
+			s, b, _ := r.Claim()
 			w = r.Fill(s, b, 0)
 			slot = s
 		},

@@ -23,9 +23,9 @@
 //
 // All methods are lock-free: whenever some goroutines go on, some call returns,
 // wherever others have been stopped. At, High, Fill, Vacate, Renew, Retake, Reserve
-// and Scan are wait-free as well: each has a bound to its steps. The others repeat
-// a step only because another goroutine's has succeeded: Claim, when others claim;
-// Take, Give and Publish, when others change the hints of the same 64 slots.
+// Regroup and Scan are wait-free as well: each has a bound to its steps. The others
+// repeat a step only because another goroutine's has succeeded: Claim, when others
+// raise High; Take, Give and Publish, when others change the hints of the same 64 slots.
 //
 // A goroutine that is stopped in the middle of a call keeps from others:
 //
@@ -50,7 +50,7 @@
 // # Limits
 //
 // A ring is not a queue: idle slots come back in no order, preferably to whoever
-// gave them. Of goroutines that compete for too few slots, none is served first,
+// gave them, else from the low end. Of goroutines that compete for too few slots, none is served first,
 // and nobody is woken: what waits needs something above the ring, as package pool
 // has. The size is fixed, up to [MaxSize]. To pass values on from some goroutines to
 // others, use a channel. If the things are cheap to make and may be dropped at any

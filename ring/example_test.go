@@ -11,7 +11,7 @@ func Example() {
 	things := make([]string, r.Len()) // one for each slot, its owner's alone
 
 	// Put something into a slot, and leave it to whoever comes.
-	slot, word := r.Claim()
+	slot, word, _ := r.Claim()
 	things[slot] = "a connection"
 	word = r.Fill(slot, word, 0)
 	r.Give(slot, word, 0)
@@ -34,7 +34,7 @@ func Example() {
 // An owner who may be late must not end a lease that has become another's.
 func ExampleRing_Give_stale() {
 	r := ring.New(1)
-	slot, word := r.Claim()
+	slot, word, _ := r.Claim()
 	first := r.Fill(slot, word, 0)
 	r.Give(slot, first, 0)
 	slot, second, _ := r.Take()
@@ -52,7 +52,7 @@ func ExampleRing_Give_stale() {
 func ExampleRing_Retake() {
 	r := ring.New(3)
 	for now := range uint16(3) {
-		slot, word := r.Claim()
+		slot, word, _ := r.Claim()
 		r.Give(slot, r.Fill(slot, word, now), now)
 	}
 	const now, tooOld = 3, 2

@@ -159,9 +159,9 @@ func TestInEveryOrderOfASearcherAndOneWhoTakesBackNoIdleSlotLosesItsHint(t *test
 func TestInEveryOrderOfClaimersHighEndsAboveAll(t *testing.T) {
 	explore(t, bound(3), func() ([]actor, func(string)) {
 		r := New(3)
-		first, w := r.Claim()
+		first, w, _ := r.Claim()
 		claim := func() {
-			slot, w := r.Claim()
+			slot, w, _ := r.Claim()
 			if high := r.High(); high <= slot {
 				t.Errorf("slot %d has been claimed, but High is %d", slot, high)
 			}
@@ -312,7 +312,7 @@ func TestAGoroutineThatIsStoppedHoldsUpNobodyElse(t *testing.T) {
 		one := stall(t, place, func() { do(r, held) })
 		r.raise(20)
 		for range 3 {
-			slot, w := r.Claim()
+			slot, w, _ := r.Claim()
 			r.Give(slot, r.Fill(slot, w, 0), 0)
 		}
 		for slot := 8; slot < 16; slot++ {

@@ -94,7 +94,7 @@ func TestClaimTakesVacantSlotsAndTakeAndScanIdleOnes(t *testing.T) {
 		from, to Phase
 		do       func(r *Ring) (int, Word, bool)
 	}{
-		"Claim": {Vacant, Busy, func(r *Ring) (int, Word, bool) { slot, w := r.Claim(); return slot, w, true }},
+		"Claim": {Vacant, Busy, func(r *Ring) (int, Word, bool) { slot, w, ok := r.Claim(); return slot, w, ok }},
 		"Take":  {Idle, Leased, (*Ring).Take},
 		"Scan":  {Idle, Leased, (*Ring).Scan},
 	} {
@@ -168,7 +168,7 @@ func TestAWordWhoseGenerationHasEndedIsRefusedForEver(t *testing.T) {
 		}
 		if w.Phase() == Vacant {
 			r.cell(0).Store(uint64(w))
-			_, to := r.Claim()
+			_, to, _ := r.Claim()
 			walk(to, ended, append(path[:len(path):len(path)], "Claim"), depth-1)
 		}
 	}

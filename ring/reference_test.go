@@ -66,7 +66,7 @@ func checkAgainstReference(t *testing.T, random *rand.Rand, size int, gen uint64
 			if len(vacant) == 0 {
 				continue
 			}
-			slot, w := r.Claim()
+			slot, w, _ := r.Claim()
 			if m.words[slot].Phase() != Vacant || w != m.words[slot].as(Busy) {
 				t.Fatalf("Claim returned slot %d, %#x; its word was %#x", slot, w, m.words[slot])
 			}

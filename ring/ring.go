@@ -85,13 +85,14 @@ func (r *Ring) move(slot int, phase Phase, from, to Word) bool {
 	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))
 }
 
-// Claim takes a vacant slot, from Vacant to Busy, and returns its word. It looks
-// until it finds one: the caller must know that there is one for it. It does if all
-// callers together count, before they claim and until they have vacated, and let
-// the count never rise above Len.
-func (r *Ring) Claim() (slot int, w Word) {
+// Claim takes a vacant slot, from Vacant to Busy, and returns its word. False means that
+// each slot, at one instant of the call at least, was not vacant: to be sure of one, all
+// callers together count, before they claim and until they have vacated, never let the
+// count rise above Len, and call again.
+func (r *Ring) Claim() (slot int, w Word, ok bool) {
 	first := r.low.Load()
-	for i := int(first); ; i++ {
+	i := int(first)
+	for range r.size {
 		if i >= r.size {
 			i = 0
 		}
@@ -99,9 +100,11 @@ func (r *Ring) Claim() (slot int, w Word) {
 			step.At("Claim: moved")
 			r.low.CompareAndSwap(first, uint32(i+1)) // a lost race leaves a worse hint
 			r.raise(uint32(i + 1))
-			return i, w.as(Busy)
+			return i, w.as(Busy), true
 		}
+		i++
 	}
+	return 0, 0, false
 }
 
 // raise makes high at least h. Whoever scans after a slot has been published must

@@ -46,7 +46,7 @@ func full(n int) *Ring { return fullFrom(n, 0, 0) }
 func fullFrom(n int, gen uint64, stamp uint16) *Ring {
 	r := New(n)
 	for range n {
-		i, w := r.Claim()
+		i, w, _ := r.Claim()
 		start := w | Word(gen-1)&genMask
 		r.cell(i).Store(uint64(start))
 		r.Give(i, r.Fill(i, start, stamp), stamp)
@@ -146,7 +146,7 @@ func TestANewRingIsVacant(t *testing.T) {
 func TestHighNeverFallsAndBoundsWhatScanMustSee(t *testing.T) {
 	r := New(5)
 	for want := range 5 {
-		slot, w := r.Claim()
+		slot, w, _ := r.Claim()
 		if slot != want || r.High() != want+1 {
 			t.Fatalf("Claim returned slot %d, High is %d, want %d and %d", slot, r.High(), want, want+1)
 		}
@@ -156,7 +156,7 @@ func TestHighNeverFallsAndBoundsWhatScanMustSee(t *testing.T) {
 		w, _ := r.Reserve(l.slot, l.w)
 		r.Vacate(l.slot, w)
 	}
-	if slot, _ := r.Claim(); slot != 0 {
+	if slot, _, _ := r.Claim(); slot != 0 {
 		t.Errorf("Claim returned slot %d, want the lowest that is vacant", slot)
 	}
 	if r.High() != 5 {
@@ -168,14 +168,14 @@ func TestClaimTakesUpWhereItWasAndGoesRound(t *testing.T) {
 	r := New(4)
 	words := make([]Word, 4)
 	for range words {
-		slot, w := r.Claim()
+		slot, w, _ := r.Claim()
 		words[slot] = w
 	}
 	r.Vacate(2, words[2])
 	if low := r.low.Load(); low != 2 {
 		t.Errorf("low is %d after Vacate(2), want 2", low)
 	}
-	if slot, _ := r.Claim(); slot != 2 {
+	if slot, _, _ := r.Claim(); slot != 2 {
 		t.Errorf("Claim returned slot %d, want 2", slot)
 	}
 	if low := r.low.Load(); low != 3 {
@@ -184,7 +184,10 @@ func TestClaimTakesUpWhereItWasAndGoesRound(t *testing.T) {
 	r.low.Store(4) // as a lost race may leave it
 	r.Vacate(1, words[1])
 	r.low.Store(4)
-	if slot, _ := r.Claim(); slot != 1 {
+	if slot, _, _ := r.Claim(); slot != 1 {
 		t.Errorf("Claim returned slot %d, want 1", slot)
+	}
+	if slot, _, ok := r.Claim(); ok {
+		t.Errorf("Claim returned slot %d of none", slot)
 	}
 }

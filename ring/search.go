@@ -15,7 +15,7 @@ import (
 //
 //   - A start for each group of goroutines: the slot that one of them took or
 //     gave back last. A goroutine that gets and puts finds its slot at the first
-//     look, still in its processor's cache.
+//     look, still in its processor's cache. If it does not, it takes the lowest.
 //   - A hint for each slot: one bit, set while the slot may be idle, so that 64
 //     slots that are leased for long cost one look together.
 //
@@ -114,17 +114,18 @@ func (r *Ring) Take() (slot int, w Word, ok bool) {
 	if w.Phase() == Idle && cell.CompareAndSwap(uint64(w), uint64(w|leasedBit)) { // the lease begins
 		return slot, w | leasedBit, true
 	}
-	return r.search(s, slot)
+	return r.search(s)
 }
 
-// search goes round the ring once, from slot first on, by the hints.
-func (r *Ring) search(s *atomic.Uint32, first int) (slot int, w Word, ok bool) {
-	group := uint(first) / 64
-	mask := ^uint64(0) << (uint(first) % 64)
+// search looks through the ring from its low end on, by the hints, so that whoever does
+// not find a slot at its start takes the lowest that is idle. First fit keeps what is
+// used together and the rest untouched: a pool that has been large for a moment can
+// see which slots nobody needs any more (see Regroup).
+func (r *Ring) search(s *atomic.Uint32) (slot int, w Word, ok bool) {
 	misses := 0
-	for range len(r.hints) + 1 { // the first group twice: from first on, and at last as a whole
-		for b := r.hints[group].Load() & mask; b != 0; b &= b - 1 {
-			slot := int(group)*64 + bits.TrailingZeros64(b)
+	for group := range r.hints {
+		for b := r.hints[group].Load(); b != 0; b &= b - 1 {
+			slot := group*64 + bits.TrailingZeros64(b)
 			w, ok := r.tryTake(slot)
 			if !ok {
 				if misses++; misses <= freeMisses {
@@ -141,10 +142,6 @@ func (r *Ring) search(s *atomic.Uint32, first int) (slot int, w Word, ok bool) {
 			s.Store(uint32(slot))
 			return slot, w, true
 		}
-		mask = ^uint64(0)
-		if group++; group == uint(len(r.hints)) {
-			group = 0
-		}
 	}
 	return 0, 0, false
 }
@@ -158,6 +155,18 @@ const freeMisses = 2
 func (r *Ring) tryTake(slot int) (Word, bool) {
 	w := r.At(slot)
 	return w | leasedBit, r.move(slot, Idle, w, w|leasedBit)
+}
+
+// Regroup makes all goroutines forget which slot they took or gave last: the next Take of
+// each is a first fit. Called now and then, it keeps the slots in use at the low end: those
+// that Take has touched since the last call lie as low as the most that were leased at
+// the same time allow, and the others have not been used.
+func (r *Ring) Regroup() {
+	for i := range r.starts {
+		if s := &r.starts[i].slot; s.Load() != 0 {
+			s.Store(0)
+		}
+	}
 }
 
 // Scan takes an idle slot, from Idle to Leased, and returns it with its word. It

@@ -89,9 +89,8 @@ func TestASearchClearsTheHintsOfAllThatItMissesButTheFirstFew(t *testing.T) {
 	if slot, _, ok := r.Take(); ok {
 		t.Fatalf("Take returned %d, but none was idle", slot)
 	}
-	// The first group is looked at again at last, and then they are missed again.
-	if got := hints(r); len(got) != 0 {
-		t.Errorf("after a search in vain %v have hints", got)
+	if got, want := hints(r), []int{0, 1}; !slices.Equal(got, want) {
+		t.Errorf("after a search in vain %v have hints, want the first few, %v", got, want)
 	}
 
 	for _, l := range held {
@@ -108,8 +107,41 @@ func TestASearchClearsTheHintsOfAllThatItMissesButTheFirstFew(t *testing.T) {
 	if slot, _, ok := r.Take(); !ok || slot != 60 {
 		t.Fatalf("Take returned %d, %v, want 60", slot, ok)
 	}
-	if got, want := hints(r)[:3], []int{50, 51, 60}; !slices.Equal(got, want) {
-		t.Errorf("after ten misses the first hints are %v, want %v", got, want)
+	// Ten misses more, two of them free: 0 and 1 were free, so 50 to 59 are not.
+	if got, want := hints(r)[:3], []int{0, 1, 60}; !slices.Equal(got, want) {
+		t.Errorf("after twelve misses the first hints are %v, want %v", got, want)
+	}
+}
+
+// go#43173, r2d2 0.8.3, HikariCP#2417: what was used once is used for ever.
+func TestTakeThatMissesItsStartTakesTheLowest(t *testing.T) {
+	r := full(200)
+	held := drain(r)
+	for _, i := range []int{3, 70, 150} {
+		r.Publish(held[i].slot, held[i].w)
+	}
+	at(r, 100)
+	for _, want := range []int{3, 70, 150} {
+		if slot, _, ok := r.Take(); !ok || slot != want {
+			t.Fatalf("Take returned %d, %v, want %d", slot, ok, want)
+		}
+		at(r, 100)
+	}
+}
+
+func TestRegroupMakesEveryTakeBeginAtTheLowEnd(t *testing.T) {
+	r := full(200)
+	for i := range r.starts {
+		r.starts[i].slot.Store(uint32(3 * i))
+	}
+	r.Regroup()
+	for i, s := range starts(r) {
+		if s != 0 {
+			t.Errorf("start %d is at slot %d after Regroup", i, s)
+		}
+	}
+	if slot, _, ok := r.Take(); !ok || slot != 0 {
+		t.Errorf("Take returned %d, %v, want the lowest", slot, ok)
 	}
 }
 

@@ -1,0 +1,123 @@
+//go:build explore
+
+package atomic
+
+import (
+	"unsafe"
+
+	"go.uber.org/atomic"
+)
+
+// A Hook is called before each operation: on which word, and whether the operation may
+// write it. It is called on the goroutine that operates, from the method, which is called
+// from the code under test.
+type Hook func(word unsafe.Pointer, writes bool)
+
+var (
+	hook Hook
+	lane func() int
+)
+
+// Install sets what is called before each operation, and what [Lane] returns. No
+// operation may be under way. Nil removes both.
+func Install(before Hook, number func() int) { hook, lane = before, number }
+
+// Lane is a small number that tells the calling goroutine from others, the same in each
+// repetition of a schedule. The ring takes it where it otherwise takes the address of
+// the stack.
+func Lane() int {
+	if lane == nil {
+		return 0
+	}
+	return lane()
+}
+
+// reads and writes are out of line, so that each is one frame above the method.
+//
+//go:noinline
+func reads(word unsafe.Pointer) {
+	if hook != nil {
+		hook(word, false)
+	}
+}
+
+//go:noinline
+func writes(word unsafe.Pointer) {
+	if hook != nil {
+		hook(word, true)
+	}
+}
+
+// The types have the size of those that they stand for, and the methods that are used.
+type (
+	Int32   = integer[int32, atomic.Int32, *atomic.Int32]
+	Int64   = integer[int64, atomic.Int64, *atomic.Int64]
+	Uint32  = integer[uint32, atomic.Uint32, *atomic.Uint32]
+	Uint64  = integer[uint64, atomic.Uint64, *atomic.Uint64]
+	Uintptr = integer[uintptr, atomic.Uintptr, *atomic.Uintptr]
+)
+
+type number[T, A any] interface {
+	*A
+	Load() T
+	Store(T)
+	Swap(T) T
+	CompareAndSwap(old, new T) bool
+	Add(T) T
+	Sub(T) T
+	Inc() T
+	Dec() T
+}
+
+type integer[T, A any, P number[T, A]] struct{ v A }
+
+func (x *integer[T, A, P]) word() unsafe.Pointer { return unsafe.Pointer(&x.v) }
+
+func (x *integer[T, A, P]) Load() T    { reads(x.word()); return P(&x.v).Load() }
+func (x *integer[T, A, P]) Store(v T)  { writes(x.word()); P(&x.v).Store(v) }
+func (x *integer[T, A, P]) Swap(v T) T { writes(x.word()); return P(&x.v).Swap(v) }
+func (x *integer[T, A, P]) Add(d T) T  { writes(x.word()); return P(&x.v).Add(d) }
+func (x *integer[T, A, P]) Sub(d T) T  { writes(x.word()); return P(&x.v).Sub(d) }
+func (x *integer[T, A, P]) Inc() T     { writes(x.word()); return P(&x.v).Inc() }
+func (x *integer[T, A, P]) Dec() T     { writes(x.word()); return P(&x.v).Dec() }
+
+func (x *integer[T, A, P]) CompareAndSwap(old, new T) bool {
+	writes(x.word())
+	return P(&x.v).CompareAndSwap(old, new)
+}
+
+// A Bool is atomic.Bool.
+type Bool struct{ v atomic.Bool }
+
+func (x *Bool) Load() bool       { reads(unsafe.Pointer(x)); return x.v.Load() }
+func (x *Bool) Store(v bool)     { writes(unsafe.Pointer(x)); x.v.Store(v) }
+func (x *Bool) Swap(v bool) bool { writes(unsafe.Pointer(x)); return x.v.Swap(v) }
+
+func (x *Bool) CompareAndSwap(old, new bool) bool {
+	writes(unsafe.Pointer(x))
+	return x.v.CompareAndSwap(old, new)
+}
+
+// An Error is atomic.Error.
+type Error struct{ v atomic.Error }
+
+func (x *Error) Load() error        { reads(unsafe.Pointer(x)); return x.v.Load() }
+func (x *Error) Store(v error)      { writes(unsafe.Pointer(x)); x.v.Store(v) }
+func (x *Error) Swap(v error) error { writes(unsafe.Pointer(x)); return x.v.Swap(v) }
+
+func (x *Error) CompareAndSwap(old, new error) bool {
+	writes(unsafe.Pointer(x))
+	return x.v.CompareAndSwap(old, new)
+}
+
+// A Pointer is atomic.Pointer.
+type Pointer[T any] struct{ v atomic.Pointer[T] }
+
+func (x *Pointer[T]) Load() *T     { reads(unsafe.Pointer(x)); return x.v.Load() }
+func (x *Pointer[T]) Store(v *T)   { writes(unsafe.Pointer(x)); x.v.Store(v) }
+func (x *Pointer[T]) Swap(v *T) *T { writes(unsafe.Pointer(x)); return x.v.Swap(v) }
+
+func (x *Pointer[T]) CompareAndSwap(old, new *T) bool {
+	writes(unsafe.Pointer(x))
+	return x.v.CompareAndSwap(old, new)
+}

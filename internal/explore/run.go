@@ -1,0 +1,392 @@
+//go:build explore
+
+package explore
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+)
+
+// A Run is one schedule of a scenario. It is the testing.TB of that schedule, too: what
+// is reported to it is reported with the schedule. Parallel and Run have no meaning in
+// it.
+type Run struct {
+	testing.TB
+
+	mu      sync.Mutex
+	on      bool // operations stop
+	all     []*routine
+	arrived []*routine // since the last step
+	words   map[unsafe.Pointer]int32
+	current *routine
+
+	notes  []string
+	always []func()
+	ends   []func()
+
+	steps    []stepTaken
+	failures []string
+	failed   bool
+	traced   bool
+}
+
+// A routine is a goroutine under control, or a clock.
+type routine struct {
+	id      int
+	name    string
+	release chan struct{}
+	addr    uintptr // of a local variable in the hook, when it came first
+	op      op      // that it stands before
+	stack   []uintptr
+	stopped bool // at op
+	mine    bool // started by the scenario
+	ended   bool // if mine
+	asleep  bool // preempted, and nothing has happened since that its op depends on
+
+	tick time.Duration // a clock: how far one step goes
+	left int           // a clock: how many steps it has
+	idle bool          // a clock: it goes on only when nobody else can
+}
+
+// An op is what a goroutine is about to do.
+type op struct {
+	pc     uintptr // its place in the code; 0 for a point
+	word   int32   // number of the word; -1 for a point, which commutes with nothing
+	writes bool
+	label  string // of a point
+}
+
+func (o op) commutes(other op) bool {
+	return o.word >= 0 && other.word >= 0 && (o.word != other.word || !o.writes && !other.writes)
+}
+
+// A stepTaken is for the report.
+type stepTaken struct {
+	who   *routine
+	op    op
+	stack []uintptr
+}
+
+type failNow struct{}
+
+func newRun(tb testing.TB) *Run {
+	return &Run{TB: tb, words: make(map[unsafe.Pointer]int32)}
+}
+
+// Go starts a goroutine of the scenario. It does nothing until the schedule says so.
+func (r *Run) Go(name string, f func()) {
+	g := r.add(name)
+	g.mine = true
+	go func() {
+		r.enter(g)
+		defer func() {
+			if p := recover(); p != nil && p != (failNow{}) {
+				r.Errorf("%s panicked: %v\n%s", name, p, debug.Stack())
+			}
+			g.ended = true
+		}()
+		f()
+	}()
+}
+
+// Clock makes time a goroutine of the scenario that goes so many steps of the given
+// length, each of them whenever the schedule says so: while others are stopped, too.
+func (r *Run) Clock(step time.Duration, steps int) { r.clock(step, steps, false) }
+
+// Later lets time pass by so much once nobody can go on. Several calls add up to several
+// such times.
+func (r *Run) Later(step time.Duration) { r.clock(step, 1, true) }
+
+func (r *Run) clock(step time.Duration, steps int, idle bool) {
+	g := r.add("clock")
+	g.tick, g.left, g.idle = step, steps, idle
+	g.op = op{word: -1, label: step.String()}
+	g.stopped = true
+}
+
+// Point is where the calling goroutine may be stopped, as before an atomic operation.
+func (r *Run) Point(label string) {
+	if r.on {
+		r.stop(r.self(), op{word: -1, label: label})
+	}
+}
+
+// Always calls f after each step, while nobody moves. What f does is not controlled.
+func (r *Run) Always(f func()) { r.always = append(r.always, f) }
+
+// End calls f at the end of the schedule: everybody has ended or is blocked. What f does
+// is not controlled. It is not called if the schedule has failed already.
+func (r *Run) End(f func()) { r.ends = append(r.ends, f) }
+
+// Note adds to the outcome of the schedule, which is what the test of the explorer
+// compares.
+func (r *Run) Note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// Running returns the name of the goroutine that made the last step.
+func (r *Run) Running() string {
+	if r.current == nil {
+		return ""
+	}
+	return r.current.name
+}
+
+func (r *Run) add(name string) *routine {
+	g := &routine{id: len(r.all), name: name, release: make(chan struct{})}
+	r.all = append(r.all, g)
+	return g
+}
+
+// at is the hook.
+func (r *Run) at(word unsafe.Pointer, writes bool) {
+	if !r.on {
+		return
+	}
+	g := r.self()
+	var pc [1]uintptr
+	runtime.Callers(4, pc[:]) // of whoever called the method
+	o := op{pc: pc[0], writes: writes}
+	r.mu.Lock()
+	n, ok := r.words[word]
+	if !ok {
+		n = int32(len(r.words))
+		r.words[word] = n
+	}
+	r.mu.Unlock()
+	o.word = n
+	if r.traced {
+		g.stack = make([]uintptr, 8)
+		g.stack = g.stack[:runtime.Callers(4, g.stack)]
+	}
+	r.stop(g, o)
+}
+
+func (r *Run) stop(g *routine, o op) {
+	r.mu.Lock()
+	g.op, g.stopped = o, true
+	r.arrived = append(r.arrived, g)
+	r.mu.Unlock()
+	<-g.release
+	debug.SetPanicOnFault(true) // the mark of self
+}
+
+// self returns the routine of the calling goroutine. It has to tell goroutines apart
+// some hundred thousand times a second, and Go has no name for them. There is one bit
+// that a goroutine has to itself, whether it panics on a fault: it is set for those that
+// are known. Which of those it is tells the address of its stack, as those who are known
+// have been made to have a large one, of which they use the upper end only, and which
+// does not move.
+func (r *Run) self() *routine {
+	addr := here()
+	if !debug.SetPanicOnFault(false) {
+		g := r.add(fmt.Sprintf("spawned %d", len(r.all)))
+		r.settleStack(g)
+		return g
+	}
+	g := r.near(addr)
+	if g == nil {
+		panic("explore: internal error: a stack has moved")
+	}
+	return g
+}
+
+func (r *Run) near(addr uintptr) (found *routine) {
+	for _, g := range r.all {
+		if g.addr != 0 && addr-g.addr+reach < 2*reach {
+			if found != nil {
+				panic("explore: internal error: two goroutines on one stack")
+			}
+			found = g
+		}
+	}
+	return found
+}
+
+const (
+	stackWanted = 40 << 10 // so that the stack has 64 KB
+	reach       = 24 << 10 // how much of it may be used
+)
+
+func (r *Run) enter(g *routine) {
+	r.settleStack(g)
+	r.stop(g, op{word: -1, label: "start"})
+}
+
+// settleStack gives the calling goroutine a large stack.
+func (r *Run) settleStack(g *routine) {
+	grow()
+	addr := here()
+	r.mu.Lock()
+	for _, other := range r.all {
+		if other.addr != 0 && addr-other.addr+reach < 2*reach {
+			other.addr = 0 // it has ended, and this is its stack
+		}
+	}
+	g.addr = addr
+	r.mu.Unlock()
+}
+
+//go:noinline
+func grow() byte {
+	var large [stackWanted]byte
+	return large[here()%stackWanted]
+}
+
+//go:noinline
+func here() uintptr {
+	var local byte
+	return uintptr(unsafe.Pointer(&local))
+}
+
+// lane is the number of the calling goroutine, 0 if it is not under control yet.
+func (r *Run) lane() int {
+	addr := here()
+	if !r.on || !debug.SetPanicOnFault(false) {
+		return 0
+	}
+	debug.SetPanicOnFault(true)
+	if g := r.near(addr); g != nil {
+		return g.id
+	}
+	return 0
+}
+
+// play runs the schedule that pick decides on: it is given those who can go on, in the
+// order of their numbers, and returns nil to give up.
+func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
+	synctest.Wait() // all stand at their start
+	atomic.Install(r.at, r.lane)
+	defer atomic.Install(nil, nil)
+	defer r.letGo()
+	for n := 0; ; n++ {
+		can := r.able()
+		if len(can) == 0 {
+			break
+		}
+		if n == maxSteps {
+			r.Errorf("no end after %d steps: somebody spins", n)
+			return true
+		}
+		g := pick(can)
+		if g == nil {
+			return false
+		}
+		r.step(g)
+		for _, f := range r.always {
+			r.guarded(f)
+		}
+		if r.failed {
+			return true
+		}
+	}
+	for _, g := range r.all {
+		if g.mine && !g.ended {
+			r.Errorf("%s is blocked for good", g.name)
+		}
+	}
+	for _, f := range r.ends {
+		if r.failed {
+			break
+		}
+		r.guarded(f)
+	}
+	return true
+}
+
+const maxSteps = 4000
+
+// able returns those who can go on.
+func (r *Run) able() (can []*routine) {
+	for _, g := range r.all {
+		if g.stopped && !g.idle {
+			can = append(can, g)
+		}
+	}
+	if len(can) > 0 {
+		return can
+	}
+	for _, g := range r.all {
+		if g.stopped { // the first of the idle clocks
+			return []*routine{g}
+		}
+	}
+	return nil
+}
+
+// step lets g do the operation that it stands before, and waits until all have stopped
+// again.
+func (r *Run) step(g *routine) {
+	done := g.op
+	r.steps = append(r.steps, stepTaken{g, done, g.stack})
+	g.stack = nil
+	r.current = g
+	g.asleep = false
+	r.arrived = r.arrived[:0]
+	r.on = true
+	if g.tick > 0 {
+		g.left--
+		g.stopped = g.left > 0
+		time.Sleep(g.tick)
+	} else {
+		g.stopped = false
+		g.release <- struct{}{}
+	}
+	synctest.Wait()
+	r.on = false
+	if len(r.arrived) > 1 || len(r.arrived) == 1 && r.arrived[0] != g {
+		done = op{word: -1}
+	}
+	for _, other := range r.all {
+		if other.asleep && !other.op.commutes(done) {
+			other.asleep = false
+		}
+	}
+}
+
+// letGo ends the control. Whoever is stopped goes on, and the scenario's cleanup has to
+// see to it that all end.
+func (r *Run) letGo() {
+	r.on = false
+	for _, g := range r.all {
+		if g.stopped && g.tick == 0 {
+			g.stopped = false
+			close(g.release)
+		}
+	}
+}
+
+func (r *Run) guarded(f func()) {
+	defer func() {
+		if p := recover(); p != nil && p != (failNow{}) {
+			r.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	f()
+}
+
+// The methods of testing.TB that report.
+
+func (r *Run) Helper() {}
+
+func (r *Run) Errorf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+func (r *Run) Error(args ...any)                 { r.Errorf("%s", fmt.Sprint(args...)) }
+func (r *Run) Fatal(args ...any)                 { r.Error(args...); r.FailNow() }
+func (r *Run) Fatalf(format string, args ...any) { r.Errorf(format, args...); r.FailNow() }
+func (r *Run) Fail()                             { r.Errorf("failed") }
+func (r *Run) FailNow()                          { panic(failNow{}) }
+func (r *Run) Failed() bool                      { return r.failed }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
 )
@@ -13,41 +14,85 @@ import (
 const closeGrace = time.Second
 
 // destroy closes the connection in a held slot, for the given reason. A nil cause
-// says that it is healthy. The slot is free for others before Factory.Close begins.
+// says that it is healthy. The slot is free for others before Factory.Close begins or,
+// with StrictMax, when it has returned.
 func (p *Pool[T]) destroy(h held, why reason, cause error) {
-	if c := p.vacate(h); c != nil {
-		p.closeConn(c, why, cause)
-	}
+	p.destroyFor(h, why, cause, nil, nil)
 }
 
-// vacate takes the connection out of a held slot and offers the slot to those who
-// wait. It returns nil if Close has revoked the slot.
-func (p *Pool[T]) vacate(h held) *conn[T] {
-	word, ok := p.ring.Reserve(h.slot, h.word)
-	if !ok {
-		return nil
-	}
-	c := p.slots[h.slot].Swap(nil) // and nothing in the pool refers to it any more
-	p.ring.Vacate(h.slot, word)    // before the count is lowered: see ensureOpen
-	p.conns.Sub(uint64(censusOpen))
-	step.At("vacate: census lowered")
-	p.ensureOpen(nil, nil)
-	return c
+// destroyFor is destroy, with somebody for whom another may have to be opened.
+func (p *Pool[T]) destroyFor(h held, why reason, cause error, asker *waiter, asked context.Context) {
+	p.conns.Add(uint64(censusLeaving))
+	p.destroyLeaving(h, why, cause, asker, asked)
 }
 
-// closeConn closes a connection that has left its slot. It waits neither for
-// Factory.Close nor for the log.
-func (p *Pool[T]) closeConn(c *conn[T], why reason, cause error) {
+// destroyLeaving is destroyFor for a slot that has been counted as leaving.
+func (p *Pool[T]) destroyLeaving(h held, why reason, cause error, asker *waiter, asked context.Context) {
+	c, word := p.empty(h)
+	if c == nil {
+		return
+	}
 	p.counters.closed[why].Inc()
-	go func() {
-		defer p.forget()
-		p.config.Logger.Debug("closing a connection", slog.Int("slot", c.slot), slog.String("reason", why.String()), slog.Any("cause", cause))
-		p.callClose(c, cause)
-	}()
+	vacate := func() {
+		p.vacate(c, word)
+		p.ensureOpen(asker, asked)
+	}
+	if p.config.StrictMax {
+		go p.closeConn(c, why, cause, vacate)
+		return
+	}
+	vacate()
+	go p.closeConn(c, why, cause, func() {})
 }
 
-func (p *Pool[T]) callClose(c *conn[T], cause error) {
-	if err := guard("Close", func() error { return p.factory.Close(c.value, cause) }); err != nil {
+// empty takes the connection out of a held slot that has been counted as leaving. It
+// returns nil, and has taken the count back, if Close has revoked the slot.
+func (p *Pool[T]) empty(h held) (c *conn[T], busy ring.Word) {
+	b, i := p.bankOf(h.slot)
+	busy, ok := b.ring.Reserve(i, h.word)
+	if !ok {
+		p.conns.Sub(uint64(censusLeaving))
+		return nil, 0
+	}
+	step.At("empty: reserved")
+	return b.slots[i].Swap(nil), busy // and nothing in the pool refers to it any more
+}
+
+// vacate gives up the slot that c was in.
+func (p *Pool[T]) vacate(c *conn[T], busy ring.Word) {
+	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim
+	p.conns.Sub(uint64(censusOpen + censusLeaving))
+	step.At("vacate: census lowered")
+	if gateWord(p.gate.Load()).shrinking() {
+		p.shrunk()
+	}
+}
+
+// closeConn closes a connection that has left its slot.
+func (p *Pool[T]) closeConn(c *conn[T], why reason, cause error, closed func()) {
+	p.config.Logger.Debug("closing a connection", slog.Int("slot", c.slot), slog.String("reason", why.String()), slog.Any("cause", cause))
+	p.hookClosed(why, cause)
+	p.callClose(c, cause, closed)
+}
+
+// callClose calls Factory.Close. It calls closed when that has returned, or has taken too
+// long and is abandoned.
+func (p *Pool[T]) callClose(c *conn[T], cause error, closed func()) {
+	var ended atomic.Bool
+	timer := time.AfterFunc(callLimit, func() {
+		if ended.CompareAndSwap(false, true) {
+			p.abandoned("Close")
+			closed()
+		}
+	})
+	defer func() { // deferred, in case of runtime.Goexit
+		timer.Stop()
+		if ended.CompareAndSwap(false, true) {
+			closed()
+		}
+		p.forget()
+	}()
+	if err := guard("Factory.Close", func() error { return p.factory.Close(c.value, cause) }); err != nil {
 		p.config.Logger.Debug("closing a connection failed", slog.Any("error", err), stackOf(err))
 	}
 }
@@ -118,29 +163,22 @@ func (p *Pool[T]) shut() {
 	// The limit comes before the flag: whoever sees the flag sees that nothing may
 	// be opened any more.
 	for c := census(p.conns.Load()); c.max() != 0; c = census(p.conns.Load()) {
-		p.conns.CompareAndSwap(uint64(c), uint64(c)-uint64(c.max())*uint64(censusMax))
+		p.lastMax.Store(uint32(c.max()))
+		p.conns.CompareAndSwap(uint64(c), uint64(c.withMax(0)))
 	}
 	step.At("shut: limit set")
-	for g := gateWord(p.gate.Load()); !g.closed(); g = gateWord(p.gate.Load()) {
-		p.gate.CompareAndSwap(uint64(g), uint64(g|gateClosed)) // the pool is closed here
-	}
+	p.setGate(gateClosed) // the pool is closed here
 	step.At("shut: flag set")
-	p.drain()
+	p.refuseAll(ErrClosed)
 	for {
-		slot, word, ok := p.ring.Scan()
+		h, ok := p.scan()
 		if !ok {
 			break
 		}
-		p.settle(held{slot, word}, true) // closes it
+		p.settle(h, true) // closes it
 	}
-	p.end(ErrClosed)
+	p.close(ErrClosed)
 	p.noteAllGone()
-}
-
-// drain tells all who wait that the pool is closed.
-func (p *Pool[T]) drain() {
-	for p.refuseOldest(ErrClosed) {
-	}
 }
 
 // revokedStamp marks the word of a slot whose lease Close has revoked.
@@ -154,36 +192,41 @@ const revokedStamp = 1<<16 - 1
 // here. One that is not is vacant, and remains so, or belongs to an open or a close
 // that has not ended yet, and an open ends in settle, which sees the gate closed.
 func (p *Pool[T]) revoke() {
-	for slot := range p.ring.High() {
-		for {
-			word := p.ring.At(slot)
-			var ok bool
-			switch word.Phase() {
-			case ring.Idle:
-				if word, ok = p.ring.Retake(slot, word); ok {
-					p.destroy(held{slot, word}, closedByShutdown, nil)
-				}
-				continue
-			case ring.Leased:
-				if word.Stamp() == revokedStamp {
-					break // by another revoke, which closes it
-				}
-				if word, ok = p.ring.Renew(slot, word, revokedStamp); ok {
-					step.At("revoke: renewed")
-					p.destroy(held{slot, word}, closedByShutdown, ErrClosed)
-				}
-				continue
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			for !p.revokeSlot(b, i) {
 			}
-			break
 		}
 	}
+}
+
+// revokeSlot reports false if the slot must be looked at again.
+func (p *Pool[T]) revokeSlot(b *bank[T], i int) bool {
+	word := b.ring.At(i)
+	switch word.Phase() {
+	case ring.Idle:
+		if h, ok := p.retake(held{b.first + i, word}); ok {
+			p.destroy(h, closedByShutdown, nil)
+		}
+		return false
+	case ring.Leased:
+		if word.Stamp() == revokedStamp {
+			return true // by another revoke, which closes it
+		}
+		if word, ok := b.ring.Renew(i, word, revokedStamp); ok {
+			step.At("revoke: renewed")
+			p.destroy(held{b.first + i, word}, closedByShutdown, ErrClosed)
+		}
+		return false
+	}
+	return true
 }
 
 // notLeased says why a lease is not in force: it has ended, or Close has revoked
 // it. Of all who ask about a lease that was revoked, one gets errRevoked, and has
 // ended it in its own eyes.
 func (p *Pool[T]) notLeased(l Lease[T]) error {
-	word := p.ring.At(l.conn.slot)
+	word := l.conn.ring.At(l.conn.index)
 	if gateWord(p.gate.Load()).closed() &&
 		word.Stamp() == revokedStamp && word.Succeeds(l.word) &&
 		l.conn.revoked.CompareAndSwap(false, true) {

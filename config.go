@@ -29,9 +29,25 @@ type Config struct {
 
 	// MaxIdleTime is how long a connection may lie idle before it is closed.
 	// None is closed for it earlier, and none later by more than an eighth of
-	// it, or 20 ms if that is more.
+	// it, or 20 ms if that is more; with MinIdle, until another is open in its
+	// place, but it is not lent in that time. What is not needed for a small
+	// load does become idle: those who come get what others have just used.
 	// If zero, 30 s is used. Negative means that idle connections never expire.
 	MaxIdleTime time.Duration
+
+	// MaxLifetime is how long a connection may be open, give or take 10 %, which
+	// are drawn by lot once when it is opened, so that those of the same age
+	// are not replaced at the same time. One that is leased then is closed when it
+	// comes back.
+	// Zero means no limit. Negative is an error.
+	MaxLifetime time.Duration
+
+	// MinIdle is the number of connections to keep idle, beside those that are
+	// leased, as far as MaxConnections allows. The pool looks about once a second,
+	// and opens what is missing. What is about to expire is replaced before it
+	// is closed. At most MaxConnections.
+	// Zero means none. Negative is an error.
+	MinIdle int
 
 	// MaxWaitTime is how long a Get waits for a connection before it returns
 	// [ErrExhausted].
@@ -45,18 +61,51 @@ type Config struct {
 	MaxWaiters int
 
 	// OpenTimeout is how long a call of Factory.Open may take: the ctx that
-	// Open is given ends then.
+	// Open is given ends then. If Open goes on for a second longer it is
+	// abandoned: its slot is free again, and what it returns is closed.
 	// If zero, 10 s is used. Negative means no limit.
 	OpenTimeout time.Duration
+
+	// MaxOpening is the number of connections that may be being opened at the same
+	// time.
+	// Zero means no limit but MaxConnections. Negative is an error.
+	MaxOpening int
+
+	// OpenEagerly opens one connection for each caller who waits, at once. It is for
+	// servers of which a connection costs little.
+	// If false, as many are opened at a time as there are already, 16 if there is
+	// none, and one for each caller only when the first of them has waited for
+	// twice the time that opening takes: most of a crowd of short requests is
+	// served by what others return before anything could be opened for it.
+	OpenEagerly bool
+
+	// StrictMax counts a connection as open until Factory.Close has returned, for
+	// servers that count theirs.
+	// If false, a slot is free for another as soon as its connection is being
+	// closed.
+	StrictMax bool
 
 	// CheckInterval is the time between two calls of Factory.Check for a
 	// connection that lies idle. It means nothing if Factory.Check is nil.
 	// If zero, 1 s is used. Negative means that Check is called in Get only.
 	CheckInterval time.Duration
 
+	// LeakAfter is how long a lease may be in force before it is reported, once: at
+	// warning level in the log, to Hooks.Leaked, and in Stats. The report says
+	// where the lease was taken. It comes later than LeakAfter by an eighth of it
+	// at the most, or by a second or 20 ms. Remembering where costs each Get some
+	// 200 ns.
+	// Zero means no report, and costs nothing. Negative is an error.
+	LeakAfter time.Duration
+
+	// Hooks are called when something happens that is not an ordinary Get or Put.
+	Hooks Hooks
+
 	// Logger receives what the pool does, but for the ordinary Get and Put: at
-	// debug level what is opened and closed, at warning level what could not be
-	// opened.
+	// debug level what is opened and closed, at info level Reset, Resize, and the
+	// end of an outage, at warning level what could not be opened, what leaks, and
+	// functions that do not return. What fails again and again is logged every
+	// 10 s.
 	// Nil means silence.
 	Logger *slog.Logger
 
@@ -66,14 +115,26 @@ type Config struct {
 
 // normalize checks c and fills in its defaults.
 func (c Config) normalize() (Config, error) {
-	switch {
-	case c.MaxConnections < 0:
-		return c, fmt.Errorf("pool: Config.MaxConnections is negative: %d", c.MaxConnections)
-	case c.MaxConnections > maxConnections:
-		return c, fmt.Errorf("pool: Config.MaxConnections is over %d: %d", maxConnections, c.MaxConnections)
-	case c.MaxConnections == 0:
+	if err := checkMax("Config.MaxConnections", c.MaxConnections); err != nil {
+		return c, err
+	}
+	if c.MaxConnections == 0 {
 		c.MaxConnections = defaultMaxConnections
 	}
+	switch {
+	case c.MaxLifetime < 0:
+		return c, fmt.Errorf("pool: Config.MaxLifetime is negative: %v", c.MaxLifetime)
+	case c.MinIdle < 0:
+		return c, fmt.Errorf("pool: Config.MinIdle is negative: %d", c.MinIdle)
+	case c.MinIdle > c.MaxConnections:
+		return c, fmt.Errorf("pool: Config.MinIdle is over MaxConnections: %d of %d", c.MinIdle, c.MaxConnections)
+	case c.MaxOpening < 0:
+		return c, fmt.Errorf("pool: Config.MaxOpening is negative: %d", c.MaxOpening)
+	case c.LeakAfter < 0:
+		return c, fmt.Errorf("pool: Config.LeakAfter is negative: %v", c.LeakAfter)
+	}
+	c.MaxLifetime = min(c.MaxLifetime, forever/2)
+	c.LeakAfter = min(c.LeakAfter, forever)
 	normalizeTime(&c.MaxIdleTime, defaultMaxIdleTime)
 	normalizeTime(&c.MaxWaitTime, defaultMaxWaitTime)
 	normalizeTime(&c.OpenTimeout, defaultOpenTimeout)

@@ -16,6 +16,11 @@ var (
 	// callers wait already.
 	ErrRejected = errors.New("pool: too many callers wait for a connection")
 
+	// ErrUnavailable is returned by [Pool.Get] at once when opening a connection has
+	// failed several times in a row, none is open, and it is not yet time to try again
+	// or another caller is trying. The error wraps also that of the last attempt.
+	ErrUnavailable = errors.New("pool: opening connections keeps failing")
+
 	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close]
 	// was called, also to those who wait at that time. It is the cause that
 	// Factory.Close is given for a connection that was leased when the pool was
@@ -31,12 +36,13 @@ var (
 // Causes that the pool itself gives to Factory.Close, and what stands for an error
 // that a function could not return.
 var (
-	errIdleTooLong  = errors.New("pool: idle for MaxIdleTime")
 	errDiscarded    = errors.New("pool: discarded")
 	errBroken       = errors.New("pool: reported broken")
 	errFuncPanicked = errors.New("pool: function given to Do panicked")
 	errGoexit       = errors.New("factory function called runtime.Goexit")
 	errNilConn      = errors.New("Factory.Open returned neither a connection nor an error")
+
+	errOpenAbandoned = errors.New("Factory.Open or Watch did not return in time")
 )
 
 // errEnded tells a waiter that its ctx has ended. It makes a contextError of it.
@@ -45,10 +51,7 @@ var errEnded = errors.New("pool: internal error: ctx has ended")
 // An expiry tells waiters that MaxWaitTime has run out, and how the pool stood. They
 // make an ExhaustedError of it. One is made for all who expire together: each looking
 // at every slot would take too long.
-type expiry struct {
-	stats Stats
-	open  error
-}
+type expiry struct{ stats Stats }
 
 func (*expiry) Error() string { return "pool: internal error: MaxWaitTime has run out" }
 
@@ -81,6 +84,9 @@ func (e *ExhaustedError) Error() string {
 	s := fmt.Sprintf("%v: waited %v, %d active of %d, %d opening, %d waiting",
 		ErrExhausted, e.Waited.Round(time.Millisecond),
 		e.Stats.ActiveConnections, e.Stats.MaxConnections, e.Stats.OpeningConnections, e.Stats.WaitingRequests)
+	if e.Stats.OldestWait > 0 {
+		s += fmt.Sprintf(" (the first for %v)", e.Stats.OldestWait.Round(time.Millisecond))
+	}
 	if e.Open != nil {
 		s += fmt.Sprintf("; last error on opening: %v", e.Open)
 	}
@@ -101,6 +107,18 @@ type openError struct{ err error }
 
 func (e *openError) Error() string { return "pool: open connection: " + e.err.Error() }
 func (e *openError) Unwrap() error { return e.err }
+
+// An unavailableError is what Get returns at once when it would wait for nothing.
+type unavailableError struct {
+	failures int
+	open     error
+}
+
+func (e *unavailableError) Error() string {
+	return fmt.Sprintf("%v: %d times by now, the last time: %v", ErrUnavailable, e.failures, e.open)
+}
+
+func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.open} }
 
 // A contextError is what Get and Shutdown return when their ctx has ended. It wraps
 // ctx.Err, the cause of the cancellation, and the last error on opening, if there was

@@ -37,7 +37,7 @@ func TestExhaustedErrorTellsHowThePoolStood(t *testing.T) {
 		second := ask(t.Context(), p)
 		time.Sleep(time.Second / 2)
 		first.failed(t, "after MaxWaitTime", ErrExhausted)
-		want := "pool: connection pool exhausted: waited 1.5s, 2 active of 2, 0 opening, 2 waiting"
+		want := "pool: connection pool exhausted: waited 1.5s, 2 active of 2, 0 opening, 2 waiting (the first for 1.5s)"
 		if got := first.err.Error(); got != want {
 			t.Errorf("the error says\n%s, want\n%s", got, want)
 		}
@@ -172,7 +172,7 @@ func TestBrokenMarksAnErrorAndHidesNothingOfIt(t *testing.T) {
 }
 
 func TestAPanicSaysWhereItHappenedAndHoldsItsValue(t *testing.T) {
-	err := guard("Check", func() error { panic(errCause) })
+	err := guard("Factory.Check", func() error { panic(errCause) })
 	if got, want := err.Error(), "Factory.Check panicked: my cause"; got != want {
 		t.Errorf("the error says %q, want %q", got, want)
 	}
@@ -182,10 +182,10 @@ func TestAPanicSaysWhereItHappenedAndHoldsItsValue(t *testing.T) {
 	if got := stackOf(err).Value.String(); !strings.Contains(got, "TestAPanicSaysWhereItHappenedAndHoldsItsValue") {
 		t.Errorf("the stack for the log does not lead to the panic:\n%s", got)
 	}
-	if err := guard("Check", func() error { panic("text") }); errors.Unwrap(err) != nil {
+	if err := guard("Factory.Check", func() error { panic("text") }); errors.Unwrap(err) != nil {
 		t.Errorf("a panic with a text wraps %v", errors.Unwrap(err))
 	}
-	if err := guard("Check", func() error { return errUnfit }); err != errUnfit {
+	if err := guard("Factory.Check", func() error { return errUnfit }); err != errUnfit {
 		t.Errorf("without a panic %v, want the error as it is", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"log"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -216,15 +215,9 @@ func ExampleStats() {
 	}
 	defer p.Put(lease)
 
-	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-				return slog.Attr{} // for the sake of this example
-			}
-			return a
-		},
-	}))
-	logger.Info("pool", "stats", p.Stats())
+	s := p.Stats()
+	fmt.Println(s.ActiveConnections, "active,", s.IdleConnections, "idle,", s.VacantConnections(), "vacant,", s.WaitTime.Count, "wait")
+	slog.Debug("pool", "stats", s) // all of it, as a group of attributes
 	// Output:
-	// msg=pool stats.max=4 stats.active=1 stats.idle=0 stats.opening=0 stats.waiting=0 stats.oldest_wait=0s stats.gets=1 stats.waits=1 stats.timeouts=0 stats.canceled=0 stats.rejected=0 stats.opened=1 stats.open_errors=0 stats.detached=0 stats.closed_idle=0 stats.closed_check=0 stats.closed_clean=0 stats.closed_watch=0 stats.closed_discard=0 stats.closed_shutdown=0
+	// 1 active, 0 idle, 3 vacant, 1 wait
 }

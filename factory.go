@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"runtime/debug"
 )
@@ -81,7 +82,7 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string {
-	return fmt.Sprintf("Factory.%s panicked: %v", e.function, e.value)
+	return fmt.Sprintf("%s panicked: %v", e.function, e.value)
 }
 
 // Unwrap gives errors.Is and errors.As the value of the panic, if it is an error.
@@ -90,7 +91,7 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// guard runs one call into the factory and returns its panic as an error. (A
+// guard runs one call of a user's function and returns its panic as an error. (A
 // runtime.Goexit cannot be stopped: whoever holds a slot across a call into the
 // factory gives it back in a deferred function.)
 func guard(function string, call func() error) (err error) {
@@ -100,4 +101,12 @@ func guard(function string, call func() error) (err error) {
 		}
 	}()
 	return call()
+}
+
+// stackOf returns the stack of a panic in a user's function, for the log.
+func stackOf(err error) slog.Attr {
+	if p, ok := err.(*panicError); ok {
+		return slog.String("stack", string(p.stack))
+	}
+	return slog.Attr{}
 }

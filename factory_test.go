@@ -406,14 +406,13 @@ func TestAFactoryFunctionThatHangsDelaysNobodyElse(t *testing.T) {
 				}
 				giveBack(t, p, l)
 			}
-			// Nor is the end of a wait delayed.
-			l := borrow(t, p)
-			if which != "Close" {
-				r := ask(t.Context(), p)
-				time.Sleep(time.Second)
-				r.failed(t, which+" hangs", ErrExhausted)
-			}
+			// Nor is the slot lost for others, and the end of a wait is not delayed.
+			l, m := borrow(t, p), borrow(t, p)
+			r := ask(t.Context(), p)
+			time.Sleep(time.Second)
+			r.failed(t, which+" hangs", ErrExhausted)
 			giveBack(t, p, l)
+			giveBack(t, p, m)
 			release()
 			whole(t, p, 2)
 		})

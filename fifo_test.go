@@ -185,7 +185,7 @@ func TestConnectionGoesToTheSecondIfTheFirstHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, new(exchange).factory(), Config{MaxConnections: 1, MaxWaitTime: -1})
 		l := borrow(t, p)
-		k := newParker()
+		k := newParker(0)
 		p.gate.Add(uint64(gateWaiter))
 		p.queue.enqueue(k.waiter(over, p.now()))
 		second := ask(context.Background(), p)
@@ -211,7 +211,7 @@ func TestConnectionPassesOverAnyNumberWhoHaveExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, new(exchange).factory(), Config{MaxConnections: 1, MaxWaitTime: -1})
 		l := borrow(t, p)
-		k := newParker()
+		k := newParker(0)
 		for range 1000 {
 			p.gate.Add(uint64(gateWaiter))
 			k.ch = make(chan token, 1)

@@ -45,7 +45,7 @@ func TestWordsThatManyWriteLieApart(t *testing.T) {
 // that is not aligned to 8 panics. Only the first word of what is allocated is sure to
 // be.
 func TestAtomicWordsOf64BitsAreAligned(t *testing.T) {
-	for _, v := range []any{Pool[*wire]{}, Pool[[3]uint32]{}, Pool[int64]{}, conn[*wire]{}, conn[[3]uint32]{}, counters{}, parker{}, waiter{}, [slabSize]waiter{}} {
+	for _, v := range []any{Pool[*wire]{}, Pool[[3]uint32]{}, Pool[int64]{}, conn[*wire]{}, conn[[3]uint32]{}, counters{}, recorder{}, sight{}, attempt[*wire]{}, parker{}, waiter{}, [slabSize]waiter{}} {
 		typ := reflect.TypeOf(v)
 		words := 0
 		aligned(t, typ, typ.String(), 0, &words)

@@ -43,15 +43,30 @@ func (l Lease[T]) Opened() time.Time {
 	return l.conn.opened
 }
 
-// A conn is one connection with what the pool keeps beside it. All but the last two
-// fields are written before the connection is lent first, and never again.
+// A conn is one connection with what the pool keeps beside it. The fields of the first
+// group are written before the connection is lent first, and never again.
 type conn[T any] struct {
-	value  T
-	pool   *Pool[T]
-	slot   int
-	born   uint64 // generation of its first lease, unless it has lain idle before that
-	opened time.Time
+	value   T
+	pool    *Pool[T]
+	ring    *ring.Ring // that its slot is in,
+	index   int        // and where there
+	slot    int        // the same in the whole pool
+	opened  time.Time
+	expires time.Duration // when MaxLifetime is over, on the pool's clock
+	era     *era          // in which its opening began
+	sight   *sight
 
-	broken  atomic.Pointer[error] // why it must not be lent again; set once
-	revoked atomic.Bool           // the holder of the lease that Close revoked has been told
+	born    uint64 // generation of its first lease, unless it has lain idle before that; the slot's owner's
+	calls   uint32 // of Check and Clean; the slot's owner's
+	inRound bool   // it is being checked in the sweeper's round; the slot's owner's
+
+	unfit   atomic.Pointer[defect] // why it must not be lent again; set once
+	call    atomic.Uint32          // of Check or Clean, if one is under way (see ask)
+	revoked atomic.Bool            // the holder of the lease that Close revoked has been told
+}
+
+// A defect is why a connection that is open must not be lent any more.
+type defect struct {
+	why   reason
+	cause error
 }

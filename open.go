@@ -2,8 +2,8 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -16,72 +16,95 @@ import (
 // the caller who asked for it. It goes on, but others have another one begun.
 const overdueAfter = time.Second
 
-// ensureOpen sees to it that as many connections are being opened as callers wait,
-// as far as MaxConnections allows. The first of them is opened for asker, with the
-// values of its ctx; a nil asker is nobody in particular. An open whose asker has given
-// up is as good as another, as long as it is not overdue: if it were not, a storm of
-// short deadlines would be a storm of opens; if it always were, one that hangs would
-// keep others waiting for it.
+// An attempt is one connection being opened: one call of Factory.Open and, if that
+// succeeds, of Factory.Watch.
+type attempt[T any] struct {
+	asker *waiter         // for whom it was begun; nil: nobody in particular
+	asked context.Context // of whose values Open is given; may be nil
+	spare bool            // for Warm or MinIdle: if it fails, no waiter is told
+	done  func(err error) // of Warm; may be nil
+
+	slot   int
+	word   ring.Word
+	era    *era          // in which it began; a Reset begins the next
+	outage outage        // in which it began
+	began  time.Duration // on the pool's clock
+	state  atomic.Uint32
+	conn   atomic.Pointer[conn[T]] // that Open has returned, until somebody has seen to it
+}
+
+// The state of an attempt. Each arrow is one compare-and-swap.
 //
-// The race between the two sides, capacity that comes free and a caller who comes
-// to wait:
+//	running ──▶ overdue    by its timer: counted in Pool.overdue
+//	running, overdue ──▶ ended      by its own goroutine, when the factory has returned
+//	running, overdue ──▶ abandoned  by its timer, if that takes too long
 //
-//	leaver:  lowers open; then reads the gate (ensureOpen)
-//	waiter:  raises the gate; then reads open (ensureOpen)
-//
-// At least one of them sees the other, and opens. And between opening and Close:
-// the limit is in the word by which an open is admitted, and Close sets it to zero
-// first of all. What was admitted before ends in settle, which sees the gate closed.
-func (p *Pool[T]) ensureOpen(asker *waiter, ctx context.Context) {
+// Whoever ends it has the slot.
+const (
+	attemptRunning = iota
+	attemptOverdue
+	attemptEnded
+	attemptAbandoned
+)
+
+// begin begins an attempt that the census has admitted.
+func (p *Pool[T]) begin(a *attempt[T]) {
+	a.slot, a.word = p.claim()
+	a.era = p.era.Load()
+	a.outage = outage(p.outage.Load())
+	a.began = time.Duration(p.now())
+	if a.spare {
+		p.spares.Inc()
+	}
+	go p.open(a)
+}
+
+// end ends an attempt. It reports false if it has been ended already.
+func (p *Pool[T]) end(a *attempt[T], state uint32) bool {
 	for {
-		g := gateWord(p.gate.Load())
-		if g.closed() || g.waiters() == 0 {
-			return
+		old := a.state.Load()
+		if old >= attemptEnded {
+			return false
 		}
-		c := census(p.conns.Load())
-		if c.open() >= c.max() || c.opening()-int(p.overdue.Load()) >= g.waiters() {
-			return
-		}
-		step.At("ensureOpen: census read")
-		if p.conns.CompareAndSwap(uint64(c), uint64(c+censusOpen+censusOpening)) {
-			// There is a vacant slot for each that is counted: leavers make
-			// theirs vacant before they lower the count.
-			step.At("ensureOpen: admitted")
-			slot, word := p.ring.Claim()
-			go p.open(slot, word, asker, ctx)
-			asker, ctx = nil, nil
+		if a.state.CompareAndSwap(old, state) {
+			if old == attemptOverdue {
+				p.overdue.Dec() // until it is counted out of the census, it counts as under way
+			}
+			return true
 		}
 	}
 }
 
-// open opens one connection into a slot that has been claimed for it.
-func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Context) {
-	ctx := p.lifetime
-	if asked != nil {
+// open opens one connection.
+func (p *Pool[T]) open(a *attempt[T]) {
+	ctx := a.era.ctx
+	if a.asked != nil {
 		// Its values and no more: the connection may serve somebody else.
 		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(context.WithoutCancel(asked))
+		ctx, cancel = context.WithCancelCause(context.WithoutCancel(a.asked))
 		defer cancel(nil)
-		defer context.AfterFunc(p.lifetime, func() { cancel(ErrClosed) })()
+		defer context.AfterFunc(a.era.ctx, func() { cancel(context.Cause(a.era.ctx)) })()
 	}
 	if p.config.OpenTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.config.OpenTimeout)
 		defer cancel()
 	}
-	c := &conn[T]{pool: p, slot: slot, born: word.Generation()}
 	err := errGoexit
-	began := time.Now()
-	endWatch := p.watchOpen(asker)
+	timer := p.timeAttempt(a)
 	defer func() { // deferred, in case of runtime.Goexit
-		endWatch() // first: until it is counted out below, it counts as under way
-		if err != nil {
-			p.openFailed(slot, word, asker, err)
-		} else {
-			p.opened(c, word, time.Since(began))
+		timer.Stop()
+		switch {
+		case !p.end(a, attemptEnded):
+			p.closeUnlent(a, errOpenAbandoned, func() {})
+		case err != nil:
+			p.openFailed(a, err)
+		default:
+			p.opened(a)
 		}
 	}()
-	err = guard("Open", func() (err error) {
+	c := &conn[T]{pool: p, slot: a.slot, born: a.word.Generation(), era: a.era, sight: new(sight)}
+	err = guard("Factory.Open", func() (err error) {
 		c.value, err = p.factory.Open(ctx)
 		return err
 	})
@@ -93,51 +116,70 @@ func (p *Pool[T]) open(slot int, word ring.Word, asker *waiter, asked context.Co
 		return
 	}
 	c.opened = time.Now()
+	c.expires = p.lifetimeOf(time.Duration(p.now()))
+	b, i := p.bankOf(a.slot)
+	c.ring, c.index = b.ring, i
+	a.conn.Store(c)
 	if p.factory.Watch == nil {
 		return
 	}
 	err = errGoexit
-	defer func() {
-		if err != nil { // never lent, and never counted as opened
-			p.unclosed.Inc()
-			go func() {
-				defer p.forget()
-				p.callClose(c, err)
-			}()
-		}
-	}()
-	err = guard("Watch", func() error {
-		p.factory.Watch(c.value, func(cause error) { p.broke(c, cause) })
-		if cause := c.broken.Load(); cause != nil {
-			return *cause // so the caller is told, and does not ask again and again
+	err = guard("Factory.Watch", func() error {
+		p.factory.Watch(c.value, func(cause error) { p.spoil(c, closedByWatch, brokenBy(cause)) })
+		if d := c.unfit.Load(); d != nil {
+			return d.cause // so the caller is told, and does not ask again and again
 		}
 		return nil
 	})
 }
 
-// watchOpen counts an open as overdue, once it is and its asker does not wait any
-// more, until the function that it returns is called.
-func (p *Pool[T]) watchOpen(asker *waiter) (end func()) {
-	const counted, ended = 1, 2
-	var state atomic.Uint32
-	var look func()
-	look = func() {
-		switch {
-		case state.Load() == ended:
-		case asker != nil && asker.live():
-			time.AfterFunc(overdueAfter, look)
-		case state.CompareAndSwap(0, counted):
-			p.overdue.Inc()
-			p.ensureOpen(nil, nil)
-		}
+// lifetimeOf returns when the MaxLifetime of a connection that is open from now on is over.
+// Its jitter is settled here, once.
+func (p *Pool[T]) lifetimeOf(now time.Duration) time.Duration {
+	l := p.config.MaxLifetime
+	if l == 0 {
+		return never
 	}
-	timer := time.AfterFunc(overdueAfter, look)
-	return func() {
-		timer.Stop()
-		if !state.CompareAndSwap(0, ended) {
-			p.overdue.Dec()
-		}
+	l -= l / 10
+	return now + l + time.Duration(rand.Int64N(int64(p.config.MaxLifetime/5)+1))
+}
+
+// timeAttempt counts an attempt as overdue, once it is and its asker does not wait any
+// more; and abandons it some time after OpenTimeout.
+func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
+	limit := never
+	if t := p.config.OpenTimeout; t > 0 {
+		limit = a.began + min(t, forever/2) + openGrace
 	}
+	var timer *time.Timer
+	made := make(chan struct{})
+	timer = time.AfterFunc(min(overdueAfter, limit-a.began), func() {
+		<-made
+		now := time.Duration(p.now())
+		if now >= limit {
+			if p.end(a, attemptAbandoned) {
+				p.abandoned("Open or Watch")
+				p.openFailed(a, errOpenAbandoned)
+			}
+			return
+		}
+		if (a.asker == nil || !a.asker.live()) && a.state.Load() == attemptRunning {
+			p.overdue.Inc() // before the state: whoever ends it takes it back
+			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
+				p.ensureOpen(nil, nil)
+			} else {
+				p.overdue.Dec()
+			}
+		}
+		switch state := a.state.Load(); {
+		case state == attemptRunning:
+			timer.Reset(min(overdueAfter, limit-now))
+		case state == attemptOverdue && limit != never:
+			timer.Reset(limit - now)
+		}
+	})
+	close(made)
+	return timer
 }
 
 // isNil reports whether v is a nil interface or pointer: Open may lie.
@@ -149,88 +191,122 @@ func isNil[T any](v T) bool {
 	return (r.Kind() == reflect.Interface || r.Kind() == reflect.Pointer) && r.IsNil()
 }
 
-func (p *Pool[T]) opened(c *conn[T], word ring.Word, took time.Duration) {
+// opened lends what an attempt has opened.
+func (p *Pool[T]) opened(a *attempt[T]) {
+	c := a.conn.Load()
+	took := time.Duration(p.now()) - a.began
 	p.counters.opened.Inc()
-	p.lastOpen.Store(nil)
+	p.counters.openTime.record(0, took)
+	p.learnOpenTime(took)
 	p.unclosed.Inc()
 	p.config.Logger.Debug("connection opened", slog.Int("slot", c.slot), slog.Duration("took", took))
-	p.slots[c.slot].Store(c)
+	if o := outage(p.outage.Swap(0)); o.failures() >= keepsFailing {
+		p.config.Logger.Info("opening connections succeeds again", slog.Int("failures", o.failures()))
+	}
+	p.lastOpen.Store(nil)
+	p.hookOpened(took, nil)
+	b, i := p.bankOf(c.slot)
+	b.slots[i].Store(c)
+	step.At("opened: stored")
 	// Established from here on. The slot is nobody else's until settle.
 	p.conns.Sub(uint64(censusOpening))
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
-	word = p.ring.Fill(c.slot, word, uint16(p.tick.Load()))
-	p.settle(held{c.slot, word}, true)
+	h := held{c.slot, b.ring.Fill(i, a.word, uint16(p.tick.Load()))}
+	// The other side is in Reset.
+	if a.era != p.era.Load() {
+		p.destroyFor(h, closedByReset, errReset, a.asker, a.asked)
+	} else {
+		p.settle(h, true)
+	}
 	p.wakeSweeper() // which may have seen that nothing was open
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.
 	p.ensureOpen(nil, nil)
+	p.attemptOver(a, nil)
 }
 
 // openFailed gives the error to the waiter whose Get asked for the connection. If
 // that one is gone, it was served or gave up, and nobody is owed an error: whoever
 // waits then has asked, or will be asked for, by an attempt of its own. An attempt
-// that nobody in particular asked for was made for the oldest, who is told.
+// that nobody in particular asked for was made for the oldest, who is told if there is no
+// connection that may come back to it instead.
 //
 // This cannot go on for ever: each failure ends one wait, or its asker's had ended
-// before, or nobody waits.
-func (p *Pool[T]) openFailed(slot int, word ring.Word, asker *waiter, err error) {
+// before, or nobody waits, or there is a pause before the next (see outage).
+func (p *Pool[T]) openFailed(a *attempt[T], err error) {
+	took := time.Duration(p.now()) - a.began
 	p.counters.openErrors.Inc()
-	level := slog.LevelWarn
-	if p.lifetime.Err() != nil {
-		level = slog.LevelDebug // Close has ended it
+	p.counters.openTime.record(0, took)
+	cause := err
+	err = &openError{cause}
+	stale := a.era != p.era.Load() // Reset, or Close, may have ended it
+	if stale || p.lifetime.Err() != nil {
+		p.config.Logger.Debug("opening a connection was given up", slog.Any("error", cause))
+	} else {
+		p.lastOpen.Store(err)
+		p.failed(a.outage)
+		p.warn(&p.counters.openErrorLog, "opening a connection failed", slog.Any("error", cause), stackOf(cause))
 	}
-	p.config.Logger.LogAttrs(context.Background(), level, "opening a connection failed", slog.Any("error", err), stackOf(err))
-	err = &openError{err}
-	p.lastOpen.Store(err)
-	p.ring.Vacate(slot, word)
-	if asker == nil {
-		p.refuseOldest(err)
-	} else if p.refuse(asker, err) {
-		p.sweepAside()
+	p.hookOpened(took, cause)
+	told := err
+	hopeless := census(p.conns.Load()).established() == 0
+	if o := outage(p.outage.Load()); hopeless && o.failures() >= keepsFailing {
+		told = &unavailableError{o.failures(), err}
+	}
+	switch {
+	case a.spare, stale:
+	case a.asker != nil:
+		if p.refuse(a.asker, told) {
+			p.sweepAside()
+		}
+	case hopeless:
+		p.refuseOldest(told)
 	}
 	// The error comes before the capacity, so that no waiter gets the error of an
 	// attempt that began after its own; then the capacity is offered again.
-	p.conns.Sub(uint64(censusOpen + censusOpening))
-	step.At("openFailed: census lowered")
-	p.ensureOpen(nil, nil)
+	vacate := func() {
+		b, i := p.bankOf(a.slot)
+		b.ring.Vacate(i, a.word)
+		p.conns.Sub(uint64(censusOpen + censusOpening))
+		step.At("openFailed: census lowered")
+		if err := p.unavailable(); err != nil {
+			p.refuseAll(err)
+		}
+		if stale && a.asker != nil && a.asker.live() {
+			p.ensureOpen(a.asker, a.asked)
+		} else {
+			p.ensureOpen(nil, nil)
+		}
+		p.attemptOver(a, err)
+	}
+	if p.config.StrictMax && p.closeUnlent(a, err, vacate) {
+		return
+	}
+	vacate()
+	p.closeUnlent(a, err, func() {})
 }
 
-// stackOf returns the stack of a panic in a factory function, for the log.
-func stackOf(err error) slog.Attr {
-	if p, ok := err.(*panicError); ok {
-		return slog.String("stack", string(p.stack))
+// closeUnlent closes what Open has returned and nobody will be lent: Watch objected, or
+// it came too late. It never counted as opened. It calls closed when that is done, and
+// reports false if there is nothing to close.
+func (p *Pool[T]) closeUnlent(a *attempt[T], cause error, closed func()) bool {
+	c := a.conn.Load()
+	if c == nil || !a.conn.CompareAndSwap(c, nil) {
+		return false
 	}
-	return slog.Attr{}
+	p.unclosed.Inc()
+	go p.callClose(c, cause, closed)
+	return true
 }
 
-// broke is what Watch's broken does.
-func (p *Pool[T]) broke(c *conn[T], cause error) {
-	if cause == nil {
-		cause = errBroken
-	} else {
-		cause = fmt.Errorf("pool: reported broken: %w", cause)
+// attemptOver tells those who wait for the end of attempts: Warm.
+func (p *Pool[T]) attemptOver(a *attempt[T], err error) {
+	if a.spare {
+		p.spares.Dec() // not before what it has opened is idle: see keepWarm
 	}
-	if !c.broken.CompareAndSwap(nil, &cause) {
-		return
+	if a.done != nil {
+		a.done(err)
 	}
-	step.At("broke: marked")
-	// If the connection is idle, it is closed now. If it is not, whoever has it
-	// reads the mark before it is lent, or after it is published (settle). If it
-	// is taken just now, Get reads the mark after it has taken it.
-	word := p.ring.At(c.slot)
-	if word.Phase() != ring.Idle || p.slots[c.slot].Load() != c {
-		return
-	}
-	step.At("broke: slot read")
-	word, ok := p.ring.Retake(c.slot, word)
-	if !ok {
-		return
-	}
-	h := held{c.slot, word}
-	if p.slots[c.slot].Load() == c {
-		p.destroy(h, closedByWatch, cause)
-	} else {
-		p.settle(h, false) // another connection has come into the slot, with the same word
-	}
+	p.openEnded()
 }

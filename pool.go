@@ -31,34 +31,45 @@ type Pool[T any] struct {
 	queue queue
 	_     [pad - 8 - unsafe.Sizeof(queue{})]byte
 
-	conns atomic.Uint64 // a census
-	_     [pad - 8]byte
+	conns  atomic.Uint64 // a census
+	outage atomic.Uint64 // an outage
+	took   atomic.Uint64 // how long opening takes, in ns; 0: not known
+	_      [pad - 24]byte
 
 	// Read by every Get and Put; tick alone is written after New, by the
-	// sweeper and by whoever opens a connection.
+	// sweeper and by whoever opens a connection. ring and slots are those of the first
+	// bank.
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	idleTicks uint32        // a slot of this age or more is idle for too long
+	plain     bool          // an idle connection can be lent without any ado
 	ring      *ring.Ring
-	slots     []atomic.Pointer[conn[T]] // set as long as the slot is idle or leased, and a moment longer
+	slots     []atomic.Pointer[conn[T]]
 	factory   Factory[T]
 	config    Config
 
-	parkers  sync.Pool // of *parker. Never shared by pools: channels must not leave a synctest bubble
-	epoch    time.Time // zero of the pool's clock
+	banks    atomic.Pointer[[]*bank[T]] // all slots
+	parkers  sync.Pool                  // of *parker. Never shared by pools: channels must not leave a synctest bubble
+	stripes  atomic.Uint32              // parkers made
+	epoch    time.Time                  // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
-	overdue  atomic.Int32 // connections that are being opened, and have been for overdueAfter
-	lastOpen atomic.Error // nil if the last call of Factory.Open succeeded
+	overdue  atomic.Int32  // connections that are being opened, and have been for overdueAfter
+	spares   atomic.Int32  // connections that are being opened for nobody who waits
+	lastOpen atomic.Error  // nil if the last call of Factory.Open succeeded
+	lastMax  atomic.Uint32 // MaxConnections of a pool that is closed
 
 	lifetime context.Context // ends when the pool is closed
-	end      context.CancelCauseFunc
-	unclosed atomic.Int32  // connections opened, and neither closed nor detached
-	allGone  chan struct{} // closed when the pool is, and unclosed is 0
-	gone     atomic.Bool   // allGone has been closed
+	close    context.CancelCauseFunc
+	era      atomic.Pointer[era]
+	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for that
+	unclosed atomic.Int32                  // connections opened, and neither closed nor detached
+	allGone  chan struct{}                 // closed when the pool is, and unclosed is 0
+	gone     atomic.Bool                   // allGone has been closed
 }
 
 // New returns a pool that opens its connections by means of factory. It opens none
-// yet. The error names the field that is wrong.
+// yet, but for [Config.MinIdle], and does not wait for those. The error names the field
+// that is wrong.
 func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	factory, err := factory.normalize()
 	if err != nil {
@@ -68,21 +79,27 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	r := ring.New(config.MaxConnections)
+	first := newBank[T](0, config.MaxConnections)
 	p := &Pool[T]{
-		ring:     r,
-		slots:    make([]atomic.Pointer[conn[T]], r.Len()),
+		plain:    factory.Check == nil && config.LeakAfter == 0,
+		ring:     first.ring,
+		slots:    first.slots,
 		factory:  factory,
 		config:   config,
 		epoch:    time.Now(),
 		counters: new(counters),
 		allGone:  make(chan struct{}),
 	}
+	p.banks.Store(&[]*bank[T]{first})
 	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
 	p.queue.init()
-	p.parkers.New = func() any { return newParker() }
-	p.lifetime, p.end = context.WithCancelCause(context.Background())
-	p.idleTicks = p.sweeper.init(config, factory.Check != nil)
+	p.parkers.New = func() any { return newParker(uint(p.stripes.Inc())) }
+	p.lifetime, p.close = context.WithCancelCause(context.Background())
+	p.era.Store(newEra(p.lifetime))
+	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
+	if config.MinIdle > 0 {
+		p.passSoon()
+	}
 	return p, nil
 }
 
@@ -95,7 +112,8 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 // ctx.Err, or after [Config.MaxWaitTime] with [ErrExhausted]; when opening the
 // connection that the caller waits for fails, with that error; and when the pool
 // is closed, with [ErrClosed]. Get returns [ErrRejected] instead of waiting if too
-// many wait already. If ctx has ended before the call, Get returns that error at once.
+// many wait already, and [ErrUnavailable] if opening keeps failing and no connection is
+// open. If ctx has ended before the call, Get returns that error at once.
 //
 // The error of a wait that ctx ended holds also the cause of that, and the last error
 // on opening during the wait, if there was one; ctx.Err tells which of them counts.
@@ -105,35 +123,60 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 	if ctx.Err() != nil {
 		return Lease[T]{}, contextEnded(ctx, nil)
 	}
-	for p.gate.Load() == 0 {
+	if p.gate.Load() == 0 {
 		step.At("get: gate read")
-		slot, word, ok := p.ring.Take() // the lease begins here
+		if i, word, ok := p.ring.Take(); ok { // the lease begins here
+			if c := p.slots[i].Load(); c != nil && p.plain && p.fit(c, word) {
+				return Lease[T]{c, word}, nil
+			}
+			if l, ok := p.admit(held{i, word}); ok {
+				return p.noted(l, 2), nil
+			}
+		}
+	}
+	return p.get(ctx, 2)
+}
+
+// get is Get without a short cut, for a caller so many calls above it.
+func (p *Pool[T]) get(ctx context.Context, above int) (Lease[T], error) {
+	for p.gate.Load() == 0 {
+		h, ok := p.takeFrom(0)
 		if !ok {
 			break
 		}
-		if c := p.slots[slot].Load(); c != nil && p.factory.Check == nil && p.fit(c, word) {
-			return Lease[T]{c, word}, nil
-		}
-		if l, ok := p.admit(held{slot, word}); ok {
-			return l, nil
+		if l, ok := p.admit(h); ok {
+			return p.noted(l, above+1), nil
 		}
 		// It has been closed. There may be another.
 	}
-	return p.wait(ctx)
+	l, err := p.wait(ctx)
+	if err != nil {
+		return l, err
+	}
+	return p.noted(l, above+1), nil
+}
+
+// noted returns a lease that has just begun. If leaks are looked for, it notes who has
+// taken it: the caller of a function so many calls above this one.
+func (p *Pool[T]) noted(l Lease[T], above int) Lease[T] {
+	if p.config.LeakAfter > 0 {
+		p.note(l, above+1)
+	}
+	return l
 }
 
 // TryGet lends a connection if one is idle and nobody waits for it. It neither
 // waits nor opens one.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
 	for p.gate.Load() == 0 {
-		slot, word, ok := p.ring.Take()
+		h, ok := p.takeFrom(0)
 		if !ok {
-			if slot, word, ok = p.ring.Scan(); !ok {
+			if h, ok = p.scan(); !ok {
 				break
 			}
 		}
-		if l, ok := p.admit(held{slot, word}); ok {
-			return l, true
+		if l, ok := p.admit(h); ok {
+			return p.noted(l, 2), true
 		}
 	}
 	return Lease[T]{}, false
@@ -143,7 +186,7 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 // without the factory. It is the part of admit that every Get needs, small enough to
 // be inlined.
 func (p *Pool[T]) fit(c *conn[T], word ring.Word) bool {
-	return c.broken.Load() == nil && p.idleFor(word) < p.idleTicks
+	return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks
 }
 
 // idleFor returns how long a slot has been idle, in ticks, give or take one. The
@@ -157,45 +200,40 @@ func (p *Pool[T]) idleFor(word ring.Word) uint32 {
 // admit turns a slot that was idle into the lease of the caller who has taken it,
 // unless the connection is not fit to be lent. That one is closed.
 func (p *Pool[T]) admit(h held) (Lease[T], bool) {
-	c := p.slots[h.slot].Load()
+	l, fit, _ := p.examine(h)
+	return l, fit
+}
+
+// examine is admit, and reports whether the call of Factory.Check was abandoned.
+func (p *Pool[T]) examine(h held) (l Lease[T], fit, abandoned bool) {
+	c := p.connIn(h.slot)
 	if c == nil {
-		return Lease[T]{}, false // revoked by Close
+		return l, false, false // revoked by Close
 	}
-	if cause := c.broken.Load(); cause != nil {
-		p.destroy(h, closedByWatch, *cause)
-		return Lease[T]{}, false
+	if d := c.unfit.Load(); d != nil {
+		p.destroy(h, d.why, d.cause)
+		return l, false, false
 	}
 	if p.idleFor(h.word) >= p.idleTicks {
-		p.destroy(h, closedByIdleTime, errIdleTooLong)
-		return Lease[T]{}, false
+		p.destroy(h, closedByIdleTime, nil)
+		return l, false, false
 	}
-	if !p.check(h, c) || p.lost(h) {
-		return Lease[T]{}, false
+	if p.factory.Check != nil {
+		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+			return l, false, abandoned
+		}
 	}
-	return Lease[T]{c, h.word}, true
+	if p.lost(h) {
+		return l, false, false
+	}
+	return Lease[T]{c, h.word}, true, false
 }
 
 // lost reports whether Close has revoked a held slot. Whoever has had one in hand for
 // more than a moment, while Factory.Check ran or a token was on its way, asks before
 // it lends the connection.
 func (p *Pool[T]) lost(h held) bool {
-	return gateWord(p.gate.Load()).closed() && p.ring.At(h.slot) != h.word
-}
-
-// check calls Factory.Check for a connection that was idle. If it objects, the
-// connection is closed.
-func (p *Pool[T]) check(h held, c *conn[T]) (ok bool) {
-	if p.factory.Check == nil {
-		return true
-	}
-	err := errGoexit
-	defer func() {
-		if err != nil {
-			p.destroy(h, closedByCheck, err)
-		}
-	}()
-	err = guard("Check", func() error { return p.factory.Check(c.value) })
-	return err == nil
+	return gateWord(p.gate.Load()).closed() && p.word(h.slot) != h.word
 }
 
 // Put ends a lease and returns its connection to the pool: to the caller that has
@@ -217,14 +255,14 @@ func (p *Pool[T]) Put(l Lease[T]) error {
 		return p.putSlow(l)
 	}
 	step.At("put: gate read")
-	word, ok := p.ring.Give(c.slot, l.word, uint16(p.tick.Load())) // the lease ends here
+	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
 	if !ok {
 		return unlessRevoked(p.notLeased(l))
 	}
 	step.At("put: published")
 	// The slot is anybody's now. See settle for those who might miss it.
-	if p.gate.Load() != 0 || c.broken.Load() != nil {
-		p.retake(held{c.slot, word})
+	if p.gate.Load() != 0 || c.unfit.Load() != nil {
+		p.reconsider(held{c.slot, word})
 	}
 	return nil
 }
@@ -236,19 +274,12 @@ func (p *Pool[T]) putSlow(l Lease[T]) error {
 	if err != nil {
 		return unlessRevoked(err)
 	}
-	if p.factory.Clean == nil || l.conn.broken.Load() != nil || gateWord(p.gate.Load()).closed() {
-		p.settle(h, false)
-		return nil
-	}
-	err = errGoexit
-	defer func() {
-		if err != nil {
-			p.destroy(h, closedByClean, err)
-		} else {
-			p.settle(h, false)
+	if p.factory.Clean != nil && l.conn.unfit.Load() == nil && !gateWord(p.gate.Load()).closed() {
+		if fit, _ := p.ask(h, l.conn, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
+			return nil
 		}
-	}()
-	err = guard("Clean", func() error { return p.factory.Clean(l.conn.value) })
+	}
+	p.settle(h, false)
 	return nil
 }
 
@@ -273,8 +304,11 @@ func (p *Pool[T]) Discard(l Lease[T], cause error) error {
 func (p *Pool[T]) Detach(l Lease[T]) (T, error) {
 	h, err := p.reclaim(l)
 	if err == nil {
-		if c := p.vacate(h); c != nil {
+		p.conns.Add(uint64(censusLeaving))
+		if c, busy := p.empty(h); c != nil {
 			p.counters.detached.Inc()
+			p.vacate(c, busy)
+			p.ensureOpen(nil, nil)
 			p.forget()
 			return c.value, nil
 		}
@@ -294,7 +328,7 @@ func (p *Pool[T]) reclaim(l Lease[T]) (held, error) {
 	if c == nil || c.pool != p {
 		return held{}, ErrNotLeased
 	}
-	word, ok := p.ring.Renew(c.slot, l.word, uint16(p.tick.Load())) // the lease ends here
+	word, ok := c.ring.Renew(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
 	if !ok {
 		return held{}, p.notLeased(l)
 	}
@@ -308,7 +342,7 @@ func (p *Pool[T]) reclaim(l Lease[T]) (held, error) {
 // error is marked with [Broken]: then it is closed. If f panics, the connection is
 // closed, and the panic goes on.
 func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) error) error {
-	l, err := p.Get(ctx)
+	l, err := p.getFor(ctx)
 	if err != nil {
 		return err
 	}
@@ -326,4 +360,12 @@ func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) er
 		_ = p.Put(l)
 	}
 	return err
+}
+
+// getFor is Get for Do, whose caller is the one to be noted.
+func (p *Pool[T]) getFor(ctx context.Context) (Lease[T], error) {
+	if p.config.LeakAfter == 0 || ctx.Err() != nil {
+		return p.Get(ctx)
+	}
+	return p.get(ctx, 3)
 }

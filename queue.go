@@ -225,9 +225,10 @@ func (q *queue) unlink() {
 // gets the channel only by deciding a waiter, sends once, and the owner lets go of
 // the parker only after it has received that token or has decided the waiter itself.
 type parker struct {
-	ch   chan token
-	slab *[slabSize]waiter
-	used int
+	ch     chan token
+	slab   *[slabSize]waiter
+	used   int
+	stripe uint // of the histogram of waits, as others use other parkers at the same time
 }
 
 // slabSize is how many waiters are allocated together. Two live waiters never share
@@ -238,7 +239,9 @@ const (
 	slabStride = 5
 )
 
-func newParker() *parker { return &parker{ch: make(chan token, 1), used: slabSize} }
+func newParker(stripe uint) *parker {
+	return &parker{ch: make(chan token, 1), used: slabSize, stripe: stripe}
+}
 
 func (k *parker) waiter(done <-chan struct{}, since int64) *waiter {
 	if k.used == slabSize {

@@ -21,7 +21,7 @@ func newQueue() *queue {
 
 // link adds a waiter to a queue.
 func (q *queue) link(since int64) *waiter {
-	w := newParker().waiter(nil, since)
+	w := newParker(0).waiter(nil, since)
 	q.enqueue(w)
 	return w
 }
@@ -225,7 +225,7 @@ func TestQueueUnderConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for e := range int64(enqueuers) {
 		wg.Go(func() {
-			k := newParker()
+			k := newParker(0)
 			for i := range int64(each) {
 				w := k.waiter(nil, e<<32|i)
 				q.enqueue(w)
@@ -334,9 +334,9 @@ func TestAParkerUsedOnceDoesNotPinWhatCameLater(t *testing.T) {
 		q.advance(dummy, oldest)
 		return w
 	}
-	old := newParker()
+	old := newParker(0)
 	first := serve(old)
-	busy := newParker()
+	busy := newParker(0)
 	serve(busy)
 	before := heap()
 	for range 200_000 {

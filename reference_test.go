@@ -6,6 +6,9 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"go.uber.org/atomic"
 )
 
 // A reference is what a pool should do, with a slice for everything and nothing going
@@ -38,16 +41,23 @@ func (r *reference) leases() (n int) {
 	return n
 }
 
-// serve opens for those who wait what may be opened.
+// serve opens for those who wait what may be opened. While opening fails, the pool tries
+// again and again, with pauses: those who wait are told only if there is no connection
+// that may come back to them.
 func (r *reference) serve() {
 	for len(r.waiting) > 0 && !r.closed && r.leases()+len(r.idle) < r.max {
-		if r.failing {
-			r.waiting[0].err = errDial
-			r.waiting = r.waiting[1:]
+		if !r.failing {
+			r.opened++
+			r.place(r.opened)
 			continue
 		}
-		r.opened++
-		r.place(r.opened)
+		if r.leases()+len(r.idle) > 0 {
+			return
+		}
+		for _, c := range r.waiting {
+			c.err = errDial
+		}
+		r.waiting = nil
 	}
 }
 
@@ -71,6 +81,7 @@ type trial struct {
 	x      *exchange
 	report func(number int, cause error)
 	held   []Lease[*wire] // as in reference.leased
+	down   atomic.Bool    // as reference.failing, for Open
 }
 
 // check compares all that can be seen.
@@ -139,6 +150,12 @@ func (r *trial) run(actions []byte) {
 				r.serve()
 			}
 			c.request = ask(ctx, r.p)
+			// The attempt that a Get asks for tells it that it has failed. Whether it
+			// asks for one, or there is a pause, depends on when it comes.
+			if n := len(r.waiting); n > 0 && r.waiting[n-1] == c && r.failing && r.leases()+len(r.idle) < r.max && (n == 1 || c.returned()) {
+				c.err = errDial
+				r.waiting = r.waiting[:n-1]
+			}
 			live = append(live, c)
 		case 4, 5, 6, 7, 8, 9, 10, 11:
 			if len(r.held) == 0 {
@@ -213,6 +230,9 @@ func (r *trial) run(actions []byte) {
 			if pick < 14 {
 				what = "turn"
 				r.failing = pick%3 == 0
+				r.down.Store(r.failing)
+				time.Sleep(time.Second)
+				r.serve()
 				break
 			}
 			what = "Close"
@@ -228,6 +248,9 @@ func (r *trial) run(actions []byte) {
 			}
 			clear(r.idle)
 			r.waiting = nil
+		}
+		if r.failing {
+			time.Sleep(time.Second) // the pauses end
 		}
 		var still []*caller
 		for _, c := range live {
@@ -248,7 +271,7 @@ func tryActions(t *testing.T, max int, actions []byte) {
 		r := &trial{t: t, reference: &reference{max: max, idle: map[int]bool{}, broken: map[int]bool{}}}
 		r.x = &exchange{}
 		r.x.open = func(context.Context, int) error {
-			if r.failing {
+			if r.down.Load() {
 				return errDial
 			}
 			return nil

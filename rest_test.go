@@ -18,20 +18,25 @@ func atRest[T any](tb testing.TB, p *Pool[T], leased int) {
 	if g.waiters() != 0 {
 		tb.Errorf("the gate counts %d waiters, want none", g.waiters())
 	}
-	wantMax := p.config.MaxConnections
-	if g.closed() {
-		wantMax = 0
+	if g.shrinking() && !c.over() {
+		tb.Errorf("the gate says that there are too many, but %d are open of %d", c.open(), c.max())
 	}
-	if c.max() != wantMax || c.opening() != 0 || uint64(c)&0xffff != 0 {
-		tb.Errorf("the census is %d max, %d opening, low bits %#x, want %d, 0, 0", c.max(), c.opening(), uint64(c)&0xffff, wantMax)
+	if g.closed() != (c.max() == 0) || c.opening() != 0 || c.leaving() != 0 || p.spares.Load() != 0 || p.overdue.Load() != 0 {
+		tb.Errorf("the census is %d max, %d opening, %d leaving, beside %d spares, %d overdue; want 0 but for max, closed: %v",
+			c.max(), c.opening(), c.leaving(), p.spares.Load(), p.overdue.Load(), g.closed())
 	}
 	var phases [4]int
-	for slot := range p.ring.Len() {
-		phase := p.ring.At(slot).Phase()
-		phases[phase]++
-		if full := p.slots[slot].Load() != nil; full != (phase == ring.Idle || phase == ring.Leased) {
-			tb.Errorf("slot %d is in phase %d, and whether it has a connection is %v", slot, phase, full)
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.Len() {
+			phase := b.ring.At(i).Phase()
+			phases[phase]++
+			if full := b.slots[i].Load() != nil; full != (phase == ring.Idle || phase == ring.Leased) {
+				tb.Errorf("slot %d is in phase %d, and whether it has a connection is %v", b.first+i, phase, full)
+			}
 		}
+	}
+	if c.open() > c.max() && phases[ring.Idle] > 0 && !g.closed() {
+		tb.Errorf("%d slots are idle, while %d are open of %d", phases[ring.Idle], c.open(), c.max())
 	}
 	if phases[ring.Busy] != 0 || phases[ring.Leased] != leased || phases[ring.Idle]+leased != c.open() {
 		tb.Errorf("of the slots, %d are busy, %d leased, %d idle; want 0, %d, %d",

@@ -23,25 +23,28 @@ const notFresh = 1<<64 - 1
 // publisher answers for its own slot only: it takes it back and settles it, or
 // somebody else has taken it since, who will settle it or put it back in turn.
 //
-// It is the same between a slot that is published and a Close that sets the flag,
-// then collects what is idle; and between a slot that is published and a Watch that
-// marks the connection, then looks whether it is idle.
+// It is the same between a slot that is published and a Close or a Resize that sets its
+// flag, then collects what is idle; and between a slot that is published and whoever
+// marks the connection as unfit, then looks whether it is idle (spoil).
 //
 // A connection that goes straight from one caller to the next has not been idle, but
 // the next is lent it all the same: unless it has just been checked or opened, as
 // checked says, Factory.Check is asked first.
 func (p *Pool[T]) settle(h held, checked bool) {
 	for {
-		c := p.slots[h.slot].Load()
+		c := p.connIn(h.slot)
 		if c == nil {
 			return // revoked by Close
 		}
-		if cause := c.broken.Load(); cause != nil {
-			p.destroy(h, closedByWatch, *cause)
+		if d := c.unfit.Load(); d != nil {
+			p.destroy(h, d.why, d.cause)
 			return
 		}
-		if gateWord(p.gate.Load()).closed() {
+		if g := gateWord(p.gate.Load()); g.closed() {
 			p.destroy(h, closedByShutdown, nil)
+			return
+		} else if g.shrinking() && p.surplus() {
+			p.destroyLeaving(h, closedByResize, nil, nil, nil)
 			return
 		}
 		step.At("settle: gate read")
@@ -51,7 +54,7 @@ func (p *Pool[T]) settle(h held, checked bool) {
 			if c.born == h.word.Generation() {
 				c.born = notFresh // the slot is ours, and nobody has had a lease of c
 			}
-			word, ok := p.ring.Publish(h.slot, h.word)
+			published, ok := p.publish(h)
 			if !ok {
 				return // revoked by Close
 			}
@@ -59,15 +62,17 @@ func (p *Pool[T]) settle(h held, checked bool) {
 			if !p.wanted(c) {
 				return
 			}
-			if h.word, ok = p.ring.Retake(h.slot, word); !ok {
+			if h, ok = p.retake(published); !ok {
 				return // somebody else has taken it
 			}
 			continue
 		}
 		step.At("settle: somebody waits")
 		if !checked {
-			if !p.check(h, c) {
-				return
+			if p.factory.Check != nil {
+				if fit, _ := p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+					return
+				}
 			}
 			checked = true
 			continue // it may have taken a while
@@ -129,28 +134,39 @@ func (p *Pool[T]) refuseOldest(err error) bool {
 	}
 }
 
-// retake is for whoever has published a slot and sees that it may be wanted.
-func (p *Pool[T]) retake(h held) {
-	c := p.slots[h.slot].Load()
+// refuseAll gives an error to all who wait. It reports false if nobody does.
+func (p *Pool[T]) refuseAll(err error) (any bool) {
+	if err == nil {
+		return false
+	}
+	for p.refuseOldest(err) {
+		any = true
+	}
+	return any
+}
+
+// reconsider is for whoever has published a slot and sees that it may be wanted.
+func (p *Pool[T]) reconsider(published held) {
+	c := p.connIn(published.slot)
 	if c == nil || !p.wanted(c) {
 		return
 	}
-	if word, ok := p.ring.Retake(h.slot, h.word); ok {
-		p.settle(held{h.slot, word}, false)
+	if h, ok := p.retake(published); ok {
+		p.settle(h, false)
 	}
 }
 
 // wanted reports whether somebody must see to a slot that has been published with c
 // in it.
 func (p *Pool[T]) wanted(c *conn[T]) bool {
-	if c.broken.Load() != nil {
+	if c.unfit.Load() != nil {
 		return true
 	}
 	g := gateWord(p.gate.Load())
 	if g == 0 {
 		return false
 	}
-	if g.closed() {
+	if g.closed() || g.shrinking() && census(p.conns.Load()).over() {
 		return true
 	}
 	_, w := p.queue.front()

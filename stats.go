@@ -20,34 +20,51 @@ type Stats struct {
 	OpeningConnections int           // being opened
 	WaitingRequests    int           // callers of Get that wait
 	OldestWait         time.Duration // how long the first of them has waited
+	LastOpenError      error         // of the last call of Factory.Open that has ended; nil if it succeeded
 
 	// What callers have got, since the pool was made.
-	Gets     uint64 // leases; may run ahead by what is in the pool's own hands
-	Waits    uint64 // calls of Get that found nothing idle, however they ended
-	Timeouts uint64 // calls that ended in ErrExhausted
-	Canceled uint64 // waits that ended with the caller's ctx
-	Rejected uint64 // calls that ended in ErrRejected
+	Gets        uint64 // leases; may run ahead by what is in the pool's own hands
+	Waits       uint64 // calls of Get that found nothing idle and waited, however they ended
+	Timeouts    uint64 // calls that ended in ErrExhausted
+	Canceled    uint64 // waits that ended with the caller's ctx
+	Rejected    uint64 // calls that ended in ErrRejected
+	Unavailable uint64 // calls that ended in ErrUnavailable
+	Leaked      uint64 // leases that were reported after LeakAfter
 
 	// What has become of connections, since the pool was made. While nothing moves,
 	// Opened = Detached + all that were closed + ActiveConnections + IdleConnections.
-	Opened         uint64
-	OpenErrors     uint64 // calls of Factory.Open that failed
-	Detached       uint64 // taken by Detach
-	ClosedIdle     uint64 // closed after MaxIdleTime
-	ClosedCheck    uint64 // closed because Factory.Check objected
-	ClosedClean    uint64 // closed because Factory.Clean objected
-	ClosedWatch    uint64 // closed because they were reported broken
-	ClosedDiscard  uint64 // closed by Discard, or by Do
-	ClosedShutdown uint64 // closed with the pool
+	Opened          uint64
+	OpenErrors      uint64 // calls of Factory.Open that failed
+	Detached        uint64 // taken by Detach
+	ClosedIdle      uint64 // closed after MaxIdleTime
+	ClosedLifetime  uint64 // closed after MaxLifetime
+	ClosedCheck     uint64 // closed because Factory.Check objected
+	ClosedClean     uint64 // closed because Factory.Clean objected
+	ClosedWatch     uint64 // closed because they were reported broken
+	ClosedDiscard   uint64 // closed by Discard, or by Do
+	ClosedReset     uint64 // closed by Reset
+	ClosedResize    uint64 // closed by Resize, because there were too many
+	ClosedAbandoned uint64 // closed because Check or Clean did not return
+	ClosedShutdown  uint64 // closed with the pool
+	Abandoned       uint64 // calls of factory functions that did not return in time
+
+	// How long it took, since the pool was made.
+	WaitTime Histogram // waits, however they ended
+	OpenTime Histogram // calls of Factory.Open, failed ones too
 }
 
-// VacantConnections returns how many more connections could be opened.
+// VacantConnections returns how many more connections could be opened. It is negative if
+// there are more than there may be, after a [Pool.Resize] to fewer.
 func (s Stats) VacantConnections() int {
 	return s.MaxConnections - s.ActiveConnections - s.IdleConnections - s.OpeningConnections
 }
 
 // LogValue makes a group of attributes of s.
 func (s Stats) LogValue() slog.Value {
+	var lastOpenError slog.Attr // left out if there is none
+	if s.LastOpenError != nil {
+		lastOpenError = slog.Any("last_open_error", s.LastOpenError)
+	}
 	return slog.GroupValue(
 		slog.Int("max", s.MaxConnections),
 		slog.Int("active", s.ActiveConnections),
@@ -55,20 +72,30 @@ func (s Stats) LogValue() slog.Value {
 		slog.Int("opening", s.OpeningConnections),
 		slog.Int("waiting", s.WaitingRequests),
 		slog.Duration("oldest_wait", s.OldestWait),
+		lastOpenError,
 		slog.Uint64("gets", s.Gets),
 		slog.Uint64("waits", s.Waits),
 		slog.Uint64("timeouts", s.Timeouts),
 		slog.Uint64("canceled", s.Canceled),
 		slog.Uint64("rejected", s.Rejected),
+		slog.Uint64("unavailable", s.Unavailable),
+		slog.Uint64("leaked", s.Leaked),
 		slog.Uint64("opened", s.Opened),
 		slog.Uint64("open_errors", s.OpenErrors),
 		slog.Uint64("detached", s.Detached),
 		slog.Uint64("closed_idle", s.ClosedIdle),
+		slog.Uint64("closed_lifetime", s.ClosedLifetime),
 		slog.Uint64("closed_check", s.ClosedCheck),
 		slog.Uint64("closed_clean", s.ClosedClean),
 		slog.Uint64("closed_watch", s.ClosedWatch),
 		slog.Uint64("closed_discard", s.ClosedDiscard),
+		slog.Uint64("closed_reset", s.ClosedReset),
+		slog.Uint64("closed_resize", s.ClosedResize),
+		slog.Uint64("closed_abandoned", s.ClosedAbandoned),
 		slog.Uint64("closed_shutdown", s.ClosedShutdown),
+		slog.Uint64("abandoned", s.Abandoned),
+		slog.Any("wait_time", s.WaitTime),
+		slog.Any("open_time", s.OpenTime),
 	)
 }
 
@@ -77,25 +104,34 @@ type reason int
 
 const (
 	closedByIdleTime reason = iota
+	closedByLifetime
 	closedByCheck
 	closedByClean
 	closedByWatch
 	closedByDiscard
+	closedByReset
+	closedByResize
+	closedAbandoned
 	closedByShutdown
 	reasons
 )
 
 func (r reason) String() string {
-	return [reasons]string{"idle", "check", "clean", "watch", "discard", "shutdown"}[r]
+	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "reset", "resize", "abandoned", "shutdown"}[r]
 }
+
+type counter = atomic.Uint64
 
 // counters are those that nobody counts on a path where nothing waits and nothing
 // is opened or closed.
 type counters struct {
-	timeouts, canceled, rejected atomic.Uint64
-	opened, openErrors, detached atomic.Uint64
-	closed                       [reasons]atomic.Uint64
-	mostGets                     atomic.Uint64
+	timeouts, canceled, rejected, unavailable counter
+	opened, openErrors, detached, abandoned   counter
+	closed                                    [reasons]counter
+	leaked                                    counter
+	mostGets                                  counter
+	openErrorLog, abandonedLog                logLimit
+	waitTime, openTime                        recorder
 }
 
 // gets returns the number of leases: those that have ended and those in force, as
@@ -125,11 +161,13 @@ func (p *Pool[T]) Stats() Stats {
 		round := p.sweeper.round.Load()
 		c, idle, ended = census(p.conns.Load()), int(round%2), 0
 		step.At("stats: census read")
-		for slot := range p.ring.High() {
-			word := p.ring.At(slot)
-			ended += word.Generation()
-			if word.Phase() == ring.Idle {
-				idle++
+		for _, b := range *p.banks.Load() {
+			for i := range b.ring.High() {
+				word := b.ring.At(i)
+				ended += word.Generation()
+				if word.Phase() == ring.Idle {
+					idle++
+				}
 			}
 		}
 		if p.sweeper.round.Load() == round || tries == 8 {
@@ -137,27 +175,41 @@ func (p *Pool[T]) Stats() Stats {
 		}
 	}
 	idle = min(idle, c.established())
+	most := c.max()
+	if most == 0 {
+		most = int(p.lastMax.Load())
+	}
 	n := p.counters
 	s := Stats{
-		Gets:               p.counters.gets(ended + uint64(c.established()-idle)),
-		MaxConnections:     p.config.MaxConnections,
+		Gets:               n.gets(ended + uint64(c.established()-idle)),
+		MaxConnections:     most,
 		ActiveConnections:  c.established() - idle,
 		IdleConnections:    idle,
 		OpeningConnections: c.opening(),
 		WaitingRequests:    gateWord(p.gate.Load()).waiters(),
+		LastOpenError:      p.lastOpen.Load(),
 		Waits:              p.queue.count(),
 		Timeouts:           n.timeouts.Load(),
 		Canceled:           n.canceled.Load(),
 		Rejected:           n.rejected.Load(),
+		Unavailable:        n.unavailable.Load(),
+		Leaked:             n.leaked.Load(),
 		Opened:             n.opened.Load(),
 		OpenErrors:         n.openErrors.Load(),
 		Detached:           n.detached.Load(),
 		ClosedIdle:         n.closed[closedByIdleTime].Load(),
+		ClosedLifetime:     n.closed[closedByLifetime].Load(),
 		ClosedCheck:        n.closed[closedByCheck].Load(),
 		ClosedClean:        n.closed[closedByClean].Load(),
 		ClosedWatch:        n.closed[closedByWatch].Load(),
 		ClosedDiscard:      n.closed[closedByDiscard].Load(),
+		ClosedReset:        n.closed[closedByReset].Load(),
+		ClosedResize:       n.closed[closedByResize].Load(),
+		ClosedAbandoned:    n.closed[closedAbandoned].Load(),
 		ClosedShutdown:     n.closed[closedByShutdown].Load(),
+		Abandoned:          n.abandoned.Load(),
+		WaitTime:           n.waitTime.snapshot(),
+		OpenTime:           n.openTime.snapshot(),
 	}
 	if _, w := p.queue.front(); w != nil {
 		s.OldestWait = time.Duration(p.now() - w.since)

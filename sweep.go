@@ -9,26 +9,31 @@ import (
 )
 
 // A sweeper is the goroutine that looks after what time does to a pool. It ends
-// waits that have lasted for MaxWaitTime, without a timer for each of them; closes
-// what has been idle for too long; has idle connections checked; and keeps the
-// coarse clock that Put stamps its slots with. It calls no factory function itself,
+// waits that have lasted for MaxWaitTime, without a timer for each of them; opens what was
+// held back; passes over the slots now and then; has idle connections checked; and keeps
+// the coarse clock that Put stamps its slots with. It calls no factory function itself,
 // so that none of them can delay it.
 //
 // It is started by the first caller who waits, without whom there are no
-// connections either, and sleeps while it has no duties.
+// connections either, or for MinIdle, and sleeps while it has no duties.
 type sweeper struct {
-	started atomic.Bool
-	kick    chan struct{} // wakes it; capacity 1
-	armed   atomic.Bool   // it will look at the queue in time, or has been kicked
-	dead    atomic.Int32  // waiters that were decided where they stood, since the last unlink
+	started  atomic.Bool
+	kick     chan struct{} // wakes it; capacity 1
+	armed    atomic.Bool   // it will look at the queue in time, or has been kicked
+	dead     atomic.Int32  // waiters that were decided where they stood, since the last unlink
+	heldBack atomic.Bool   // it is to open something when it is time
+	passNow  atomic.Bool   // it is to pass over the slots at once
 
 	idle          bool          // it has nothing to do in time, and is only kicked to unlink
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
+	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
-	nextCheck     time.Duration // the sweeper's own, as disarmAt
+	nextPass      time.Duration // the sweeper's own, as all that follow but the last two
+	nextCheck     time.Duration
 	disarmAt      time.Duration // 0: not decided
+	due           []dueSlot     // kept from pass to pass, to be used again
 	checking      atomic.Bool   // a round of checks is under way
-	round         atomic.Uint32 // counts on when it takes a slot, and when it has let go of it
+	round         atomic.Uint32 // counts on when a round takes a slot, and when it has let go of it
 }
 
 // The coarse clock has to tell ages up to MaxIdleTime to within an eighth of it, and
@@ -42,20 +47,38 @@ const (
 )
 
 // init returns the age, on the coarse clock, from which on a slot is idle for too long.
-func (s *sweeper) init(config Config, checks bool) (idleTicks uint32) {
+// calls says whether there are functions that are called for idle connections or in Put.
+func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
 	if checks && config.CheckInterval > 0 {
 		s.checkInterval = config.CheckInterval
 		s.nextCheck = config.CheckInterval
 	}
 	idle := config.MaxIdleTime
-	s.idle = idle < 0 && config.MaxWaitTime < 0 && s.checkInterval == 0
-	if idle < 0 {
-		return 1 << 16 // more than any age
+	idleTicks = 1 << 16 // more than any age
+	if idle >= 0 {
+		s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
+		// One more than that: a stamp is up to a tick older than it says.
+		idleTicks = uint32((idle+s.tickLength-1)/s.tickLength) + 1
+		s.passEvery = s.tickLength
 	}
-	s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
-	// One more than that: a stamp is up to a tick older than it says.
-	return uint32((idle+s.tickLength-1)/s.tickLength) + 1
+	every := func(d time.Duration) {
+		d = min(max(d, minTick), maxTick)
+		if s.passEvery == 0 || s.passEvery > d {
+			s.passEvery = d
+		}
+	}
+	if config.MaxLifetime > 0 {
+		every(config.MaxLifetime / 64)
+	}
+	if config.LeakAfter > 0 {
+		every(config.LeakAfter / 16)
+	}
+	if config.MinIdle > 0 {
+		every(maxTick)
+	}
+	s.idle = config.MaxWaitTime < 0 && s.passEvery == 0 && s.checkInterval == 0 && !calls
+	return idleTicks
 }
 
 // wakeSweeper sees to it that the sweeper knows that somebody waits, or that something
@@ -64,6 +87,14 @@ func (s *sweeper) init(config Config, checks bool) (idleTicks uint32) {
 // read.
 func (p *Pool[T]) wakeSweeper() {
 	if !p.sweeper.idle && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
+		p.kickSweeper()
+	}
+}
+
+// passSoon has the sweeper pass over the slots without delay, if it does so at all.
+func (p *Pool[T]) passSoon() {
+	if p.sweeper.passEvery > 0 {
+		p.sweeper.passNow.Store(true)
 		p.kickSweeper()
 	}
 }
@@ -132,15 +163,11 @@ func (p *Pool[T]) sweep() {
 // duties does what is due by now, and returns when the next thing will be.
 func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
-	next = p.expire(now)
-	if census(p.conns.Load()).open() == 0 {
+	next = min(p.expire(now), p.lift(now))
+	if census(p.conns.Load()).open() == 0 && p.config.MinIdle == 0 {
 		return next
 	}
-	if s.tickLength > 0 {
-		p.advanceTick(now)
-		p.closeIdle()
-		next = min(next, now.Truncate(s.tickLength)+s.tickLength)
-	}
+	next = min(next, p.pass(now))
 	if s.checkInterval > 0 {
 		if now >= s.nextCheck {
 			s.nextCheck = now + s.checkInterval
@@ -191,7 +218,7 @@ func (p *Pool[T]) expire(now time.Duration) time.Duration {
 			return end
 		}
 		if report == nil {
-			report = &expiry{p.Stats(), p.lastOpen.Load()}
+			report = &expiry{p.Stats()}
 		}
 		if p.refuse(w, report) {
 			p.queue.advance(dummy, w)
@@ -226,40 +253,47 @@ func (p *Pool[T]) disarm(now time.Duration) (time.Duration, bool) {
 	return 0, false
 }
 
-// closeIdle closes the connections that have been idle for too long.
-func (p *Pool[T]) closeIdle() {
-	for slot := range p.ring.High() {
-		word := p.ring.At(slot)
-		if word.Phase() != ring.Idle || p.idleFor(word) < p.idleTicks {
-			continue
-		}
-		if word, ok := p.ring.Retake(slot, word); ok {
-			p.destroy(held{slot, word}, closedByIdleTime, errIdleTooLong)
-		}
-	}
-}
-
 // checkIdle calls Factory.Check for every idle connection, one after the other. The
 // stamp of the slot stays as it is: to be checked is not to be used.
 func (p *Pool[T]) checkIdle() {
-	defer p.sweeper.checking.Store(false)
-	for slot := range p.ring.High() {
-		word := p.ring.At(slot)
-		if word.Phase() != ring.Idle {
-			continue
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			word := b.ring.At(i)
+			if word.Phase() == ring.Idle && !p.checkSlot(held{b.first + i, word}) {
+				return
+			}
 		}
-		p.checkSlot(held{slot, word})
 	}
+	p.sweeper.checking.Store(false)
 }
 
-func (p *Pool[T]) checkSlot(h held) {
+// checkSlot checks one connection. It reports false if that took too long: the round is
+// no more, and another may have begun.
+func (p *Pool[T]) checkSlot(idle held) (goOn bool) {
 	p.sweeper.round.Inc()
-	defer p.sweeper.round.Inc()
-	var ok bool
-	if h.word, ok = p.ring.Retake(h.slot, h.word); !ok {
-		return
+	over := true // also in case of runtime.Goexit
+	defer func() {
+		if over {
+			p.sweeper.checking.Store(false)
+		}
+		if goOn || over {
+			p.sweeper.round.Inc()
+		}
+	}()
+	h, ok := p.retake(idle)
+	if !ok {
+		over = false
+		return true
 	}
-	if _, ok := p.admit(h); ok {
+	c := p.connIn(h.slot)
+	if c != nil {
+		c.inRound = true
+	}
+	_, fit, abandoned := p.examine(h)
+	over = false
+	if fit {
+		c.inRound = false
 		p.settle(h, true)
 	}
+	return !abandoned
 }

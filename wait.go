@@ -41,7 +41,15 @@ func (p *Pool[T]) register() error {
 // until somebody gives it a token or its ctx ends.
 func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	done := ctx.Done() // not our code, so before there is anything to undo
+	if err := p.unavailable(); err != nil {
+		p.counters.unavailable.Inc()
+		p.hookRejected(err)
+		return Lease[T]{}, err
+	}
 	if err := p.register(); err != nil {
+		if err == ErrRejected {
+			p.hookRejected(err)
+		}
 		return Lease[T]{}, err
 	}
 	k := p.parkers.Get().(*parker)
@@ -80,9 +88,15 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	// The other side is in shut, which sets the flag, then drains the queue. If
 	// its drain did not see w, w was linked after the flag was set.
 	if gateWord(p.gate.Load()).closed() {
-		p.drain()
+		p.refuseAll(ErrClosed)
 	}
-	p.ensureOpen(w, ctx)
+	if !p.ensureOpen(w, ctx) {
+		// The other side is in openFailed, which notes the failure, then refuses all
+		// who wait.
+		if err := p.unavailable(); err != nil {
+			p.refuse(w, err)
+		}
+	}
 	p.wakeSweeper()
 
 	var t token
@@ -94,13 +108,25 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 		case <-done:
 			step.At("leave: ctx ended")
 			p.counters.canceled.Inc()
+			err := contextEnded(ctx, p.lastOpen.Load())
+			waited := p.waited(k, w)
 			p.leave(k, w)
-			return Lease[T]{}, contextEnded(ctx, p.lastOpen.Load())
+			p.hookWaited(waited, err)
+			return Lease[T]{}, err
 		}
 	}
-	since := w.since
+	waited := p.waited(k, w)
 	p.parkers.Put(k)
-	return p.accept(ctx, t, since)
+	l, err := p.accept(ctx, t, waited)
+	p.hookWaited(waited, err)
+	return l, err
+}
+
+// waited counts a wait that is over, and returns how long it took.
+func (p *Pool[T]) waited(k *parker, w *waiter) time.Duration {
+	d := time.Duration(p.now() - w.since)
+	p.counters.waitTime.record(k.stripe, d)
+	return d
 }
 
 // look is serve for a waiter. Should Factory.Check end its goroutine, its wait ends
@@ -122,12 +148,12 @@ func (p *Pool[T]) serve() {
 		if _, w := p.queue.front(); w == nil {
 			return
 		}
-		slot, word, ok := p.ring.Scan()
+		h, ok := p.scan()
 		if !ok {
 			return
 		}
-		if _, ok := p.admit(held{slot, word}); ok {
-			p.settle(held{slot, word}, true)
+		if _, ok := p.admit(h); ok {
+			p.settle(h, true)
 		}
 	}
 }
@@ -151,28 +177,29 @@ func (p *Pool[T]) leave(k *parker, w *waiter) {
 }
 
 // accept turns a token into what Get returns.
-func (p *Pool[T]) accept(ctx context.Context, t token, since int64) (Lease[T], error) {
-	switch err := t.err.(type) {
+func (p *Pool[T]) accept(ctx context.Context, t token, waited time.Duration) (l Lease[T], err error) {
+	switch e := t.err.(type) {
 	case nil:
+		c := p.connIn(t.slot)
+		if c == nil || p.lost(t.held) {
+			err = ErrClosed
+			break
+		}
+		l = Lease[T]{c, t.word}
 	case *expiry:
 		p.counters.timeouts.Inc()
-		return Lease[T]{}, &ExhaustedError{
-			Waited: time.Duration(p.now() - since),
-			Stats:  err.stats,
-			Open:   err.open,
-		}
+		err = &ExhaustedError{Waited: waited, Stats: e.stats, Open: e.stats.LastOpenError}
+	case *unavailableError:
+		p.counters.unavailable.Inc()
+		err = e
 	default:
-		if err == errEnded {
+		err = e
+		if e == errEnded {
 			p.counters.canceled.Inc()
 			err = contextEnded(ctx, p.lastOpen.Load())
 		}
-		return Lease[T]{}, err
 	}
-	c := p.slots[t.slot].Load()
-	if c == nil || p.lost(t.held) {
-		return Lease[T]{}, ErrClosed
-	}
-	return Lease[T]{c, t.word}, nil
+	return l, err
 }
 
 // now is the pool's clock: nanoseconds since it was made.

@@ -247,7 +247,7 @@ func TestAConnectionBreaksWhileItChangesHands(t *testing.T) {
 				}
 				var report *actor
 				if marked == "half" {
-					report = s.act("broke: marked", func() { broken(1, errCause) })
+					report = s.act("spoil: marked", func() { broken(1, errCause) })
 				} else {
 					broken(1, errCause)
 				}
@@ -284,7 +284,7 @@ func TestAReportThatComesTooLateHitsNobodyElse(t *testing.T) {
 		f, broken := watched(x)
 		p := start(t, f, Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
 		l := borrow(t, p)
-		late := s.act("broke: marked", func() { broken(1, errCause) })
+		late := s.act("spoil: marked", func() { broken(1, errCause) })
 		giveBack(t, p, l) // closed, because it is marked
 		giveBack(t, p, borrow(t, p))
 		late.end()
@@ -306,7 +306,7 @@ func TestAReportThatTakesBackAnotherConnectionLeavesItIdle(t *testing.T) {
 		p := start(t, f, Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
 		giveBack(t, p, borrow(t, p))
 		word := p.ring.At(0)
-		report := s.act("broke: slot read", func() { broken(1, errCause) })
+		report := s.act("spoil: slot read", func() { broken(1, errCause) })
 		established := s.stopNext("opened: established")
 		ctx, cancel := context.WithCancel(bg)
 		r := ask(ctx, p) // finds it marked

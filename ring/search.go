@@ -53,19 +53,6 @@ type start struct {
 	_    [64 - unsafe.Sizeof(atomic.Uint32{})]byte
 }
 
-// start returns the start of the calling goroutine: the address of its stack tells
-// it from others and costs nothing. It is another one when the stack moves, and may
-// be when the call comes from much deeper in it. Nothing depends on it but speed.
-func (r *Ring) start() *atomic.Uint32 {
-	var local byte
-	const golden = 0x9E3779B97F4A7C15 // 2^64 by the golden ratio: neighbours are far apart
-	h := uint64(uintptr(unsafe.Pointer(&local))>>stackBits) * golden
-	return &r.starts[h>>(64-startBits)].slot
-}
-
-// stackBits is the logarithm of the size of the smallest stack.
-const stackBits = 11
-
 // learn makes the calling goroutine's next search begin at slot.
 func (r *Ring) learn(slot int) {
 	if s := r.start(); s.Load() != uint32(slot) {

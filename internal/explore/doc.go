@@ -22,18 +22,27 @@
 //
 // Three reductions, none of which loses an outcome within the bound:
 //
-//   - A goroutine is preempted only before an operation at a place in the code that has,
-//     in any schedule so far, touched a word that another goroutine touched too, one of
-//     them writing. Other operations commute with all that others do, so that a preemption
-//     before one of them is one before the next that does not. Whenever a place comes to
-//     be known as such, the search begins again.
-//   - Loads commute with loads.
+//   - A goroutine is preempted only before an operation that is in a race: in a schedule
+//     that was the same up to there and let it go on, another goroutine has later done an
+//     operation that does not commute with it, and nothing in between made that one come
+//     later. This is the partial-order reduction of Flanagan and Godefroid (Dynamic
+//     Partial-Order Reduction for Model Checking Software, POPL 2005), applied to where
+//     preemptions are, but not to who goes on after one, nor to who goes on when a
+//     goroutine has blocked or ended: those are all tried, as with a bound on preemptions the
+//     one may be within it and the other beyond (Coons, Musuvathi and McKinley, Bounded
+//     Partial-Order Reduction, OOPSLA 2013).
 //   - A goroutine that was preempted goes on only after another has done an operation that
-//     does not commute with the one it stands before, or one that has blocked, woken or
-//     started a goroutine. If none has, the preemption might as well have come one
-//     operation later, and that schedule is searched too, and costs no more.
+//     does not commute with the one it stands before. If none has, the preemption might as
+//     well have come one operation later, and that schedule is searched too, and costs no
+//     more.
+//   - Where several can go on, and those that begin with one of them have been searched,
+//     in the others it goes on only after somebody has done what does not commute with
+//     something that it would have done before it blocks. If nobody has, it might as well
+//     have gone on at once, at no higher cost.
 //
-// Their test is that small scenarios have the same outcomes without them.
+// Loads of a word commute, operations on different words do, and one that blocks, wakes or
+// starts a goroutine commutes with nothing as far as the latter two are concerned. The
+// test of all this is that small scenarios have the same outcomes without it.
 //
 // # What is not deterministic, and what becomes of it
 //

@@ -16,7 +16,7 @@ import (
 // found explores a scenario and returns the search, without failing the test for what
 // is found.
 func found(t *testing.T, o Options, bound int, f func(*Run)) *search {
-	s := newSearch(t, o, limits{bound: bound, time: time.Minute}, f)
+	s := newSearch(t, o, limits{bound: bound, runs: 1 << 30, time: time.Minute}, f)
 	s.explore()
 	return s
 }
@@ -293,19 +293,19 @@ func TestTheReductionsLoseNoOutcome(t *testing.T) {
 }
 
 func TestASelectWithTwoCasesReadyIsRepeatedUntilItFallsTheSameWay(t *testing.T) {
-	s := found(t, Options{Selects: true}, 1, func(r *Run) {
+	s := found(t, Options{Selects: true}, 2, func(r *Run) {
 		var x atomic.Int32
-		a, b := make(chan bool, 1), make(chan bool, 1)
-		a <- true
-		b <- true
 		r.Go("selects", func() {
-			x.Load()
-			select {
-			case <-a:
-				x.Store(1)
-			case <-b:
-				x.Load()
-				x.Store(2)
+			for range 3 {
+				a, b := make(chan bool, 1), make(chan bool, 1)
+				a <- true
+				b <- true
+				select {
+				case <-a:
+					x.Store(1)
+				case <-b:
+					x.Load()
+				}
 			}
 		})
 		r.Go("looks", func() { x.Store(x.Load() + 1) })

@@ -17,10 +17,11 @@ import (
 // limits are what the environment says.
 type limits struct {
 	bound  int           // EXPLORE_BOUND: preemptions, 2
+	runs   int           // EXPLORE_SCHEDULES: how many schedules before the random ones at most, 1500
 	random int           // EXPLORE_RANDOM: how many random schedules, 300
 	depth  int           // EXPLORE_DEPTH: at how many steps of each somebody falls behind, 3
 	seed   uint64        // EXPLORE_SEED: of the first of them; from the clock
-	time   time.Duration // EXPLORE_TIME: for one scenario, 2s
+	time   time.Duration // EXPLORE_TIME: for one scenario at most, 10s
 	replay string        // EXPLORE_REPLAY: a schedule to repeat, and no others
 	log    *os.File      // EXPLORE_LOG: a file that holds the schedule under way, should it kill the process
 	traced bool
@@ -29,10 +30,11 @@ type limits struct {
 func limitsOf(t *testing.T, options Options) limits {
 	l := limits{
 		bound:  env(t, "EXPLORE_BOUND", strconv.Atoi, 2),
+		runs:   env(t, "EXPLORE_SCHEDULES", strconv.Atoi, 1500),
 		random: env(t, "EXPLORE_RANDOM", strconv.Atoi, 300),
 		depth:  env(t, "EXPLORE_DEPTH", strconv.Atoi, 3),
 		seed:   env(t, "EXPLORE_SEED", func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }, uint64(time.Now().UnixMilli())),
-		time:   env(t, "EXPLORE_TIME", time.ParseDuration, 2*time.Second),
+		time:   env(t, "EXPLORE_TIME", time.ParseDuration, 10*time.Second),
 		replay: os.Getenv("EXPLORE_REPLAY"),
 	}
 	if options.Bound != 0 {
@@ -189,7 +191,7 @@ func (s *search) again(schedule string) (steps string, failed bool) {
 		r, _ := s.run(func(r *Run, can []*routine) *routine {
 			defer func() { at++ }()
 			for _, g := range can {
-				g.asleep = false
+				g.asleep = nil
 				if at < len(order) && g.id == order[at] {
 					last = g
 					return g

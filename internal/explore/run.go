@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
-
-	"github.com/S4AK4N/pool/internal/atomic"
 )
 
 // A Run is one schedule of a scenario. It is the testing.TB of that schedule, too: what
@@ -23,9 +22,11 @@ type Run struct {
 
 	mu      sync.Mutex
 	on      bool // operations stop
+	counts  bool // words get their numbers
 	all     []*routine
 	arrived []*routine // since the last step
 	words   map[unsafe.Pointer]int32
+	ignored [][2]uintptr
 	current *routine
 
 	notes  []string
@@ -49,7 +50,7 @@ type routine struct {
 	stopped bool // at op
 	mine    bool // started by the scenario
 	ended   bool // if mine
-	asleep  bool // preempted, and nothing has happened since that its op depends on
+	asleep  []op // it is to go on only after another has done what one of these does not commute with
 
 	tick time.Duration // a clock: how far one step goes
 	left int           // a clock: how many steps it has
@@ -59,19 +60,35 @@ type routine struct {
 // An op is what a goroutine is about to do.
 type op struct {
 	pc     uintptr // its place in the code; 0 for a point
-	word   int32   // number of the word; -1 for a point, which commutes with nothing
+	word   int32   // number of the word, or one of the two below
 	writes bool
-	label  string // of a point
+	from   int32
+	label  string // of what is no operation on a word
 }
 
+const (
+	point = -1 // commutes with nothing
+	start = -2 // commutes with everything
+	later = -3 // some word that had no number yet: one from op.from on
+)
+
 func (o op) commutes(other op) bool {
-	return o.word >= 0 && other.word >= 0 && (o.word != other.word || !o.writes && !other.writes)
+	switch {
+	case o.word == later:
+		return other.word == start || other.word >= 0 && other.word < o.from
+	case o.word == start || other.word == start:
+		return true
+	case o.word == point || other.word == point:
+		return false
+	}
+	return o.word != other.word || !o.writes && !other.writes
 }
 
 // A stepTaken is for the report.
 type stepTaken struct {
 	who   *routine
 	op    op
+	woke  []*routine // who has come under control by it
 	stack []uintptr
 }
 
@@ -87,14 +104,31 @@ func (r *Run) Go(name string, f func()) {
 	g.mine = true
 	go func() {
 		r.enter(g)
-		defer func() {
-			if p := recover(); p != nil && p != (failNow{}) {
-				r.Errorf("%s panicked: %v\n%s", name, p, debug.Stack())
-			}
-			g.ended = true
-		}()
-		f()
+		r.body(g, f)
 	}()
+}
+
+// Begin starts a goroutine of the scenario and lets it run, uncontrolled as all of the
+// setting up is, until it is blocked. When it is woken, it comes under control.
+func (r *Run) Begin(name string, f func()) {
+	g := r.add(name)
+	g.mine = true
+	go func() {
+		r.settleStack(g)
+		debug.SetPanicOnFault(true)
+		r.body(g, f)
+	}()
+	synctest.Wait()
+}
+
+func (r *Run) body(g *routine, f func()) {
+	defer func() {
+		if p := recover(); p != nil && p != (failNow{}) {
+			r.Errorf("%s panicked: %v\n%s", g.name, p, debug.Stack())
+		}
+		g.ended = true
+	}()
+	f()
 }
 
 // Clock makes time a goroutine of the scenario that goes so many steps of the given
@@ -108,15 +142,21 @@ func (r *Run) Later(step time.Duration) { r.clock(step, 1, true) }
 func (r *Run) clock(step time.Duration, steps int, idle bool) {
 	g := r.add("clock")
 	g.tick, g.left, g.idle = step, steps, idle
-	g.op = op{word: -1, label: step.String()}
+	g.op = op{word: point, label: step.String()}
 	g.stopped = true
 }
 
 // Point is where the calling goroutine may be stopped, as before an atomic operation.
 func (r *Run) Point(label string) {
 	if r.on {
-		r.stop(r.self(), op{word: -1, label: label})
+		r.stop(r.self(), op{word: point, label: label})
 	}
+}
+
+// Ignore says that what is in the next size bytes from start on, as counters for
+// statistics are, is of no interest: nobody stops for it.
+func (r *Run) Ignore(start unsafe.Pointer, size uintptr) {
+	r.ignored = append(r.ignored, [2]uintptr{uintptr(start), size})
 }
 
 // Always calls f after each step, while nobody moves. What f does is not controlled.
@@ -148,13 +188,14 @@ func (r *Run) add(name string) *routine {
 
 // at is the hook.
 func (r *Run) at(word unsafe.Pointer, writes bool) {
-	if !r.on {
+	if !r.counts {
 		return
 	}
-	g := r.self()
-	var pc [1]uintptr
-	runtime.Callers(4, pc[:]) // of whoever called the method
-	o := op{pc: pc[0], writes: writes}
+	for _, span := range r.ignored {
+		if uintptr(word)-span[0] < span[1] {
+			return
+		}
+	}
 	r.mu.Lock()
 	n, ok := r.words[word]
 	if !ok {
@@ -162,7 +203,13 @@ func (r *Run) at(word unsafe.Pointer, writes bool) {
 		r.words[word] = n
 	}
 	r.mu.Unlock()
-	o.word = n
+	if !r.on {
+		return
+	}
+	g := r.self()
+	var pc [1]uintptr
+	runtime.Callers(4, pc[:]) // of whoever called the method
+	o := op{pc: pc[0], word: n, writes: writes}
 	if r.traced {
 		g.stack = make([]uintptr, 8)
 		g.stack = g.stack[:runtime.Callers(4, g.stack)]
@@ -212,13 +259,14 @@ func (r *Run) near(addr uintptr) (found *routine) {
 }
 
 const (
-	stackWanted = 40 << 10 // so that the stack has 64 KB
-	reach       = 24 << 10 // how much of it may be used
+	stackWanted = 40 << 10 // so that a stack has 64 KB
+	apart       = 48 << 10 // two are farther apart than that
+	reach       = 20 << 10 // how much of one may be used
 )
 
 func (r *Run) enter(g *routine) {
 	r.settleStack(g)
-	r.stop(g, op{word: -1, label: "start"})
+	r.stop(g, op{word: start, label: "start"})
 }
 
 // settleStack gives the calling goroutine a large stack.
@@ -227,7 +275,7 @@ func (r *Run) settleStack(g *routine) {
 	addr := here()
 	r.mu.Lock()
 	for _, other := range r.all {
-		if other.addr != 0 && addr-other.addr+reach < 2*reach {
+		if other.addr != 0 && addr-other.addr+apart < 2*apart {
 			other.addr = 0 // it has ended, and this is its stack
 		}
 	}
@@ -263,10 +311,9 @@ func (r *Run) lane() int {
 // play runs the schedule that pick decides on: it is given those who can go on, in the
 // order of their numbers, and returns nil to give up.
 func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
-	synctest.Wait() // all stand at their start
-	atomic.Install(r.at, r.lane)
-	defer atomic.Install(nil, nil)
 	defer r.letGo()
+	synctest.Wait() // all stand at their start
+	r.counts = false
 	for n := 0; ; n++ {
 		can := r.able()
 		if len(can) == 0 {
@@ -325,13 +372,12 @@ func (r *Run) able() (can []*routine) {
 // step lets g do the operation that it stands before, and waits until all have stopped
 // again.
 func (r *Run) step(g *routine) {
-	done := g.op
-	r.steps = append(r.steps, stepTaken{g, done, g.stack})
+	done, stack := g.op, g.stack
 	g.stack = nil
 	r.current = g
-	g.asleep = false
+	g.asleep = nil
 	r.arrived = r.arrived[:0]
-	r.on = true
+	r.on, r.counts = true, true
 	if g.tick > 0 {
 		g.left--
 		g.stopped = g.left > 0
@@ -341,13 +387,20 @@ func (r *Run) step(g *routine) {
 		g.release <- struct{}{}
 	}
 	synctest.Wait()
-	r.on = false
-	if len(r.arrived) > 1 || len(r.arrived) == 1 && r.arrived[0] != g {
-		done = op{word: -1}
+	r.on, r.counts = false, false
+	s := stepTaken{who: g, op: done, stack: stack}
+	for _, a := range r.arrived {
+		if a != g {
+			s.woke = append(s.woke, a)
+		}
+	}
+	r.steps = append(r.steps, s)
+	if s.woke != nil {
+		done = op{word: point}
 	}
 	for _, other := range r.all {
-		if other.asleep && !other.op.commutes(done) {
-			other.asleep = false
+		if slices.ContainsFunc(other.asleep, func(o op) bool { return !o.commutes(done) }) {
+			other.asleep = nil
 		}
 	}
 }
@@ -355,7 +408,7 @@ func (r *Run) step(g *routine) {
 // letGo ends the control. Whoever is stopped goes on, and the scenario's cleanup has to
 // see to it that all end.
 func (r *Run) letGo() {
-	r.on = false
+	r.on, r.counts = false, false
 	for _, g := range r.all {
 		if g.stopped && g.tick == 0 {
 			g.stopped = false

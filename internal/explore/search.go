@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/S4AK4N/pool/internal/atomic"
 )
 
 // Options are a scenario's own. Zero values take what the environment says, or the usual.
@@ -28,32 +30,33 @@ type search struct {
 	options  Options
 	limits   limits
 
-	places  map[uintptr]bool // where a preemption may make a difference
-	grown   bool             // places has, in the last schedule
-	began   time.Time
-	runs    int
-	pruned  int
-	retries int
-	most    int      // steps in one schedule
-	outcome []string // what the last schedule has noted (see Run.Note)
-	failing *Run
+	began    time.Time
+	deadline time.Time
+	runs     int
+	pruned   int
+	retries  int
+	most     int      // steps in one schedule
+	outcome  []string // what the last schedule has noted (see Run.Note)
+	failing  *Run
 }
 
 // A node is a choice in a schedule.
 type node struct {
-	can    []choice
-	first  int  // index of the one that comes by itself
-	free   bool // all others cost nothing
-	used   int  // preemptions before
-	taken  int
-	tried  []bool
-	placed bool // the preempted one stands at a place where it may make a difference
+	can   []choice
+	first int  // index of the one that comes by itself
+	free  bool // all others cost nothing
+	used  int  // preemptions before
+	taken int
+	tried []bool
+	words int32 // that had a number
+	raced bool  // in a schedule that goes the first way, another has raced with it
 }
 
 type choice struct {
 	id     int
 	op     op
 	asleep bool
+	block  []op // what it did, when it was tried, before it blocked or ended
 }
 
 // Test explores a scenario: f sets it up and says, by methods of Run, what is to go on
@@ -66,8 +69,10 @@ func Test(t *testing.T, options Options, f func(*Run)) {
 		s.replay(s.limits.replay)
 		return
 	}
+	s.deadline = s.began.Add(s.limits.time * 2 / 3)
 	said := s.explore()
-	if s.failing == nil && !s.over() {
+	s.deadline = s.began.Add(s.limits.time) // the random ones have the rest
+	if s.failing == nil {
 		said += ", " + s.random()
 	}
 	took := time.Since(s.began)
@@ -86,45 +91,31 @@ func newSearch(t *testing.T, options Options, limits limits, f func(*Run)) *sear
 		debug.SetGCPercent(percent)
 		runtime.GOMAXPROCS(procs)
 	})
-	return &search{t: t, scenario: f, options: options, limits: limits, places: map[uintptr]bool{}, began: time.Now()}
+	return &search{t: t, scenario: f, options: options, limits: limits, began: time.Now(), deadline: time.Now().Add(limits.time)}
 }
 
-func (s *search) over() bool { return time.Since(s.began) > s.limits.time }
+func (s *search) over() bool { return time.Now().After(s.deadline) }
 
 // explore searches depth first, with none, one, and more preemptions.
 func (s *search) explore() string {
 	finished := -1
 	for bound := 0; bound <= s.limits.bound; bound++ {
-		for again := true; again; {
-			again = false
-			if !s.depthFirst(bound, &again) {
-				if finished < 0 {
-					return "bound 0 not searched to the end"
-				}
-				return fmt.Sprintf("all with %d preemptions, not all with %d", finished, bound)
-			}
+		if !s.depthFirst(bound) {
+			return fmt.Sprintf("all with %d preemptions, not all with %d", finished, bound)
 		}
 		finished = bound
 	}
 	return fmt.Sprintf("all with %d preemptions", finished)
 }
 
-// depthFirst reports false if it has not come to an end. If a new place was met, what
-// it skipped before may have mattered: then it is to be called again.
-func (s *search) depthFirst(bound int, again *bool) bool {
-	var path []node
-	for {
+// depthFirst reports false if it has not come to an end.
+func (s *search) depthFirst(bound int) bool {
+	for path := []node(nil); ; {
 		path = s.repeat(path, bound)
-		if s.failing != nil || s.over() {
+		if s.failing != nil || s.over() || s.runs >= s.limits.runs {
 			return false
 		}
-		if s.grown && bound > 0 {
-			*again = true
-		}
 		if path = s.backtrack(path, bound); path == nil {
-			return true
-		}
-		if *again {
 			return true
 		}
 	}
@@ -140,7 +131,7 @@ func (s *search) backtrack(path []node, bound int) []node {
 			if n.tried[k] || n.can[k].asleep {
 				continue
 			}
-			if !n.free && k != n.first && (n.used >= bound || !n.placed && !s.options.Plain) {
+			if !n.free && k != n.first && (n.used >= bound || !n.raced && !s.options.Plain) {
 				continue
 			}
 			n.taken = k
@@ -161,17 +152,17 @@ func (s *search) repeat(path []node, bound int) []node {
 		used := 0
 		var last *routine
 		s.limits.note(path)
-		s.run(func(r *Run, can []*routine) *routine {
+		r, _ := s.run(func(r *Run, can []*routine) *routine {
 			defer func() { at++ }()
 			fresh := s.node(can, last, used)
+			fresh.words = int32(len(r.words))
 			if at < prefix {
 				n := &long[at]
 				if diverged = n.differs(fresh); diverged != "" {
 					diverged = fmt.Sprintf("at step %d: %s", at, diverged)
 					return nil
 				}
-				fresh.taken, fresh.tried = n.taken, n.tried
-				*n = fresh
+				n.used = used
 			} else {
 				if fresh.taken < 0 {
 					return nil // all are asleep
@@ -180,14 +171,29 @@ func (s *search) repeat(path []node, bound int) []node {
 			}
 			n := &long[at]
 			g := r.all[n.can[n.taken].id]
-			if !n.free && n.taken != n.first {
+			preempts := !n.free && n.taken != n.first
+			if preempts {
 				used++
-				last.asleep = !s.options.Plain
+			}
+			if !s.options.Plain {
+				for k, c := range n.can {
+					if n.tried[k] && k != n.taken && !c.asleep {
+						r.all[c.id].asleep = c.block
+					}
+				}
+				if preempts {
+					last.asleep = []op{last.op}
+				}
 			}
 			last = g
 			return g
 		})
 		if diverged == "" {
+			races(r.steps, len(r.all), func(i int) { long[i].raced = true })
+			long[max(prefix, 1)-1].noteBlock(r.steps[max(prefix, 1)-1:])
+			for i := prefix; i < len(long); i++ {
+				long[i].noteBlock(r.steps[i:])
+			}
 			return long
 		}
 		if !s.options.Selects {
@@ -204,19 +210,43 @@ const attempts = 64
 func (s *search) node(can []*routine, last *routine, used int) node {
 	n := node{can: make([]choice, len(can)), first: -1, free: true, used: used, taken: -1, tried: make([]bool, len(can))}
 	for i, g := range can {
-		n.can[i] = choice{g.id, g.op, g.asleep}
+		n.can[i] = choice{g.id, g.op, g.asleep != nil, nil}
 		if g == last && g.tick == 0 {
 			n.first, n.free = i, false
-			n.placed = g.op.word < 0 || s.places[g.op.pc]
 		}
 	}
 	n.taken = n.first
 	for i := 0; n.taken < 0 && i < len(can); i++ {
-		if !can[i].asleep {
+		if can[i].asleep == nil {
 			n.taken = i
 		}
 	}
 	return n
+}
+
+// noteBlock notes what the goroutine did that was taken here for the first time.
+func (n *node) noteBlock(steps []stepTaken) {
+	c := &n.can[n.taken]
+	if c.block != nil {
+		return
+	}
+	c.block = make([]op, 0, 8) // not nil
+	for _, step := range steps {
+		if step.who.id != c.id {
+			break
+		}
+		o := step.op
+		o.pc = 0
+		if o.word >= n.words {
+			o = op{word: later, from: n.words}
+		}
+		if step.woke != nil {
+			o = op{word: point}
+		}
+		if !slices.Contains(c.block, o) {
+			c.block = append(c.block, o)
+		}
+	}
 }
 
 // differs says how what was recorded differs from what is.
@@ -290,6 +320,9 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 	synctest.Test(s.t, func(t *testing.T) {
 		r = newRun(t)
 		r.traced = s.limits.traced
+		r.counts = true
+		atomic.Install(r.at, r.lane)
+		defer atomic.Install(nil, nil)
 		r.guarded(func() { s.scenario(r) })
 		if r.failed {
 			done, failures = true, slices.Clone(r.failures)
@@ -307,38 +340,7 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 	}
 	s.most = max(s.most, len(r.steps))
 	s.outcome = r.notes
-	s.learn(r)
 	return r, done
 }
 
-const collectEvery = 500
-
-// learn notes the places at which two goroutines came upon one word, at least one of
-// them to write.
-func (s *search) learn(r *Run) {
-	s.grown = false
-	type use struct {
-		who    int
-		op     op
-		writes bool
-	}
-	uses := make([][]use, len(r.words))
-	for _, step := range r.steps {
-		if step.op.word < 0 {
-			continue
-		}
-		list := uses[step.op.word]
-		for _, u := range list {
-			if u.who != step.who.id && (u.op.writes || step.op.writes) {
-				for _, pc := range []uintptr{u.op.pc, step.op.pc} {
-					if !s.places[pc] {
-						s.places[pc], s.grown = true, true
-					}
-				}
-			}
-		}
-		if u := (use{step.who.id, step.op, step.op.writes}); !slices.Contains(list, u) {
-			uses[step.op.word] = append(list, u)
-		}
-	}
-}
+const collectEvery = 50

@@ -1,0 +1,115 @@
+//go:build explore
+
+package pool
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/S4AK4N/pool/internal/explore"
+)
+
+// watching returns a scene with n leased connections, and what reports them as broken.
+func watching(r *explore.Run, n int) (s *scene, l []Lease[*wire], broken func(number int, cause error)) {
+	x := new(exchange)
+	f, broken := watched(x)
+	s = newScene(r, x, f, timeless(n))
+	return s, s.lend(n), broken
+}
+
+// gone checks at the end that a connection has been closed, and none that is idle is
+// marked.
+func (s *scene) gone(number int) {
+	s.End(func() {
+		if got := len(s.x.wires[number-1].closes); got != 1 {
+			s.Errorf("connection %d was reported broken, and closed %d times", number, got)
+		}
+	})
+}
+
+func TestExploreAReportAgainstAPut(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		s.putter("putter", l[0])
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.rests(0)
+		s.gone(1)
+	})
+}
+
+func TestExploreAReportAgainstAPutAndAGet(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		s.putter("putter", l[0])
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.getter("getter")
+		s.rests(0)
+		s.gone(1)
+	})
+}
+
+func TestExploreAReportAgainstAHandOff(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		s.waiting("waiter", background)
+		s.putter("putter", l[0])
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.rests(0)
+		s.gone(1)
+	})
+}
+
+func TestExploreAReportAgainstAGetOfWhatIsIdle(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		if err := s.put(l[0]); err != nil {
+			s.Fatal(err)
+		}
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.getter("getter")
+		s.rests(0)
+		s.gone(1)
+	})
+}
+
+func TestExploreAReportAgainstClose(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		s.putter("putter", l[0])
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.closer("closer")
+		s.allClosed()
+	})
+}
+
+// The slot word comes back with another connection in the slot, in the hands of whoever
+// has read it before: the reporter, or a publisher. The leaver's connection has never
+// been lent, so that its generation is still that of the first.
+func TestExploreAWordThatComesBackWithAnotherConnection(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l, broken := watching(r, 1)
+		s.putter("putter", l[0])
+		s.Go("reporter", func() { broken(1, errCause) })
+		s.Go("taker", func() {
+			for range 2 {
+				if l, ok := s.p.TryGet(); ok {
+					s.hold("taker", l)
+					if err := s.put(l); err != nil {
+						s.Errorf("Put: %v", err)
+					}
+				}
+			}
+		})
+		s.getter("getter")
+		s.rests(0)
+		s.gone(1)
+		s.End(func() {
+			synctest.Wait()
+			for _, w := range s.x.wires[1:] {
+				if len(w.closes) != 0 {
+					s.Errorf("connection %d was closed for another", w.number)
+				}
+			}
+		})
+	})
+}

@@ -19,3 +19,31 @@ type (
 	Uintptr        = atomic.Uintptr
 	Pointer[T any] = atomic.Pointer[T]
 )
+
+// inline names the methods that the fast paths call. A package that has a type from here
+// does not import go.uber.org/atomic itself, and the compiler hands on the bodies of
+// that package's methods, to be inlined, only if this one calls them.
+func inline(b *Bool, i *Int32, v *Uint32, u *Uint64, p *Pointer[int]) {
+	b.Load()
+	b.CompareAndSwap(false, true)
+	i.Load()
+	i.Inc()
+	i.Dec()
+	v.Load()
+	v.Store(0)
+	v.Inc()
+	v.CompareAndSwap(0, 0)
+	u.Load()
+	u.Store(0)
+	u.Add(0)
+	u.Sub(0)
+	u.Inc()
+	u.Swap(0)
+	u.CompareAndSwap(0, 0)
+	p.Load()
+	p.Store(nil)
+	p.Swap(nil)
+	p.CompareAndSwap(nil, nil)
+}
+
+var _ = inline

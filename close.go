@@ -181,6 +181,17 @@ func (p *Pool[T]) shut() {
 	p.noteAllGone()
 }
 
+// ending reports whether the limit is 0 already. It sees to it that the pool is closed
+// then: a caller who is told so must not be lent anything afterwards, because whoever set
+// the limit has not come to the flag yet.
+func (p *Pool[T]) ending(c census) bool {
+	if c.max() > 0 {
+		return false
+	}
+	p.setGate(gateClosed)
+	return true
+}
+
 // revokedStamp marks the word of a slot whose lease Close has revoked.
 const revokedStamp = 1<<16 - 1
 

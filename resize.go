@@ -25,7 +25,7 @@ func (p *Pool[T]) Resize(n int) error {
 	var c census
 	for {
 		c = census(p.conns.Load())
-		if c.max() == 0 {
+		if p.ending(c) {
 			return ErrClosed
 		}
 		if p.conns.CompareAndSwap(uint64(c), uint64(c.withMax(n))) {

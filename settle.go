@@ -77,6 +77,9 @@ func (p *Pool[T]) settle(h held, checked bool) {
 			checked = true
 			continue // it may have taken a while
 		}
+		if c.unfit.Load() != nil {
+			continue // marked before w was linked, perhaps: it must not be lent to w
+		}
 		if p.grant(w, token{held: h}) {
 			p.queue.advance(dummy, w)
 			return

@@ -11,7 +11,8 @@ import (
 
 // Stats says how a [Pool] stands. ActiveConnections, IdleConnections,
 // OpeningConnections, and the vacant rest of MaxConnections always add up; the
-// counters are read one after the other.
+// counters are read one after the other, Opened last, so that it is never behind what has
+// become of connections.
 type Stats struct {
 	// How it stands.
 	MaxConnections     int           // what the pool may hold
@@ -194,7 +195,6 @@ func (p *Pool[T]) Stats() Stats {
 		Rejected:           n.rejected.Load(),
 		Unavailable:        n.unavailable.Load(),
 		Leaked:             n.leaked.Load(),
-		Opened:             n.opened.Load(),
 		OpenErrors:         n.openErrors.Load(),
 		Detached:           n.detached.Load(),
 		ClosedIdle:         n.closed[closedByIdleTime].Load(),
@@ -211,6 +211,7 @@ func (p *Pool[T]) Stats() Stats {
 		WaitTime:           n.waitTime.snapshot(),
 		OpenTime:           n.openTime.snapshot(),
 	}
+	s.Opened = n.opened.Load() // after its ends, so that it is not behind them
 	if _, w := p.queue.front(); w != nil {
 		s.OldestWait = time.Duration(p.now() - w.since)
 	}

@@ -23,8 +23,8 @@ func (p *Pool[T]) register() error {
 			return ErrClosed
 		}
 		c := census(p.conns.Load())
-		if c.max() == 0 {
-			return ErrClosed // or is about to be
+		if p.ending(c) {
+			return ErrClosed
 		}
 		possible := max(c.max()-c.open(), 0) + c.opening()
 		if g.waiters() >= max(p.config.MaxWaiters, 0)+possible {

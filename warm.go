@@ -34,7 +34,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 		for {
 			c := census(p.conns.Load())
 			switch {
-			case c.max() == 0:
+			case p.ending(c):
 				return ErrClosed
 			case n > c.max():
 				return fmt.Errorf("pool: Warm: %d connections are more than MaxConnections, which is %d", n, c.max())

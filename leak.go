@@ -53,7 +53,7 @@ type sight struct {
 const deepStack = 16
 
 // note remembers where a lease was taken: by the caller of the function that is so many
-// calls above note. Without LeakAfter it costs nothing but the question.
+// calls above note.
 //
 // One caller is what can be had in reasonable time, and which is enough unless Get is
 // called in a function that everybody calls. So the whole stack is taken once a leak

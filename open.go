@@ -145,7 +145,8 @@ func (p *Pool[T]) lifetimeOf(now time.Duration) time.Duration {
 }
 
 // timeAttempt counts an attempt as overdue, once it is and its asker does not wait any
-// more; and abandons it some time after OpenTimeout.
+// more, or could not be lent what it opens after a Reset; and abandons it some time after
+// OpenTimeout.
 func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 	limit := never
 	if t := p.config.OpenTimeout; t > 0 {
@@ -163,7 +164,8 @@ func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 			}
 			return
 		}
-		if (a.asker == nil || !a.asker.live()) && a.state.Load() == attemptRunning {
+		wanted := a.asker != nil && a.asker.live() && a.era == p.era.Load()
+		if !wanted && a.state.Load() == attemptRunning {
 			p.overdue.Inc() // before the state: whoever ends it takes it back
 			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
 				p.ensureOpen(nil, nil)
@@ -277,6 +279,9 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 			p.ensureOpen(a.asker, a.asked)
 		} else {
 			p.ensureOpen(nil, nil)
+		}
+		if stale {
+			err = nil // Warm goes on
 		}
 		p.attemptOver(a, err)
 	}

@@ -130,14 +130,14 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 				return Lease[T]{c, word}, nil
 			}
 			if l, ok := p.admit(held{i, word}); ok {
-				return p.noted(l, 2), nil
+				return p.noted(l, 1), nil
 			}
 		}
 	}
-	return p.get(ctx, 2)
+	return p.get(ctx, 1)
 }
 
-// get is Get without a short cut, for a caller so many calls above it.
+// get is Get without a short cut, for a function of the API so many calls above it.
 func (p *Pool[T]) get(ctx context.Context, above int) (Lease[T], error) {
 	for p.gate.Load() == 0 {
 		h, ok := p.takeFrom(0)
@@ -157,7 +157,7 @@ func (p *Pool[T]) get(ctx context.Context, above int) (Lease[T], error) {
 }
 
 // noted returns a lease that has just begun. If leaks are looked for, it notes who has
-// taken it: the caller of a function so many calls above this one.
+// taken it: the caller of the function of the API that is so many calls above this one.
 func (p *Pool[T]) noted(l Lease[T], above int) Lease[T] {
 	if p.config.LeakAfter > 0 {
 		p.note(l, above+1)
@@ -176,7 +176,7 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 			}
 		}
 		if l, ok := p.admit(h); ok {
-			return p.noted(l, 2), true
+			return p.noted(l, 1), true
 		}
 	}
 	return Lease[T]{}, false
@@ -367,5 +367,5 @@ func (p *Pool[T]) getFor(ctx context.Context) (Lease[T], error) {
 	if p.config.LeakAfter == 0 || ctx.Err() != nil {
 		return p.Get(ctx)
 	}
-	return p.get(ctx, 3)
+	return p.get(ctx, 2)
 }

@@ -393,3 +393,59 @@ func BenchmarkStorm(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLeakAfter reports what it costs a Get to remember where it was called.
+func BenchmarkLeakAfter(b *testing.B) {
+	for _, after := range []time.Duration{0, time.Hour} {
+		b.Run(fmt.Sprintf("after=%v", after), func(b *testing.B) {
+			p, err := New(benchFactory(), Config{MaxConnections: 1, LeakAfter: after})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			ctx := cancellable(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				l, err := p.Get(ctx)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p.Put(l)
+			}
+		})
+	}
+}
+
+// BenchmarkPass is what the sweeper does once a second: one op is one pass over 10,000
+// idle connections. It reports which part of a processor that is.
+func BenchmarkPass(b *testing.B) {
+	for _, lifetime := range []time.Duration{0, time.Hour} {
+		b.Run(fmt.Sprintf("lifetime=%v", lifetime), func(b *testing.B) {
+			p, err := New(benchFactory(), Config{MaxConnections: 10_000, MaxLifetime: lifetime, MaxIdleTime: time.Hour})
+			if err != nil {
+				b.Fatal(err)
+			}
+			// Nobody has asked this pool for anything, so it has no sweeper of its own.
+			p.banks.Store(&[]*bank[*benchConn]{idleBank(10_000, p)})
+			now := time.Duration(p.now())
+			for b.Loop() {
+				now += p.sweeper.passEvery
+				p.sweeper.nextPass = 0
+				p.tick.Store(0) // nothing grows old
+				p.pass(now)
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(p.sweeper.passEvery)*100, "%core")
+		})
+	}
+}
+
+// idleBank returns a bank of connections that are idle, in the given pool.
+func idleBank(n int, p *Pool[*benchConn]) *bank[*benchConn] {
+	k := newBank[*benchConn](0, n)
+	for range n {
+		i, word, _ := k.ring.Claim()
+		k.slots[i].Store(&conn[*benchConn]{pool: p, ring: k.ring, index: i, slot: i, expires: never, sight: new(sight)})
+		k.ring.Give(i, k.ring.Fill(i, word, 0), 0)
+	}
+	return k
+}

@@ -20,12 +20,14 @@
 // is to say leased. A lease is what a caller holds; each lease of a slot has a
 // generation of its own. A waiter is a caller of Get for whom nothing is idle. A
 // hand-off gives a connection that comes back straight to the oldest waiter. A
-// newcomer who overtakes a waiter would be barging.
+// newcomer who overtakes a waiter would be barging. The pool is in an outage while
+// opening connections keeps failing.
 //
 // # Guarantees
 //
 //   - At most [Config.MaxConnections] connections are open or being opened. (One that
-//     is on its way out, in Factory.Close, is not counted.)
+//     is on its way out, in Factory.Close, is not counted, unless [Config.StrictMax]
+//     says so.)
 //   - A connection is lent to one caller at a time. A lease that has ended is refused,
 //     also after its connection has been lent again, for the next 2^46 leases of its
 //     slot.
@@ -39,7 +41,10 @@
 //   - Close, and Shutdown in its time, close every connection, once; one that is being
 //     opened then, as soon as it is open.
 //   - A panic in a function of the [Factory] becomes an error, and the slot is free
-//     again.
+//     again. So it is when the function does not return: after ten seconds, or after
+//     [Config.OpenTimeout], it is abandoned.
+//   - In an outage, connections are opened one at a time, with growing pauses, and those
+//     who would wait for nothing are told why at once. It ends by itself.
 //
 // # Progress
 //
@@ -65,6 +70,10 @@
 //
 // A pool that has lent a connection runs one goroutine until it is closed, unless all
 // its times are without limit.
+//
+// Age is seen by that goroutine, about once a second. A process that was stopped may lend
+// what has expired meanwhile until it has run, a moment later; a Factory.Check finds out
+// what the peer has closed.
 //
 // # Source
 //

@@ -23,6 +23,7 @@ type sweeper struct {
 	dead     atomic.Int32  // waiters that were decided where they stood, since the last unlink
 	heldBack atomic.Bool   // it is to open something when it is time
 	passNow  atomic.Bool   // it is to pass over the slots at once
+	empty    atomic.Bool   // it does not look at the slots, because nothing is open
 
 	idle          bool          // it has nothing to do in time, and is only kicked to unlink
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
@@ -50,6 +51,7 @@ const (
 // calls says whether there are functions that are called for idle connections or in Put.
 func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
+	s.empty.Store(true)
 	if checks && config.CheckInterval > 0 {
 		s.checkInterval = config.CheckInterval
 		s.nextCheck = config.CheckInterval
@@ -81,12 +83,20 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	return idleTicks
 }
 
-// wakeSweeper sees to it that the sweeper knows that somebody waits, or that something
-// is open. The other side is in disarm and in sweep: armed is cleared, and then the
-// queue and the census are looked at; here they have been changed, and then armed is
-// read.
+// wakeSweeper sees to it that the sweeper knows that somebody waits, or that a function of
+// the factory is being called. The other side is in disarm and in sweep: armed is
+// cleared, and then the queue and the slots are looked at; here they have been changed,
+// and then armed is read.
 func (p *Pool[T]) wakeSweeper() {
 	if !p.sweeper.idle && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
+		p.kickSweeper()
+	}
+}
+
+// noteOpened sees to it that the sweeper knows that something is open. The census has been
+// changed before; the other side is in duties.
+func (p *Pool[T]) noteOpened() {
+	if !p.sweeper.idle && p.sweeper.empty.Load() && p.sweeper.empty.CompareAndSwap(true, false) {
 		p.kickSweeper()
 	}
 }
@@ -164,8 +174,13 @@ func (p *Pool[T]) sweep() {
 func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
 	next = min(p.expire(now), p.lift(now))
-	if census(p.conns.Load()).open() == 0 && p.config.MinIdle == 0 {
-		return next
+	if p.config.MinIdle == 0 && census(p.conns.Load()).open() == 0 {
+		s.empty.Store(true) // and then look once more: the other side is in noteOpened
+		step.At("duties: nothing is open")
+		if census(p.conns.Load()).open() == 0 {
+			return next
+		}
+		s.empty.Store(false)
 	}
 	next = min(next, p.pass(now))
 	if s.checkInterval > 0 {

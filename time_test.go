@@ -168,6 +168,20 @@ func TestIdleConnectionsExpireAfterYearsOfQuiet(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsOpenedAfterAllHaveExpiredExpiresInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxIdleTime: 100 * time.Millisecond, MaxWaitTime: time.Hour})
+		for i := range 3 {
+			fill(t, p, 1)
+			time.Sleep(time.Second)
+			if got := p.Stats(); got.IdleConnections != 0 {
+				t.Errorf("number %d: a second after Put %+v, want it closed after 125 ms", i+1, got)
+			}
+		}
+	})
+}
+
 func TestANegativeMaxIdleTimeKeepsConnectionsForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x exchange

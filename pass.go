@@ -124,17 +124,14 @@ func (p *Pool[T]) agingFrom(now time.Duration) (a struct {
 }
 
 // closeDue closes idle connections whose time is over. With MinIdle they are replaced
-// before they are removed: as long as there would be too few without them, and others can
-// be opened, they remain, though nobody is lent one that has been idle for too long. If
-// others can't be opened because MaxConnections are open, one at a time makes room.
+// before they are removed: as long as there would be too few without them they remain,
+// though nobody is lent one that has been idle for too long. If there is no room for
+// others because MaxConnections are open, one at a time makes room.
 func (p *Pool[T]) closeDue(v view) {
 	spare := v.idle + len(v.due) - p.config.MinIdle
 	for _, d := range v.due {
-		if spare <= 0 {
-			c := census(p.conns.Load())
-			if c.open() < c.max() && p.outage.Load() == 0 {
-				return
-			}
+		if c := census(p.conns.Load()); spare <= 0 && c.established() < c.max() {
+			return
 		}
 		h, ok := p.retake(d.held)
 		if !ok {

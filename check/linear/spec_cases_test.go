@@ -1,0 +1,103 @@
+package linear
+
+import (
+	"testing"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// at says when something happened.
+type at struct {
+	call, ret int64
+	action
+}
+
+func explained(initial state, story []at) bool {
+	var ops []porcupine.Operation
+	for i, s := range story {
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: s.action, Call: s.call, Return: s.ret})
+	}
+	return porcupine.CheckOperations(spec(initial), ops)
+}
+
+// The specification says yes to what may happen and no to what may not.
+func TestSpecificationTellsRightFromWrong(t *testing.T) {
+	var one state // connection 0 is idle
+	one.max = 1
+	one.conns[0].phase = idle
+	for _, c := range []struct {
+		name    string
+		initial state
+		want    bool
+		story   []at
+	}{
+		{"lent, put, lent", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{lent, 0, 2}}}},
+		{"lent to two", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{lent, 0, 2}}}},
+		{"lent to two, with a Put under way", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{put, 0, 1}}, {4, 5, action{lent, 0, 2}}}},
+		{"lent before the Put has begun", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {5, 6, action{put, 0, 1}}, {3, 4, action{lent, 0, 2}}}},
+		{"put twice", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{put, 0, 1}}}},
+		{"a second Put that is refused", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{notLeased, 0, 1}}}},
+		{"a first Put that is refused", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{notLeased, 0, 1}}}},
+		{"a Put that ends somebody else's lease", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{lent, 0, 2}}, {7, 8, action{put, 0, 1}}}},
+		{"more than may be open", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{opened, 1, 0}}, {5, 6, action{lent, 1, 2}}}},
+		{"opened after a Discard", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{discarded, 0, 1}}, {4, 5, action{opened, 1, 0}}, {7, 8, action{lent, 1, 2}}}},
+		{"opened before a Discard", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {5, 6, action{discarded, 0, 1}}, {3, 4, action{opened, 1, 0}}}},
+		{"opened while one is detached", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{detached, 0, 1}}, {4, 5, action{opened, 1, 0}}}},
+		{"lent after it was reported", one, false, []at{
+			{1, 2, action{reported, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
+		{"lent while it is reported", one, true, []at{
+			{1, 4, action{reported, 0, 0}}, {2, 3, action{lent, 0, 1}}}},
+		{"reported in use, then put and lent", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{reported, 0, 0}}, {5, 6, action{put, 0, 1}}, {7, 8, action{lent, 0, 2}}}},
+		{"lent after it has grown old", one, false, []at{
+			{1, 2, action{vanished, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
+		{"grown old in use", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{vanished, 0, 0}}}},
+		{"missed while it was idle", one, false, []at{
+			{1, 2, action{missed, 0, 0}}}},
+		{"missed while it was given back", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{put, 0, 1}}, {4, 5, action{missed, 0, 0}}}},
+		{"missed after it was given back", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{missed, 0, 0}}}},
+		{"lent after Close", one, false, []at{
+			{1, 2, action{kind: shut}}, {3, 4, action{lent, 0, 1}}}},
+		{"lent while Close is under way, but after somebody saw it", one, false, []at{
+			{1, 8, action{kind: shut}}, {2, 3, action{kind: sawClosed}}, {4, 5, action{lent, 0, 1}}}},
+		{"closed before Close", one, false, []at{
+			{1, 2, action{kind: sawClosed}}, {3, 4, action{kind: shut}}}},
+		{"revoked, then put", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {3, 4, action{revoked, 0, 0}}, {5, 6, action{put, 0, 1}}, {7, 8, action{notLeased, 0, 1}}}},
+		{"revoked, then put twice", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {3, 4, action{revoked, 0, 0}}, {5, 6, action{put, 0, 1}}, {7, 8, action{put, 0, 1}}}},
+		{"revoked, then detached", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {3, 4, action{revoked, 0, 0}}, {5, 6, action{detached, 0, 1}}}},
+		{"detached while Close is under way", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 9, action{kind: shut}}, {3, 8, action{revoked, 0, 0}}, {4, 5, action{kind: sawClosed}}, {6, 7, action{detached, 0, 1}}}},
+		{"opened after there may be more", one, true, []at{
+			{1, 2, action{kind: resized, conn: 2}}, {3, 4, action{opened, 1, 0}}}},
+		{"opened before there may be more", one, false, []at{
+			{3, 4, action{kind: resized, conn: 2}}, {1, 2, action{opened, 1, 0}}}},
+		{"opened after a Reset, though begun before", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{reported, 1, 0}}, {5, 6, action{opened, 1, 0}}}},
+		{"lent after a Reset, though begun before", one, false, []at{
+			{1, 2, action{vanished, 0, 0}}, {3, 4, action{reported, 1, 0}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 1}}}},
+		{"lost to a Close that was not", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{lostToClose, 0, 1}}}},
+	} {
+		if got := explained(c.initial, c.story); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package linear
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// A kind of step that a pool makes. What a caller asked and what it was told are one
+// thing here: a Get that was lent a connection is another kind than one that was told
+// that the pool is closed.
+type kind uint8
+
+const (
+	opened   kind = iota // Factory.Open has returned conn
+	vanished             // the pool has closed conn for a reason of its own
+	revoked              // Close has closed conn, which was leased
+	lent                 // Get or TryGet returned conn, as lease
+	missed               // TryGet returned false: conn was not idle
+	put                  // Put returned nil
+	discarded
+	detached
+	lostToClose // Detach returned ErrClosed
+	notLeased   // Put, Discard or Detach returned ErrNotLeased
+	reported    // Watch's broken has returned, or Reset
+	resized     // MaxConnections is now what conn says
+	reset       // not part of the specification: it is made into reported for each connection
+	shut        // Shutdown or Close
+	sawClosed   // Get returned ErrClosed
+	fruitless   // Get or TryGet that took no effect; not part of the specification
+)
+
+var kindNames = [...]string{"opened", "vanished", "revoked", "lent", "missed", "put", "discarded", "detached",
+	"lost to Close", "not leased", "reported", "resized", "reset", "shut", "saw closed", "fruitless"}
+
+func (k kind) String() string { return kindNames[k] }
+
+// An action is one step of the specification. conn and lease are numbers within one
+// window.
+type action struct {
+	kind        kind
+	conn, lease uint8
+}
+
+// A phase is where a connection is.
+type phase uint8
+
+const (
+	absent    phase = iota // not opened yet
+	stillborn              // reported broken before it was there
+	idle                   // to be had
+	leased                 // in a caller's hands
+	doomed                 // leased, and reported broken
+	taken                  // leased, and closed by Close; the holder does not know yet
+	gone                   // closed or detached
+)
+
+// A standing is a connection with the lease that is in force, if one is.
+type standing struct {
+	phase phase
+	lease uint8
+}
+
+// most is how many connections may occur in one window.
+const most = 64
+
+// A state is a whole pool.
+type state struct {
+	closed bool
+	max    uint8 // MaxConnections
+	conns  [most]standing
+}
+
+// open is how many connections there are. Those that Close has closed do not count.
+func (s *state) open() (n int) {
+	for i := range s.conns {
+		if p := s.conns[i].phase; p == idle || p == leased || p == doomed {
+			n++
+		}
+	}
+	return n
+}
+
+// inForce reports whether a lease is.
+func (c standing) inForce(lease uint8) bool {
+	return (c.phase == leased || c.phase == doomed || c.phase == taken) && c.lease == lease
+}
+
+// step says whether a may happen in s, and makes it happen.
+func (s *state) step(a action) bool {
+	c := &s.conns[a.conn%most]
+	switch a.kind {
+	case opened:
+		switch {
+		case s.closed || c.phase == stillborn:
+			c.phase = gone // closed before anybody saw it
+			return true
+		case c.phase != absent || s.open() >= int(s.max):
+			return false
+		}
+		c.phase = idle
+	case vanished:
+		if c.phase != idle {
+			return false
+		}
+		c.phase = gone
+	case revoked:
+		if !s.closed {
+			return false
+		}
+		if c.phase == leased || c.phase == doomed {
+			c.phase = taken
+		}
+	case lent:
+		if s.closed || c.phase != idle {
+			return false
+		}
+		*c = standing{leased, a.lease}
+	case missed:
+		return s.closed || c.phase != idle
+	case put:
+		if !c.inForce(a.lease) {
+			return false
+		}
+		if c.phase != leased || s.closed {
+			c.phase = gone
+		} else {
+			c.phase = idle
+		}
+	case discarded:
+		if !c.inForce(a.lease) {
+			return false
+		}
+		c.phase = gone
+	case detached:
+		if !c.inForce(a.lease) || c.phase == taken {
+			return false
+		}
+		c.phase = gone
+	case lostToClose:
+		if !c.inForce(a.lease) || c.phase != taken {
+			return false
+		}
+		c.phase = gone
+	case notLeased:
+		return !c.inForce(a.lease)
+	case reported:
+		switch c.phase {
+		case absent:
+			c.phase = stillborn
+		case idle:
+			c.phase = gone
+		case leased:
+			c.phase = doomed
+		}
+	case resized:
+		s.max = a.conn
+	case shut:
+		s.closed = true
+		for i := range s.conns {
+			if s.conns[i].phase == idle {
+				s.conns[i].phase = gone
+			}
+		}
+	case sawClosed:
+		return s.closed
+	default:
+		panic("not a step")
+	}
+	return true
+}
+
+// spec is the specification of a pool that begins in the given state.
+func spec(initial state) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return initial },
+		Step: func(s, input, _ any) (bool, any) {
+			next := s.(state)
+			ok := next.step(input.(action))
+			return ok, next
+		},
+		DescribeOperation: func(input, _ any) string {
+			a := input.(action)
+			return fmt.Sprintf("%v c%d l%d", a.kind, a.conn, a.lease)
+		},
+		DescribeState: func(s any) string {
+			var b strings.Builder
+			v := s.(state)
+			fmt.Fprintf(&b, "closed %v, max %d", v.closed, v.max)
+			for i, c := range v.conns {
+				if c.phase != absent && c.phase != gone {
+					fmt.Fprintf(&b, ", c%d %s", i, [...]string{"", "stillborn", "idle", "leased", "doomed", "taken"}[c.phase])
+					if c.phase >= leased {
+						fmt.Fprintf(&b, " l%d", c.lease)
+					}
+				}
+			}
+			return b.String()
+		},
+	}
+}

@@ -1,0 +1,432 @@
+package linear
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/S4AK4N/pool"
+
+	"go.uber.org/atomic"
+)
+
+var (
+	errDial      = errors.New("the peer does not answer")
+	errDiscarded = errors.New("discarded by a caller")
+	errReported  = errors.New("reported by a caller")
+)
+
+// A wire is a connection.
+type wire struct {
+	number  int
+	begun   int64 // when Factory.Open was called
+	ready   int64 // when Factory.Open returned
+	closing int64 // when Factory.Close was called first
+	cause   error // that it was called with
+	closes  int
+	lent    atomic.Bool // at least once
+	away    atomic.Bool // detached
+	broken  func(error)
+}
+
+// A world is a pool and all that is known about it.
+type world struct {
+	profile
+	p     *pool.Pool[*wire]
+	clock atomic.Int64 // one for every stamp, so that all agree on their order
+	lease atomic.Int64
+	fail  func(format string, args ...any)
+
+	recent [8]atomic.Pointer[held] // leases, for others to end
+	known  []*wire                 // idle at the last stop
+	from   int64                   // when that was
+	max    int                     // MaxConnections then
+
+	mu     sync.Mutex
+	wires  []*wire // all that were ever opened
+	opened []*wire // since the last stop
+	closed []*wire
+	closes int // all calls of Factory.Close
+}
+
+// A held is a lease that was in force.
+type held struct {
+	pool.Lease[*wire]
+	number int
+}
+
+// A profile is a kind of world.
+type profile struct {
+	name    string
+	config  pool.Config
+	callers int
+	calls   int  // of each caller between two stops
+	tryOnly bool // nobody calls Get, but to open what there is
+	ends    bool // the pool is closed in each window
+	changes bool // Resize, Reset and Warm are called
+	pauses  bool // long enough now and then for connections to grow old
+}
+
+func newWorld(t testing.TB, pr profile) *world {
+	w := &world{profile: pr, fail: t.Errorf, max: pr.config.MaxConnections}
+	p, err := pool.New(pool.Factory[*wire]{Open: w.open, Close: w.close, Watch: w.watch}, pr.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.p = p
+	return w
+}
+
+func (w *world) now() int64 { return w.clock.Inc() }
+
+func (w *world) open(context.Context) (*wire, error) {
+	begun := w.now()
+	if rand.IntN(4) == 0 {
+		runtime.Gosched()
+	}
+	if rand.IntN(16) == 0 {
+		return nil, errDial
+	}
+	c := &wire{begun: begun}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wires, w.opened = append(w.wires, c), append(w.opened, c)
+	c.number, c.ready = len(w.wires), w.now()
+	return c, nil
+}
+
+func (w *world) watch(c *wire, broken func(error)) { c.broken = broken }
+
+func (w *world) close(c *wire, cause error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closes++
+	if c.closes++; c.closes == 1 {
+		c.closing, c.cause = w.now(), cause
+		w.closed = append(w.closed, c)
+	}
+	return nil
+}
+
+// A caller is one goroutine between two stops.
+type caller struct {
+	*world
+	number int
+	rnd    *rand.Rand
+	events []event
+	own    *held
+}
+
+// write adds an event that has just come to its end.
+func (c *caller) write(e event) {
+	e.client, e.ret = c.number, c.now()
+	c.events = append(c.events, e)
+}
+
+func (c *caller) lend(l pool.Lease[*wire], e event) {
+	e.kind, e.wire, e.lease = lent, l.Value(), int(c.lease.Inc())
+	e.wire.lent.Store(true)
+	c.write(e)
+	c.own = &held{l, e.lease}
+	c.recent[c.rnd.IntN(len(c.recent))].Store(c.own)
+}
+
+func (c *caller) tryGet() bool {
+	e := event{kind: fruitless, call: c.now()}
+	l, ok := c.p.TryGet()
+	if ok {
+		c.lend(l, e)
+	} else {
+		e.refused = true
+		c.write(e)
+	}
+	return ok
+}
+
+func (c *caller) get() {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	switch c.rnd.IntN(8) {
+	case 0:
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.rnd.IntN(100))*time.Microsecond)
+	case 1, 2:
+		ctx, cancel = context.WithCancel(ctx)
+		patience := c.rnd.IntN(4)
+		go func() {
+			for range patience {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+	}
+	defer cancel()
+	e := event{kind: fruitless, get: true, call: c.now()}
+	l, err := c.p.Get(ctx)
+	switch {
+	case err == nil:
+		c.lend(l, e)
+	case errors.Is(err, pool.ErrClosed):
+		e.kind = sawClosed
+		c.write(e)
+	case errors.Is(err, errDial), errors.Is(err, pool.ErrExhausted), errors.Is(err, pool.ErrRejected), errors.Is(err, pool.ErrUnavailable), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		c.write(e)
+	default:
+		c.fail("Get: %v", err)
+	}
+}
+
+// end ends a lease, which may be in force or not.
+func (c *caller) end(h *held) {
+	e := event{wire: h.Value(), lease: h.number, call: c.now()}
+	var err error
+	switch c.rnd.IntN(12) {
+	case 0:
+		e.kind, err = discarded, c.p.Discard(h.Lease, errDiscarded)
+	case 1:
+		e.kind = detached
+		var conn *wire
+		if conn, err = c.p.Detach(h.Lease); err == nil {
+			conn.away.Store(true)
+		} else if err == pool.ErrClosed {
+			e.kind, err = lostToClose, nil
+		}
+	default:
+		e.kind, err = put, c.p.Put(h.Lease)
+	}
+	if err == pool.ErrNotLeased {
+		e.kind = notLeased
+	} else if err != nil {
+		c.fail("ending a lease: %v", err)
+	}
+	c.write(e)
+}
+
+func (c *caller) report(conn *wire) {
+	e := event{kind: reported, wire: conn, call: c.now()}
+	conn.broken(errReported)
+	c.write(e)
+}
+
+// change calls Resize, Reset or Warm.
+func (c *caller) change() {
+	e := event{call: c.now()}
+	switch c.rnd.IntN(4) {
+	case 0, 1:
+		e.kind, e.max = resized, 1+c.rnd.IntN(3)
+		if err := c.p.Resize(e.max); err != nil {
+			c.fail("Resize: %v", err)
+		}
+	case 2:
+		e.kind = reset
+		c.p.Reset()
+	case 3:
+		e.kind = fruitless
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rnd.IntN(100))*time.Microsecond)
+		_ = c.p.Warm(ctx, 1+c.rnd.IntN(2)) // it may be more than MaxConnections
+		cancel()
+	}
+	c.write(e)
+}
+
+// run does one thing after the other, and has no lease at the end.
+func (c *caller) run() {
+	for range c.calls {
+		if c.rnd.IntN(4) == 0 {
+			runtime.Gosched()
+		}
+		other := c.recent[c.rnd.IntN(len(c.recent))].Load()
+		switch n := c.rnd.IntN(32); {
+		case n < 2 && other != nil:
+			c.end(other)
+		case n == 2 && other != nil && !c.tryOnly:
+			c.report(other.Value())
+		case n == 3 && c.changes:
+			c.change()
+		case c.own != nil:
+			own := c.own
+			c.own = nil
+			c.end(own)
+		case n < 14 || c.tryOnly:
+			c.tryGet()
+		default:
+			c.get()
+		}
+	}
+	if c.own != nil {
+		c.end(c.own)
+		c.own = nil
+	}
+}
+
+// shutDown closes the pool.
+func (c *caller) shutDown() {
+	for range c.rnd.IntN(3 * c.calls) {
+		runtime.Gosched()
+	}
+	e := event{kind: shut, call: c.now()}
+	if c.rnd.IntN(2) == 0 {
+		_ = c.p.Close()
+	} else {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rnd.IntN(100))*time.Microsecond)
+		defer cancel()
+		_ = c.p.Shutdown(ctx)
+	}
+	c.write(e)
+}
+
+// window lets the callers come, then stops them, and returns what they saw. It returns
+// nil if the test has failed.
+func (w *world) window(rnd *rand.Rand) *history {
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	var callers []*caller
+	come := func(run func(*caller)) {
+		c := &caller{world: w, number: len(callers), rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0))}
+		callers = append(callers, c)
+		if run != nil {
+			wg.Go(func() {
+				<-begin
+				run(c)
+			})
+		}
+	}
+	for range w.callers {
+		come((*caller).run)
+	}
+	if w.ends {
+		come((*caller).shutDown)
+	}
+	come(nil)
+	last := callers[len(callers)-1]
+	if w.tryOnly {
+		last.fill()
+	}
+	if w.pauses && rnd.IntN(8) == 0 {
+		<-time.After(time.Duration(10+rnd.IntN(20)) * time.Millisecond)
+	}
+	dog := time.AfterFunc(20*time.Second, func() {
+		w.fail("callers are stuck: %+v", w.p.Stats())
+		_ = w.p.Close()
+	})
+	close(begin)
+	wg.Wait()
+	if !dog.Stop() {
+		return nil
+	}
+	if !w.rest() {
+		return nil
+	}
+	idleNow := last.drain()
+	// Once more: what is closed for its age may have gone while it was drained, and
+	// is written down when Factory.Close is called.
+	if !w.rest() {
+		return nil
+	}
+
+	h := &history{initial: w.known, begin: w.from, max: w.max}
+	w.max = w.p.Stats().MaxConnections
+	for _, c := range callers {
+		h.events = append(h.events, c.events...)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h.end = w.now()
+	h.opened, h.closed = w.opened, w.closed
+	w.opened, w.closed, w.from = nil, nil, h.end
+	// A goroutine of the pool that was about to open one when the last waiter left may
+	// do so at any time. Nobody has seen such a connection, so it is as good as opened
+	// after the stop.
+	for _, c := range h.opened {
+		if !c.lent.Load() && c.closes == 0 {
+			w.opened = append(w.opened, c)
+		}
+	}
+	w.known = slices.DeleteFunc(idleNow, func(c *wire) bool { return c.closes > 0 })
+	return h
+}
+
+// rest waits until nothing moves any more in the pool. It fails if anything is lost.
+func (w *world) rest() bool {
+	for began := time.Now(); ; runtime.Gosched() {
+		s := w.p.Stats()
+		ended := ends(s)
+		w.mu.Lock()
+		closes := w.closes
+		w.mu.Unlock()
+		if s.ActiveConnections+s.OpeningConnections+s.WaitingRequests == 0 &&
+			s.Opened == ended+uint64(s.IdleConnections) && ended-s.Detached == uint64(closes) {
+			return true
+		}
+		if time.Since(began) > 10*time.Second {
+			w.fail("the pool does not come to rest: %+v; %d closed", s, closes)
+			return false
+		}
+	}
+}
+
+// ends is how many connections have ended, for all reasons that there are.
+func ends(s pool.Stats) uint64 {
+	n := s.Detached
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		if strings.HasPrefix(v.Type().Field(i).Name, "Closed") {
+			n += v.Field(i).Uint()
+		}
+	}
+	return n
+}
+
+// over closes the pool and checks what has become of each connection.
+func (w *world) over() {
+	_ = w.p.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.wires {
+		if away := c.away.Load(); away && c.closes != 0 || !away && c.closes != 1 {
+			w.fail("connection %d was closed %d times; detached: %v", c.number, c.closes, away)
+		}
+	}
+}
+
+// fill opens as many connections as there may be.
+func (c *caller) fill() {
+	var all []*held
+	for range 100 {
+		if c.get(); c.own != nil {
+			all = append(all, c.own)
+			c.own = nil
+		}
+		if len(all) == c.config.MaxConnections {
+			break
+		}
+	}
+	c.putAll(all)
+}
+
+func (c *caller) putAll(all []*held) {
+	for _, h := range all {
+		e := event{kind: put, wire: h.Value(), lease: h.number, call: c.now()}
+		if err := c.p.Put(h.Lease); err != nil {
+			c.fail("Put: %v", err)
+		}
+		c.write(e)
+	}
+}
+
+// drain takes all that is idle and puts it back.
+func (c *caller) drain() (all []*wire) {
+	var taken []*held
+	for c.tryGet() {
+		taken = append(taken, c.own)
+		all = append(all, c.own.Value())
+		c.own = nil
+	}
+	c.putAll(taken)
+	return all
+}

@@ -1,0 +1,27 @@
+//go:build step
+
+package main
+
+import (
+	"runtime"
+
+	"github.com/S4AK4N/pool/internal/step"
+
+	"go.uber.org/atomic"
+)
+
+// shake lets whoever comes to a marked place in the pool yield now and then, and so
+// brings about what would be rare otherwise.
+func shake(seed uint64) {
+	var n atomic.Uint64
+	step.Install(func(string) {
+		x := (seed + n.Inc()) * 0x9E3779B97F4A7C15
+		x ^= x >> 29
+		x *= 0xBF58476D1CE4E5B9
+		if (x>>32)%8 == 0 {
+			for range 1 + x>>61 {
+				runtime.Gosched()
+			}
+		}
+	})
+}

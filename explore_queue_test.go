@@ -47,8 +47,11 @@ func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 						w.end(stateLeft)
 					}
 					gone := map[*waiter]bool{}
-					var late *waiter
-					r.Go("sweeper", q.unlink)
+					var late, last *waiter
+					r.Go("sweeper", func() {
+						q.unlink()
+						last = q.link(10)
+					})
 					r.Go("enqueuer", func() { late = q.link(9) })
 					for g := range granters {
 						r.Go(fmt.Sprint("granter ", g), func() {
@@ -59,7 +62,10 @@ func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 					}
 					r.End(func() {
 						var want []*waiter
-						for _, w := range []*waiter{w[0], late} {
+						if late.number > last.number {
+							late, last = last, late
+						}
+						for _, w := range []*waiter{w[0], late, last} {
 							if !gone[w] {
 								want = append(want, w)
 							}
@@ -98,6 +104,7 @@ func TestExploreLeaversAgainstAnEnqueuerAndAGranter(t *testing.T) {
 			for _, w := range serve(q, 2) {
 				ends[w]++
 			}
+			w = append(w, q.link(10))
 		})
 		r.Go("enqueuer", func() { w = append(w, q.link(9)) })
 		r.End(func() {

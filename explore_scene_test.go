@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"github.com/S4AK4N/pool/internal/explore"
@@ -20,6 +21,7 @@ type scene struct {
 	x       *exchange
 	p       *Pool[*wire]
 	holders map[*wire]string
+	lent    map[string]time.Time // when somebody was served last
 	parkers []*parker
 
 	// The waiters in the order in which they were linked, which the code itself does
@@ -49,7 +51,7 @@ func newScene(r *explore.Run, x *exchange, f Factory[*wire], c Config) *scene {
 	if err != nil {
 		r.Fatalf("New: %v", err)
 	}
-	s := &scene{Run: r, x: x, p: p, holders: map[*wire]string{}, last: p.queue.head.Load()}
+	s := &scene{Run: r, x: x, p: p, holders: map[*wire]string{}, lent: map[string]time.Time{}, last: p.queue.head.Load()}
 	made := p.parkers.New
 	p.parkers.New = func() any {
 		k := made().(*parker)
@@ -130,6 +132,7 @@ func (s *scene) hold(name string, l Lease[*wire]) {
 		s.Errorf("%s and %s were lent connection %d at the same time", other, name, w.number)
 	}
 	s.holders[w] = name
+	s.lent[name] = time.Now()
 	for _, seen := range s.linked {
 		if seen.by == name && seen.overtook {
 			s.Errorf("%s was served before one who came to wait earlier", name)

@@ -3,8 +3,8 @@
 package pool
 
 import (
+	"context"
 	"testing"
-	"testing/synctest"
 
 	"github.com/S4AK4N/pool/internal/explore"
 )
@@ -82,29 +82,23 @@ func TestExploreAReportAgainstClose(t *testing.T) {
 	})
 }
 
-// The slot word comes back with another connection in the slot, in the hands of whoever
-// has read it before: the reporter, or a publisher. The leaver's connection has never
-// been lent, so that its generation is still that of the first.
+// The slot word comes back with another connection in the slot, in the hands of a reporter
+// who has read it before. For that, the other must not be lent in between, so that its
+// generation is still that of the first: its caller leaves.
 func TestExploreAWordThatComesBackWithAnotherConnection(t *testing.T) {
-	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l, broken := watching(r, 1)
-		s.putter("putter", l[0])
+		if err := s.put(l[0]); err != nil {
+			s.Fatal(err)
+		}
+		ctx := s.canceler(background)
+		var a asking
 		s.Go("reporter", func() { broken(1, errCause) })
-		s.Go("taker", func() {
-			for range 2 {
-				if l, ok := s.p.TryGet(); ok {
-					s.hold("taker", l)
-					if err := s.put(l); err != nil {
-						s.Errorf("Put: %v", err)
-					}
-				}
-			}
-		})
-		s.getter("getter")
+		s.Go("leaver", func() { s.ask("leaver", ctx, &a) })
+		s.must("leaver", &a, context.Canceled)
 		s.rests(0)
 		s.gone(1)
 		s.End(func() {
-			synctest.Wait()
 			for _, w := range s.x.wires[1:] {
 				if len(w.closes) != 0 {
 					s.Errorf("connection %d was closed for another", w.number)

@@ -183,7 +183,10 @@ func (s *search) again(schedule string) (steps string, failed bool) {
 		s.t.Fatal(err)
 	}
 	s.limits.traced = true
-	diverged := ""
+	first, diverged := "", ""
+	if s.failing != nil {
+		first = strings.Join(s.failing.failures, "\n")
+	}
 	for range attempts {
 		s.failing, diverged = nil, ""
 		at := 0
@@ -215,7 +218,7 @@ func (s *search) again(schedule string) (steps string, failed bool) {
 			break
 		}
 	}
-	s.t.Fatalf("the repetition of %s differs: %s", schedule, diverged)
+	s.t.Fatalf("the repetition of %s differs: %s\nIt is to fail with: %s", schedule, diverged, first)
 	return "", false
 }
 

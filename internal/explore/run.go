@@ -3,6 +3,7 @@
 package explore
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -20,14 +21,17 @@ import (
 type Run struct {
 	testing.TB
 
-	mu      sync.Mutex
-	on      bool // operations stop
-	counts  bool // words get their numbers
-	all     []*routine
-	arrived []*routine // since the last step
-	words   map[unsafe.Pointer]int32
-	ignored [][2]uintptr
-	current *routine
+	mu       sync.Mutex
+	on       bool // operations stop
+	counts   bool // words get their numbers
+	checking bool // what is not controlled must come to an end
+	free     int  // operations since
+	all      []*routine
+	known    int        // how many of them have their numbers
+	arrived  []*routine // since the last step
+	words    map[unsafe.Pointer]int32
+	ignored  [][2]uintptr
+	current  *routine
 
 	notes  []string
 	always []func()
@@ -36,6 +40,7 @@ type Run struct {
 	steps    []stepTaken
 	failures []string
 	failed   bool
+	whole    bool // it has come to its end
 	traced   bool
 }
 
@@ -44,8 +49,9 @@ type routine struct {
 	id      int
 	name    string
 	release chan struct{}
-	addr    uintptr // of a local variable in the hook, when it came first
-	op      op      // that it stands before
+	addr    uintptr        // of a local variable in the hook, when it came first
+	op      op             // that it stands before
+	word    unsafe.Pointer // of op, if it has no number yet
 	stack   []uintptr
 	stopped bool // at op
 	mine    bool // started by the scenario
@@ -189,6 +195,10 @@ func (r *Run) add(name string) *routine {
 // at is the hook.
 func (r *Run) at(word unsafe.Pointer, writes bool) {
 	if !r.counts {
+		if r.free++; r.checking && r.free > maxFree {
+			r.Errorf("no end after %d operations of a check: it spins", r.free)
+			panic(failNow{})
+		}
 		return
 	}
 	for _, span := range r.ignored {
@@ -196,25 +206,54 @@ func (r *Run) at(word unsafe.Pointer, writes bool) {
 			return
 		}
 	}
-	r.mu.Lock()
-	n, ok := r.words[word]
-	if !ok {
-		n = int32(len(r.words))
-		r.words[word] = n
-	}
-	r.mu.Unlock()
 	if !r.on {
+		r.number(word)
 		return
 	}
 	g := r.self()
 	var pc [1]uintptr
-	runtime.Callers(4, pc[:]) // of whoever called the method
-	o := op{pc: pc[0], word: n, writes: writes}
+	runtime.Callers(4, pc[:])          // of whoever called the method
+	o := op{pc: pc[0], writes: writes} // without a number yet: see meet
+	g.word = word
 	if r.traced {
 		g.stack = make([]uintptr, 8)
 		g.stack = g.stack[:runtime.Callers(4, g.stack)]
 	}
 	r.stop(g, o)
+}
+
+// number returns the number of a word.
+func (r *Run) number(word unsafe.Pointer) int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, ok := r.words[word]
+	if !ok {
+		n = int32(len(r.words))
+		r.words[word] = n
+	}
+	return n
+}
+
+// meet numbers those who have come under control in this step, and the words that all
+// stand before, in an order that does not depend on who ran first: timers for the same
+// instant go off in any order.
+func (r *Run) meet() {
+	fresh := r.all[r.known:]
+	slices.SortStableFunc(fresh, func(a, b *routine) int {
+		return cmp.Or(cmp.Compare(a.op.label, b.op.label), cmp.Compare(a.op.pc, b.op.pc))
+	})
+	for i, g := range fresh {
+		g.id = r.known + i
+		g.name = fmt.Sprintf("spawned %d", g.id)
+	}
+	r.known = len(r.all)
+	slices.SortFunc(r.arrived, func(a, b *routine) int { return cmp.Compare(a.id, b.id) })
+	for _, g := range r.arrived {
+		if g.word != nil {
+			g.op.word = r.number(g.word)
+			g.word = nil
+		}
+	}
 }
 
 func (r *Run) stop(g *routine, o op) {
@@ -235,7 +274,7 @@ func (r *Run) stop(g *routine, o op) {
 func (r *Run) self() *routine {
 	addr := here()
 	if !debug.SetPanicOnFault(false) {
-		g := r.add(fmt.Sprintf("spawned %d", len(r.all)))
+		g := r.add("")
 		r.settleStack(g)
 		return g
 	}
@@ -313,6 +352,7 @@ func (r *Run) lane() int {
 func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
 	defer r.letGo()
 	synctest.Wait() // all stand at their start
+	r.known = len(r.all)
 	r.counts = false
 	for n := 0; ; n++ {
 		can := r.able()
@@ -344,8 +384,12 @@ func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
 		if r.failed {
 			break
 		}
-		r.guarded(f)
+		r.guarded(func() {
+			f()
+			synctest.Wait()
+		})
 	}
+	r.whole = true
 	return true
 }
 
@@ -388,6 +432,7 @@ func (r *Run) step(g *routine) {
 	}
 	synctest.Wait()
 	r.on, r.counts = false, false
+	r.meet()
 	s := stepTaken{who: g, op: done, stack: stack}
 	for _, a := range r.arrived {
 		if a != g {
@@ -423,8 +468,12 @@ func (r *Run) guarded(f func()) {
 			r.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	r.checking, r.free = true, 0
+	defer func() { r.checking = false }()
 	f()
 }
+
+const maxFree = 100_000
 
 // The methods of testing.TB that report.
 

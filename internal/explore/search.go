@@ -319,6 +319,11 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 	}()
 	synctest.Test(s.t, func(t *testing.T) {
 		r = newRun(t)
+		t.Cleanup(func() { // the last one
+			if !r.whole {
+				time.Sleep(time.Hour) // some may be asleep
+			}
+		})
 		r.traced = s.limits.traced
 		r.counts = true
 		atomic.Install(r.at, r.lane)

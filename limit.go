@@ -37,7 +37,7 @@ func (p *Pool[T]) ask(h held, c *conn[T], function string, f func(T) error, why 
 	c.calls += 2
 	call := c.calls | 1
 	c.call.Store(call)
-	p.wakeSweeper()
+	p.mindSlots()
 	err := errGoexit
 	defer func() { // deferred, in case of runtime.Goexit
 		step.At("ask: returned")

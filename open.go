@@ -221,7 +221,7 @@ func (p *Pool[T]) opened(a *attempt[T]) {
 	} else {
 		p.settle(h, true)
 	}
-	p.noteOpened()
+	p.mindSlots()
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.
 	p.ensureOpen(nil, nil)

@@ -16,6 +16,12 @@ func (p *Pool[T]) pass(now time.Duration) (next time.Duration) {
 		return s.nextPass
 	}
 	s.passNow.Store(false)
+	// Without regular passes there is one a second while Check or Clean is called, and one
+	// more, so that a pool which is used all the time is not passed over at each call.
+	last := s.passEvery == 0 && (s.lingers || s.unaware.Load())
+	if last {
+		s.unaware.Store(true) // and then look: the other side is in mindSlots
+	}
 	if s.tickLength > 0 {
 		p.advanceTick(now)
 	}
@@ -78,18 +84,22 @@ func (p *Pool[T]) pass(now time.Duration) (next time.Duration) {
 		p.shrunk() // only a net: whoever empties a slot has done so
 	}
 	s.due = v.due[:0]
-	next = never
-	if s.passEvery > 0 {
-		next = now.Truncate(s.passEvery) + s.passEvery
-	}
-	s.nextPass = next
-	if callsUnderWay {
-		next = min(next, now+maxTick)
-		s.nextPass = next
-	} else if s.passEvery == 0 {
+	switch {
+	case callsUnderWay || s.passEvery == 0 && !last:
+		s.nextPass = now + maxTick
+		s.unaware.Store(false)
+	case s.passEvery == 0:
 		s.nextPass = 0 // whenever the sweeper is awake
+		s.lingers = false
+		return never
+	default:
+		s.nextPass = never
 	}
-	return next
+	s.lingers = !callsUnderWay
+	if s.passEvery > 0 {
+		s.nextPass = min(s.nextPass, now.Truncate(s.passEvery)+s.passEvery)
+	}
+	return s.nextPass
 }
 
 // A view is what a pass has seen of the idle slots.

@@ -23,13 +23,14 @@ type sweeper struct {
 	dead     atomic.Int32  // waiters that were decided where they stood, since the last unlink
 	heldBack atomic.Bool   // it is to open something when it is time
 	passNow  atomic.Bool   // it is to pass over the slots at once
-	empty    atomic.Bool   // it does not look at the slots, because nothing is open
+	unaware  atomic.Bool   // it will not look at the slots in time: there was nothing in them for it
 
 	idle          bool          // it has nothing to do in time, and is only kicked to unlink
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
 	nextPass      time.Duration // the sweeper's own, as all that follow but the last two
+	lingers       bool          // the next pass is for the case that Check or Clean is called again
 	nextCheck     time.Duration
 	disarmAt      time.Duration // 0: not decided
 	due           []dueSlot     // kept from pass to pass, to be used again
@@ -51,7 +52,7 @@ const (
 // calls says whether there are functions that are called for idle connections or in Put.
 func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
-	s.empty.Store(true)
+	s.unaware.Store(true)
 	if checks && config.CheckInterval > 0 {
 		s.checkInterval = config.CheckInterval
 		s.nextCheck = config.CheckInterval
@@ -83,20 +84,20 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	return idleTicks
 }
 
-// wakeSweeper sees to it that the sweeper knows that somebody waits, or that a function of
-// the factory is being called. The other side is in disarm and in sweep: armed is
-// cleared, and then the queue and the slots are looked at; here they have been changed,
-// and then armed is read.
+// wakeSweeper sees to it that the sweeper knows that somebody waits. The other side is in
+// disarm and in sweep: armed is cleared, and then the queue is looked at; here it has been
+// changed, and then armed is read.
 func (p *Pool[T]) wakeSweeper() {
 	if !p.sweeper.idle && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
 		p.kickSweeper()
 	}
 }
 
-// noteOpened sees to it that the sweeper knows that something is open. The census has been
-// changed before; the other side is in duties.
-func (p *Pool[T]) noteOpened() {
-	if !p.sweeper.idle && p.sweeper.empty.Load() && p.sweeper.empty.CompareAndSwap(true, false) {
+// mindSlots sees to it that the sweeper knows that a connection is open, or that Check or
+// Clean is being called. That has been noted in the census, or in the connection; the other
+// side is in duties and in pass, which set unaware, and then look.
+func (p *Pool[T]) mindSlots() {
+	if !p.sweeper.idle && p.sweeper.unaware.Load() && p.sweeper.unaware.CompareAndSwap(true, false) {
 		p.kickSweeper()
 	}
 }
@@ -175,12 +176,12 @@ func (p *Pool[T]) duties(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
 	next = min(p.expire(now), p.lift(now))
 	if p.config.MinIdle == 0 && census(p.conns.Load()).open() == 0 {
-		s.empty.Store(true) // and then look once more: the other side is in noteOpened
+		s.unaware.Store(true) // and then look once more: the other side is in mindSlots
 		step.At("duties: nothing is open")
 		if census(p.conns.Load()).open() == 0 {
 			return next
 		}
-		s.empty.Store(false)
+		s.unaware.Store(false)
 	}
 	next = min(next, p.pass(now))
 	if s.checkInterval > 0 {

@@ -160,9 +160,10 @@ func (h *history) operations() (state, []porcupine.Operation) {
 	return first, ops
 }
 
-// wasReset reports whether a Reset explains that a connection was closed.
+// wasReset reports whether a Reset explains that a connection was closed. What was closed
+// for its age or by Resize is healthy, and has no cause.
 func (h *history) wasReset(w *wire) bool {
-	return slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.call && e.call < w.closing })
+	return w.cause != nil && slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.call && e.call < w.closing })
 }
 
 // poolItself is the number of the client that is none.

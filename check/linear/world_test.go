@@ -20,6 +20,7 @@ import (
 var (
 	errDial      = errors.New("the peer does not answer")
 	errDiscarded = errors.New("discarded by a caller")
+	errUnfit     = errors.New("objected to by Check or Clean")
 	errReported  = errors.New("reported by a caller")
 )
 
@@ -70,13 +71,18 @@ type profile struct {
 	calls   int  // of each caller between two stops
 	tryOnly bool // nobody calls Get, but to open what there is
 	ends    bool // the pool is closed in each window
+	checks  bool // there are Check and Clean, which object now and then
 	changes bool // Resize, Reset and Warm are called
 	pauses  bool // long enough now and then for connections to grow old
 }
 
 func newWorld(t testing.TB, pr profile) *world {
 	w := &world{profile: pr, fail: t.Errorf, max: pr.config.MaxConnections}
-	p, err := pool.New(pool.Factory[*wire]{Open: w.open, Close: w.close, Watch: w.watch}, pr.config)
+	f := pool.Factory[*wire]{Open: w.open, Close: w.close, Watch: w.watch}
+	if pr.checks {
+		f.Check, f.Clean = w.examine, w.examine
+	}
+	p, err := pool.New(f, pr.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +106,19 @@ func (w *world) open(context.Context) (*wire, error) {
 	w.wires, w.opened = append(w.wires, c), append(w.opened, c)
 	c.number, c.ready = len(w.wires), w.now()
 	return c, nil
+}
+
+// examine is Check and Clean.
+func (w *world) examine(*wire) error {
+	switch rand.IntN(32) {
+	case 0:
+		return errUnfit
+	case 1:
+		panic(errUnfit)
+	case 2, 3:
+		runtime.Gosched()
+	}
+	return nil
 }
 
 func (w *world) watch(c *wire, broken func(error)) { c.broken = broken }
@@ -266,7 +285,9 @@ func (c *caller) run() {
 
 // shutDown closes the pool.
 func (c *caller) shutDown() {
-	for range c.rnd.IntN(3 * c.calls) {
+	// At any time in the window: a call is two ticks of the clock.
+	at := c.clock.Load() + int64(c.rnd.IntN(2*c.callers*c.calls))
+	for began := time.Now(); c.clock.Load() < at && time.Since(began) < time.Second; {
 		runtime.Gosched()
 	}
 	e := event{kind: shut, call: c.now()}
@@ -322,7 +343,13 @@ func (w *world) window(rnd *rand.Rand) *history {
 	if !w.rest() {
 		return nil
 	}
+	// What nobody closes meanwhile is found, whatever has happened before.
+	idle := w.p.Stats().IdleConnections
 	idleNow := last.drain()
+	if len(idleNow) < idle && !w.pauses && !w.checks {
+		w.fail("at rest, TryGet found %d of %d idle connections: %+v", len(idleNow), idle, w.p.Stats())
+		return nil
+	}
 	// Once more: what is closed for its age may have gone while it was drained, and
 	// is written down when Factory.Close is called.
 	if !w.rest() {

@@ -63,6 +63,7 @@ func (p *Pool[T]) vacate(c *conn[T], busy ring.Word) {
 	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim
 	p.conns.Sub(uint64(censusOpen + censusLeaving))
 	step.At("vacate: census lowered")
+	p.openEnded() // Warm has room
 	if gateWord(p.gate.Load()).shrinking() {
 		p.shrunk()
 	}

@@ -32,7 +32,18 @@ type Hooks struct {
 	Leaked func(lease LeaseInfo)
 }
 
-// hook calls a hook and survives it.
+// hookApart calls a hook in a goroutine of its own, and waits for it: the calling
+// goroutine has things to do afterwards, even if the hook calls runtime.Goexit.
+func (p *Pool[T]) hookApart(name string, call func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.hook(name, call)
+	}()
+	<-done
+}
+
+// hook calls a hook and survives its panic.
 func (p *Pool[T]) hook(name string, call func()) {
 	if err := guard("Hooks."+name, func() error { call(); return nil }); err != nil {
 		p.config.Logger.Error("a hook panicked", slog.String("hook", name), slog.Any("error", err), stackOf(err))
@@ -41,20 +52,29 @@ func (p *Pool[T]) hook(name string, call func()) {
 
 func (p *Pool[T]) hookOpened(took time.Duration, err error) {
 	if f := p.config.Hooks.Opened; f != nil {
-		p.hook("Opened", func() { f(took, err) })
+		p.hookApart("Opened", func() { f(took, err) })
 	}
 }
 
 func (p *Pool[T]) hookClosed(why reason, cause error) {
 	if f := p.config.Hooks.Closed; f != nil {
-		p.hook("Closed", func() { f(why.String(), cause) })
+		p.hookApart("Closed", func() { f(why.String(), cause) })
 	}
 }
 
-func (p *Pool[T]) hookWaited(waited time.Duration, err error) {
-	if f := p.config.Hooks.Waited; f != nil {
-		p.hook("Waited", func() { f(waited, err) })
+func (p *Pool[T]) hookWaited(l Lease[T], waited time.Duration, err error) {
+	f := p.config.Hooks.Waited
+	if f == nil {
+		return
 	}
+	returned := false
+	defer func() {
+		if !returned && err == nil { // runtime.Goexit: nobody will get the lease
+			_ = p.Put(l)
+		}
+	}()
+	p.hook("Waited", func() { f(waited, err) })
+	returned = true
 }
 
 func (p *Pool[T]) hookRejected(err error) {

@@ -124,7 +124,7 @@ func (p *Pool[T]) see(c *conn[T], word ring.Word, now time.Duration) {
 	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Int("slot", c.slot),
 		slog.Duration("held", now-time.Duration(s.at.Load())), slog.String("taken_by", info.Where))
 	if f := p.config.Hooks.Leaked; f != nil {
-		p.hook("Leaked", func() { f(info) })
+		p.hookApart("Leaked", func() { f(info) })
 	}
 }
 

@@ -145,8 +145,8 @@ func (p *Pool[T]) lifetimeOf(now time.Duration) time.Duration {
 }
 
 // timeAttempt counts an attempt as overdue, once it is and its asker does not wait any
-// more, or could not be lent what it opens after a Reset; and abandons it some time after
-// OpenTimeout.
+// more, could not be lent what it opens after a Reset, or keeps others from trying in an
+// outage; and abandons it some time after OpenTimeout.
 func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 	limit := never
 	if t := p.config.OpenTimeout; t > 0 {
@@ -154,7 +154,11 @@ func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 	}
 	var timer *time.Timer
 	made := make(chan struct{})
-	timer = time.AfterFunc(min(overdueAfter, limit-a.began), func() {
+	first := overdueAfter
+	if a.outage != 0 {
+		first = backoffMost
+	}
+	timer = time.AfterFunc(min(first, limit-a.began), func() {
 		<-made
 		now := time.Duration(p.now())
 		if now >= limit {
@@ -164,11 +168,12 @@ func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 			}
 			return
 		}
-		wanted := a.asker != nil && a.asker.live() && a.era == p.era.Load()
+		wanted := a.asker != nil && a.asker.live() && a.era == p.era.Load() && p.outage.Load() == 0
 		if !wanted && a.state.Load() == attemptRunning {
 			p.overdue.Inc() // before the state: whoever ends it takes it back
 			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
 				p.ensureOpen(nil, nil)
+				p.openEnded() // Warm does not wait for it any more
 			} else {
 				p.overdue.Dec()
 			}
@@ -211,6 +216,7 @@ func (p *Pool[T]) opened(a *attempt[T]) {
 	b.slots[i].Store(c)
 	step.At("opened: stored")
 	// Established from here on. The slot is nobody else's until settle.
+	p.landing.Inc()
 	p.conns.Sub(uint64(censusOpening))
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
@@ -221,6 +227,7 @@ func (p *Pool[T]) opened(a *attempt[T]) {
 	} else {
 		p.settle(h, true)
 	}
+	p.landing.Dec()
 	p.mindSlots()
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.
@@ -252,7 +259,7 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 	}
 	p.hookOpened(took, cause)
 	told := err
-	hopeless := census(p.conns.Load()).established() == 0
+	hopeless := census(p.conns.Load()).usable() <= 0
 	if o := outage(p.outage.Load()); hopeless && o.failures() >= keepsFailing {
 		told = &unavailableError{o.failures(), err}
 	}
@@ -272,6 +279,9 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 		b.ring.Vacate(i, a.word)
 		p.conns.Sub(uint64(censusOpen + censusOpening))
 		step.At("openFailed: census lowered")
+		if gateWord(p.gate.Load()).shrinking() {
+			p.shrunk()
+		}
 		if err := p.unavailable(); err != nil {
 			p.refuseAll(err)
 		}

@@ -66,7 +66,7 @@ func (p *Pool[T]) unavailable() error {
 		return nil
 	}
 	c := census(p.conns.Load())
-	if c.established() > 0 || c.max() == 0 {
+	if c.usable() > 0 || c.max() == 0 {
 		return nil
 	}
 	if c.opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.retryAt() {

@@ -16,9 +16,10 @@ func (p *Pool[T]) pass(now time.Duration) (next time.Duration) {
 		return s.nextPass
 	}
 	s.passNow.Store(false)
-	// Without regular passes there is one a second while Check or Clean is called, and one
+	// Where passes are rare there is one a second while Check or Clean is called, and one
 	// more, so that a pool which is used all the time is not passed over at each call.
-	last := s.passEvery == 0 && (s.lingers || s.unaware.Load())
+	rare := s.passEvery == 0 || s.passEvery > maxTick
+	last := rare && (s.lingers || s.unaware.Load())
 	if last {
 		s.unaware.Store(true) // and then look: the other side is in mindSlots
 	}
@@ -29,6 +30,7 @@ func (p *Pool[T]) pass(now time.Duration) (next time.Duration) {
 	// the same age, after a long stop of the process, are not all replaced at once.
 	aged := max(census(p.conns.Load()).established()/8, 1)
 	callsUnderWay := false
+	spares := int(p.spares.Load()) // before the look: what one of them has opened is seen, too
 	v := view{due: s.due[:0], aging: p.agingFrom(now)}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
@@ -78,28 +80,27 @@ func (p *Pool[T]) pass(now time.Duration) (next time.Duration) {
 	}
 	p.closeDue(v)
 	if p.config.MinIdle > 0 {
-		p.keepWarm(p.config.MinIdle - v.fresh)
+		p.keepWarm(p.config.MinIdle - v.fresh - spares)
 	}
 	if gateWord(p.gate.Load()).shrinking() {
 		p.shrunk() // only a net: whoever empties a slot has done so
 	}
 	s.due = v.due[:0]
-	switch {
-	case callsUnderWay || s.passEvery == 0 && !last:
-		s.nextPass = now + maxTick
-		s.unaware.Store(false)
-	case s.passEvery == 0:
-		s.nextPass = 0 // whenever the sweeper is awake
-		s.lingers = false
-		return never
-	default:
-		s.nextPass = never
-	}
-	s.lingers = !callsUnderWay
+	next = never
 	if s.passEvery > 0 {
-		s.nextPass = min(s.nextPass, now.Truncate(s.passEvery)+s.passEvery)
+		next = now.Truncate(s.passEvery) + s.passEvery
 	}
-	return s.nextPass
+	s.lingers = false
+	if callsUnderWay || rare && !last {
+		next = min(next, now+maxTick)
+		s.lingers = !callsUnderWay
+		s.unaware.Store(false)
+	}
+	s.nextPass = next
+	if next == never {
+		s.nextPass = 0 // whenever the sweeper is awake
+	}
+	return next
 }
 
 // A view is what a pass has seen of the idle slots.
@@ -140,7 +141,7 @@ func (p *Pool[T]) agingFrom(now time.Duration) (a struct {
 func (p *Pool[T]) closeDue(v view) {
 	spare := v.idle + len(v.due) - p.config.MinIdle
 	for _, d := range v.due {
-		if c := census(p.conns.Load()); spare <= 0 && c.established() < c.max() {
+		if c := census(p.conns.Load()); spare <= 0 && c.usable() < c.max() {
 			return
 		}
 		h, ok := p.retake(d.held)
@@ -149,7 +150,7 @@ func (p *Pool[T]) closeDue(v view) {
 		}
 		spare--
 		if c := p.connIn(h.slot); d.why == closedByLifetime && c != nil && c.expires > time.Duration(p.now()) {
-			p.settle(h, false) // another connection has come into the slot, with the same word
+			go p.settle(h, false) // another connection has come into the slot, with the same word
 			continue
 		}
 		p.destroy(h, d.why, nil)

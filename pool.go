@@ -55,6 +55,7 @@ type Pool[T any] struct {
 	counters *counters
 	overdue  atomic.Int32  // connections that are being opened, and have been for overdueAfter
 	spares   atomic.Int32  // connections that are being opened for nobody who waits
+	landing  atomic.Int32  // connections that are established, and neither idle nor lent yet
 	lastOpen atomic.Error  // nil if the last call of Factory.Open succeeded
 	lastMax  atomic.Uint32 // MaxConnections of a pool that is closed
 
@@ -222,6 +223,10 @@ func (p *Pool[T]) examine(h held) (l Lease[T], fit, abandoned bool) {
 		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
 			return l, false, abandoned
 		}
+		if d := c.unfit.Load(); d != nil { // that may have taken a while
+			p.destroy(h, d.why, d.cause)
+			return l, false, false
+		}
 	}
 	if p.lost(h) {
 		return l, false, false
@@ -353,8 +358,9 @@ func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) er
 		}
 	}()
 	err = f(ctx, l.Value())
+	broken := isBroken(err) // this is others' code, too
 	returned = true
-	if isBroken(err) {
+	if broken {
 		_ = p.Discard(l, err)
 	} else {
 		_ = p.Put(l)

@@ -37,7 +37,7 @@ func (p *Pool[T]) quota(waiters int, c census) int {
 		return waiters
 	}
 	limit := coldStart
-	if e := c.established(); e > 0 {
+	if e := c.usable(); e > 0 {
 		limit = e
 	}
 	if waiters <= limit || p.oldestHasWaited(2*p.openTime()) {

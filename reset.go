@@ -46,6 +46,7 @@ func (p *Pool[T]) Reset() {
 		}
 	}
 	old.end(errReset)
+	p.ensureOpen(nil, nil)
 	p.config.Logger.Info("reset")
 	p.passSoon()
 }
@@ -80,6 +81,6 @@ func (p *Pool[T]) spoil(c *conn[T], why reason, cause error) {
 	if b.slots[i].Load() == c {
 		p.destroy(h, why, cause)
 	} else {
-		p.settle(h, false) // another connection has come into the slot, with the same word
+		go p.settle(h, false) // another connection has come into the slot, with the same word
 	}
 }

@@ -39,8 +39,8 @@ func (p *Pool[T]) Resize(n int) error {
 		p.setGate(gateShrink)
 		step.At("Resize: flag set")
 		p.trim()
-		p.shrunk()
 	}
+	p.shrunk() // there may be an earlier Resize's flag, too
 	p.ensureOpen(nil, nil)
 	p.config.Logger.Info("resized", slog.Int("from", c.max()), slog.Int("to", n))
 	p.openEnded() // a Warm may ask for more than there may be now

@@ -26,6 +26,7 @@ type sweeper struct {
 	unaware  atomic.Bool   // it will not look at the slots in time: there was nothing in them for it
 
 	idle          bool          // it has nothing to do in time, and is only kicked to unlink
+	minds         bool          // it looks at the slots: there are times for what is open, or functions to be called
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
@@ -80,6 +81,7 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	if config.MinIdle > 0 {
 		every(maxTick)
 	}
+	s.minds = s.passEvery > 0 || s.checkInterval > 0 || calls
 	s.idle = config.MaxWaitTime < 0 && s.passEvery == 0 && s.checkInterval == 0 && !calls
 	return idleTicks
 }
@@ -97,7 +99,8 @@ func (p *Pool[T]) wakeSweeper() {
 // Clean is being called. That has been noted in the census, or in the connection; the other
 // side is in duties and in pass, which set unaware, and then look.
 func (p *Pool[T]) mindSlots() {
-	if !p.sweeper.idle && p.sweeper.unaware.Load() && p.sweeper.unaware.CompareAndSwap(true, false) {
+	if p.sweeper.minds && p.sweeper.unaware.Load() && p.sweeper.unaware.CompareAndSwap(true, false) {
+		p.sweeper.passNow.Store(true)
 		p.kickSweeper()
 	}
 }
@@ -166,7 +169,27 @@ func (p *Pool[T]) sweep() {
 		case <-timer.C:
 		case <-s.kick:
 		case <-p.lifetime.Done():
+			p.sweepClosed()
 			return
+		}
+	}
+}
+
+// sweepClosed looks after the calls that are under way when the pool is closed: Shutdown
+// waits for what they have in hand.
+func (p *Pool[T]) sweepClosed() {
+	if p.factory.Check == nil && p.factory.Clean == nil {
+		return
+	}
+	ticks := time.NewTicker(maxTick)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-p.allGone:
+			return
+		case <-ticks.C:
+			p.sweeper.passNow.Store(true)
+			p.pass(time.Duration(p.now()))
 		}
 	}
 }
@@ -275,7 +298,9 @@ func (p *Pool[T]) checkIdle() {
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			word := b.ring.At(i)
-			if word.Phase() == ring.Idle && !p.checkSlot(held{b.first + i, word}) {
+			// What is due already is the sweeper's business: it may have to wait for
+			// another in its place.
+			if word.Phase() == ring.Idle && p.idleFor(word) < p.idleTicks && !p.checkSlot(held{b.first + i, word}) {
 				return
 			}
 		}
@@ -287,26 +312,27 @@ func (p *Pool[T]) checkIdle() {
 // no more, and another may have begun.
 func (p *Pool[T]) checkSlot(idle held) (goOn bool) {
 	p.sweeper.round.Inc()
-	over := true // also in case of runtime.Goexit
-	defer func() {
-		if over {
-			p.sweeper.checking.Store(false)
-		}
-		if goOn || over {
-			p.sweeper.round.Inc()
-		}
-	}()
 	h, ok := p.retake(idle)
 	if !ok {
-		over = false
+		p.sweeper.round.Inc()
 		return true
 	}
 	c := p.connIn(h.slot)
 	if c != nil {
 		c.inRound = true
 	}
+	returned, abandoned := false, false
+	defer func() {
+		switch {
+		case abandoned || !returned && c.call.Load() == callAbandoned:
+			return // limitCall has seen to it
+		case !returned: // runtime.Goexit ends the round
+			p.sweeper.checking.Store(false)
+		}
+		p.sweeper.round.Inc()
+	}()
 	_, fit, abandoned := p.examine(h)
-	over = false
+	returned = true
 	if fit {
 		c.inRound = false
 		p.settle(h, true)

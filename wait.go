@@ -94,7 +94,9 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 		// The other side is in openFailed, which notes the failure, then refuses all
 		// who wait.
 		if err := p.unavailable(); err != nil {
-			p.refuse(w, err)
+			if p.refuse(w, err) {
+				p.sweepAside()
+			}
 		}
 	}
 	p.wakeSweeper()
@@ -111,14 +113,14 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 			err := contextEnded(ctx, p.lastOpen.Load())
 			waited := p.waited(k, w)
 			p.leave(k, w)
-			p.hookWaited(waited, err)
+			p.hookWaited(Lease[T]{}, waited, err)
 			return Lease[T]{}, err
 		}
 	}
 	waited := p.waited(k, w)
 	p.parkers.Put(k)
 	l, err := p.accept(ctx, t, waited)
-	p.hookWaited(waited, err)
+	p.hookWaited(l, waited, err)
 	return l, err
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"runtime"
 )
 
 // Warm opens connections until n are open, those included that were open before, and
@@ -38,10 +39,10 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 				return ErrClosed
 			case n > c.max():
 				return fmt.Errorf("pool: Warm: %d connections are more than MaxConnections, which is %d", n, c.max())
-			case c.established() >= n:
+			case c.usable() >= n && p.landing.Load() == 0:
 				return nil
 			}
-			if c.open() >= n {
+			if c.open()-c.leaving() >= n {
 				break
 			}
 			begun, paused := p.openSpare(ctx, report)
@@ -49,6 +50,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 				if err := p.unavailableError(outage(p.outage.Load())); err != nil {
 					return err
 				}
+				runtime.Gosched() // one has just succeeded
 			}
 			if !begun && !paused {
 				break // enough are being opened; the end of one tells when to go on
@@ -111,9 +113,9 @@ func (p *Pool[T]) openEnded() {
 	}
 }
 
-// keepWarm opens so many spare connections more than are being opened already.
+// keepWarm opens so many spare connections.
 func (p *Pool[T]) keepWarm(n int) {
-	for n -= int(p.spares.Load()); n > 0; n-- {
+	for ; n > 0; n-- {
 		if begun, _ := p.openSpare(nil, nil); !begun {
 			return
 		}

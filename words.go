@@ -70,6 +70,9 @@ func (c census) established() int { return c.open() - c.opening() }
 
 func (c census) withMax(n int) census { return c%censusMax + census(n)*censusMax }
 
+// usable is how many of them are not on their way out.
+func (c census) usable() int { return c.established() - c.leaving() }
+
 // over is whether more are open than may be, and will be when those have left who are
 // on their way.
 func (c census) over() bool { return c.open()-c.leaving() > c.max() }

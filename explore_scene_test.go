@@ -51,7 +51,7 @@ func newScene(r *explore.Run, x *exchange, f Factory[*wire], c Config) *scene {
 	if err != nil {
 		r.Fatalf("New: %v", err)
 	}
-	s := &scene{Run: r, x: x, p: p, holders: map[*wire]string{}, lent: map[string]time.Time{}, last: p.queue.head.Load()}
+	s := &scene{Run: r, x: x, p: p, holders: map[*wire]string{}, lent: map[string]time.Time{}}
 	made := p.parkers.New
 	p.parkers.New = func() any {
 		k := made().(*parker)
@@ -60,6 +60,7 @@ func newScene(r *explore.Run, x *exchange, f Factory[*wire], c Config) *scene {
 	}
 	r.Ignore(unsafe.Pointer(p.counters), unsafe.Sizeof(*p.counters))
 	r.Cleanup(func() { p.Close() })
+	r.Start(func() { s.last = p.queue.tail.Load() }) // nobody is linking itself
 	r.Always(s.look)
 	return s
 }
@@ -192,22 +193,12 @@ func (s *scene) mustAsk(name string) {
 // waiting is the same for one who waits already when the schedule begins.
 func (s *scene) waiting(name string, ctx context.Context) *asking {
 	a := new(asking)
-	s.last = s.lastOf()
 	s.Begin(name, func() { s.ask(name, ctx, a) })
 	if a.returned {
 		s.Fatalf("%s does not wait", name)
 	}
-	s.last = s.lastOf()
-	s.linked = append(s.linked, &sighting{w: s.last, by: name})
+	s.linked = append(s.linked, &sighting{w: s.p.queue.tail.Load(), by: name})
 	return a
-}
-
-func (s *scene) lastOf() *waiter {
-	w := s.last
-	for next := w.next.Load(); next != nil && next != w; next = w.next.Load() {
-		w = next
-	}
-	return w
 }
 
 // canceler is a goroutine that ends a ctx.

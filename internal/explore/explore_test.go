@@ -262,11 +262,15 @@ func TestTheReductionsLoseNoOutcome(t *testing.T) {
 			r.End(func() { r.Note("%d", x.Load()) })
 		},
 	} {
+		bounds := 4
+		if testing.Short() {
+			bounds = 3
+		}
 		t.Run(name, func(t *testing.T) {
 			var all [2][]string
 			var runs [2]int
 			for i, plain := range []bool{true, false} {
-				for bound := range 4 {
+				for bound := range bounds {
 					seen := map[string]bool{}
 					s := found(t, Options{Plain: plain}, bound, func(r *Run) {
 						f(r)

@@ -69,10 +69,6 @@ func (l limits) note(path []node) {
 	if l.log == nil {
 		return
 	}
-	var b strings.Builder
-	for _, n := range path {
-		fmt.Fprintf(&b, "%d.", n.can[n.taken].id)
-	}
 	l.log.Truncate(0)
 	l.log.WriteAt([]byte("EXPLORE_REPLAY="+compact(path)+"\n"), 0)
 }

@@ -25,6 +25,7 @@ type Run struct {
 	on       bool // operations stop
 	counts   bool // words get their numbers
 	checking bool // what is not controlled must come to an end
+	loose    bool // the schedule is over, and whoever has not ended runs to its end
 	free     int  // operations since
 	all      []*routine
 	known    int        // how many of them have their numbers
@@ -34,6 +35,7 @@ type Run struct {
 	current  *routine
 
 	notes  []string
+	starts []func()
 	always []func()
 	ends   []func()
 
@@ -165,6 +167,10 @@ func (r *Run) Ignore(start unsafe.Pointer, size uintptr) {
 	r.ignored = append(r.ignored, [2]uintptr{uintptr(start), size})
 }
 
+// Start calls f before the first step, when all that was set up is at rest. What f does is
+// not controlled.
+func (r *Run) Start(f func()) { r.starts = append(r.starts, f) }
+
 // Always calls f after each step, while nobody moves. What f does is not controlled.
 func (r *Run) Always(f func()) { r.always = append(r.always, f) }
 
@@ -195,9 +201,11 @@ func (r *Run) add(name string) *routine {
 // at is the hook.
 func (r *Run) at(word unsafe.Pointer, writes bool) {
 	if !r.counts {
-		if r.free++; r.checking && r.free > maxFree {
+		if r.free++; r.free > maxFree && r.checking {
 			r.Errorf("no end after %d operations of a check: it spins", r.free)
 			panic(failNow{})
+		} else if r.free > maxFree && r.loose {
+			runtime.Goexit() // nobody is left whom it could wait for
 		}
 		return
 	}
@@ -354,6 +362,9 @@ func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
 	synctest.Wait() // all stand at their start
 	r.known = len(r.all)
 	r.counts = false
+	for _, f := range r.starts {
+		r.guarded(f)
+	}
 	for n := 0; ; n++ {
 		can := r.able()
 		if len(can) == 0 {
@@ -453,7 +464,7 @@ func (r *Run) step(g *routine) {
 // letGo ends the control. Whoever is stopped goes on, and the scenario's cleanup has to
 // see to it that all end.
 func (r *Run) letGo() {
-	r.on, r.counts = false, false
+	r.on, r.counts, r.loose, r.free = false, false, true, 0
 	for _, g := range r.all {
 		if g.stopped && g.tick == 0 {
 			g.stopped = false

@@ -101,6 +101,9 @@ func (s *search) explore() string {
 	finished := -1
 	for bound := 0; bound <= s.limits.bound; bound++ {
 		if !s.depthFirst(bound) {
+			if finished < 0 {
+				return "not all without preemptions"
+			}
 			return fmt.Sprintf("all with %d preemptions, not all with %d", finished, bound)
 		}
 		finished = bound
@@ -308,6 +311,7 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 	}
 	var failures []string
 	defer func() {
+		atomic.Install(nil, nil)
 		if p := recover(); p != nil && !(done && r.failed) {
 			done, r.failed = true, true
 			failures = append(failures, fmt.Sprintf("after the schedule, with nobody controlled any more: %v", p))
@@ -327,7 +331,6 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 		r.traced = s.limits.traced
 		r.counts = true
 		atomic.Install(r.at, r.lane)
-		defer atomic.Install(nil, nil)
 		r.guarded(func() { s.scenario(r) })
 		if r.failed {
 			done, failures = true, slices.Clone(r.failures)

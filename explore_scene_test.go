@@ -60,6 +60,7 @@ func newScene(r *explore.Run, x *exchange, f Factory[*wire], c Config) *scene {
 	}
 	r.Ignore(unsafe.Pointer(p.counters), unsafe.Sizeof(*p.counters))
 	r.Cleanup(func() { p.Close() })
+	stopAtPoints(r)
 	r.Start(func() { s.last = p.queue.tail.Load() }) // nobody is linking itself
 	r.Always(s.look)
 	return s

@@ -1,4 +1,4 @@
-//go:build explore
+//go:build explore && !step
 
 package ring
 

@@ -53,15 +53,19 @@
 //
 // What remains is a select that finds two cases ready, where the runtime rolls dice. A
 // scenario in which that can happen says so ([Options].Selects), and a schedule that has
-// to be repeated is then tried until the dice fall as before. In the pool each way out of
-// such a select is also that of a schedule in which one case alone is ready, so none
-// escapes the search. In all other scenarios, and if it is not to be had in 64 attempts,
-// a repetition that differs from what was recorded is an error and fails the test.
+// to be repeated is then tried until the dice fall as before. Which way they fall in a
+// schedule that is run once is left to chance. In all other scenarios, and if it is not
+// to be had in 64 attempts, a repetition that differs from what was recorded is an error
+// and fails the test. With -tags explore,step the pool's scenarios stop also between a
+// granter's look at a ctx and its send, and after a select: then each way out of such a
+// select is that of a schedule, too, in which one case alone is ready.
 //
 // # What it does not see
 //
 // Orders of operations that are not atomic ones, between two of them: those of channels,
-// of mutexes, and data races. The memory model is that of Go's atomics, in which all
+// of mutexes, and data races. What counters for statistics are at, as the pool's
+// scenarios ignore them ([Run.Ignore]). What happens when time passes while a goroutine is
+// stopped, unless there is a [Run.Clock]. The memory model is that of Go's atomics, in which all
 // agree on one order. A goroutine that stops while it holds a mutex which another
 // wants would stop the search: code under control must not operate under a mutex.
 package explore

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/S4AK4N/pool/internal/step"
 )
 
 // limits are what the environment says.
@@ -156,7 +158,14 @@ func (s *search) report() {
 	if !again {
 		steps += "\nThe repetition has not failed.\n"
 	}
-	s.t.Fatalf("%s\n\n%s\nTo repeat it: EXPLORE_REPLAY=%s go test -tags explore -run '^%s$'", strings.Join(failures, "\n"), steps, schedule, s.t.Name())
+	s.t.Fatalf("%s\n\n%s\nTo repeat it: EXPLORE_REPLAY=%s go test -tags %s -run '^%s$'", strings.Join(failures, "\n"), steps, schedule, tags(), s.t.Name())
+}
+
+func tags() string {
+	if step.Enabled {
+		return "explore,step"
+	}
+	return "explore"
 }
 
 func (s *search) replay(schedule string) {

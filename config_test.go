@@ -50,6 +50,16 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		{"OpenTimeout longest", Config{OpenTimeout: math.MaxInt64}, with(func(c *Config) { c.OpenTimeout = forever })},
 		{"CheckInterval negative", Config{CheckInterval: -1}, with(func(c *Config) { c.CheckInterval = -1 })},
 		{"CheckInterval longest", Config{CheckInterval: math.MaxInt64}, with(func(c *Config) { c.CheckInterval = forever })},
+		{"MaxLifetime 1ns", Config{MaxLifetime: 1}, with(func(c *Config) { c.MaxLifetime = 1 })},
+		{"MaxLifetime longest", Config{MaxLifetime: math.MaxInt64}, with(func(c *Config) { c.MaxLifetime = forever / 2 })},
+		{"MinIdle", Config{MinIdle: 3}, with(func(c *Config) { c.MinIdle = 3 })},
+		{"MinIdle most", Config{MinIdle: 10}, with(func(c *Config) { c.MinIdle = 10 })},
+		{"MaxOpening", Config{MaxOpening: 3}, with(func(c *Config) { c.MaxOpening = 3 })},
+		{"MaxOpening most", Config{MaxOpening: math.MaxInt}, with(func(c *Config) { c.MaxOpening = math.MaxInt })},
+		{"OpenEagerly", Config{OpenEagerly: true}, with(func(c *Config) { c.OpenEagerly = true })},
+		{"StrictMax", Config{StrictMax: true}, with(func(c *Config) { c.StrictMax = true })},
+		{"LeakAfter 1ns", Config{LeakAfter: 1}, with(func(c *Config) { c.LeakAfter = 1 })},
+		{"LeakAfter longest", Config{LeakAfter: math.MaxInt64}, with(func(c *Config) { c.LeakAfter = forever })},
 		{"Name", Config{Name: "db"}, with(func(c *Config) { c.Name = "db" })},
 	}
 	for _, tt := range tests {
@@ -77,6 +87,14 @@ func TestNewRefusesAConfigAndNamesTheField(t *testing.T) {
 		{Config{MaxConnections: math.MinInt}, "Config.MaxConnections"},
 		{Config{MaxConnections: 65536}, "Config.MaxConnections"},
 		{Config{MaxConnections: math.MaxInt}, "Config.MaxConnections"},
+		{Config{MaxLifetime: -1}, "Config.MaxLifetime"},
+		{Config{MaxLifetime: math.MinInt64}, "Config.MaxLifetime"},
+		{Config{MinIdle: -1}, "Config.MinIdle"},
+		{Config{MinIdle: 11}, "Config.MinIdle"}, // MaxConnections is 10 if it is zero
+		{Config{MinIdle: 4, MaxConnections: 3}, "Config.MinIdle"},
+		{Config{MaxOpening: -1}, "Config.MaxOpening"},
+		{Config{LeakAfter: -1}, "Config.LeakAfter"},
+		{Config{LeakAfter: math.MinInt64}, "Config.LeakAfter"},
 	}
 	for _, tt := range tests {
 		p, err := New(new(exchange).factory(), tt.give)
@@ -112,12 +130,29 @@ func TestExtremeTimesNeitherExpireAtOnceNorSpin(t *testing.T) {
 	})
 }
 
+func TestTheLongestOfTimesThatArePassedForDoNotExpireAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxIdleTime: math.MaxInt64, MaxLifetime: math.MaxInt64, LeakAfter: math.MaxInt64})
+		fill(t, p, 2)
+		l := borrow(t, p)
+		time.Sleep(time.Hour)
+		if got := p.Stats(); got.IdleConnections != 1 || got.Leaked != 0 {
+			t.Errorf("after an hour %+v, want one idle, none leaked", got)
+		}
+		giveBack(t, p, l)
+		if got := p.Stats(); got.IdleConnections != 2 {
+			t.Errorf("after the Put %+v, want two idle", got)
+		}
+	})
+}
+
 func TestShortestTimesWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x exchange
 		f := x.factory()
 		f.Check = func(*wire) error { return nil }
-		p := start(t, f, Config{MaxConnections: 1, MaxWaitTime: 1, MaxIdleTime: 1, CheckInterval: time.Millisecond})
+		p := start(t, f, Config{MaxConnections: 1, MaxWaitTime: 1, MaxIdleTime: 1, CheckInterval: time.Millisecond, LeakAfter: 1})
 		l := borrow(t, p)
 		r := ask(t.Context(), p)
 		time.Sleep(time.Nanosecond)

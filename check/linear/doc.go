@@ -32,7 +32,8 @@
 //     itself. And a call of Put, which has an end as well as a beginning, may leave the
 //     connection to others at its end. So a TryGet that was refused is taken for one
 //     look at each connection: it was not idle at some instant of the call. Nothing is
-//     concluded if a Get was under way, who may have waited.
+//     concluded if a Get was under way, who may have waited, nor about a connection
+//     that was closed in the end, and that another TryGet may have had in hand.
 //
 // That waiters are served in the order in which they stand in line cannot be seen in
 // the times of calls, since a call is not in line yet when it begins. It is checked by

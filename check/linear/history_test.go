@@ -183,6 +183,14 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 				return nil // may have had any connection in hand
 			case f.kind == put:
 				skip = append(skip, f.wire)
+			case f != e && (f.refused || f.kind == lent):
+				// Another TryGet, which may have had one in hand that it found unfit
+				// in the end, and closed.
+				for _, w := range h.closed {
+					if w != f.wire {
+						skip = append(skip, w)
+					}
+				}
 			}
 		case f.ret < e.call:
 			switch f.kind {

@@ -1,0 +1,240 @@
+/* What two may end: a call of Check or Clean (limit.go), an attempt to open (open.go), a call of
+   Factory.Close (close.go), and the pool itself (close.go, allGone).
+
+   CALL: a slot is held while Check or Clean is called for the connection in it, CALLS times; the
+   sweeper abandons a call that takes too long; REVOKE: Close revokes the slot.
+   ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
+   GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
+   is opened too late, while CLOSERS close the pool.
+   BUG=n: a seeded fault, see the table in run. */
+#ifndef BUG
+#define BUG 0
+#endif
+byte finished=0, expected=0;
+
+#ifdef CALL
+#ifndef CALLS
+#define CALLS 2
+#endif
+#define LEASED 0
+#define BUSY   1
+#define VACANT 2
+#define IDLE   3
+byte phase=LEASED, gen=0;          /* the slot's word */
+bit inSlot=1;
+byte call=0;
+byte owners=1;                     /* ghost: who would go on with the slot */
+byte emptied=0, opening=0;
+
+/* destroy: whoever reserves the slot from the word g empties it. */
+inline destroy(g) {
+  atomic { if :: phase==LEASED && gen==g -> phase=BUSY; ok=1 :: else -> ok=0 fi };
+  if :: ok -> ok=0; atomic { assert(inSlot); inSlot=0; emptied++; assert(emptied==1) }; phase=VACANT :: else -> skip fi
+}
+
+proctype Asker() {
+  byte g=0, n=0, mine=0; bit ok=0;
+  do
+  :: n<CALLS -> n++;
+     mine=2*n+1;
+     call=mine;                                                              /* @ limit.go ask call.Store */
+     atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap */
+     if
+     :: !ok -> goto done           /* abandoned: the slot is the sweeper's */
+     :: ok -> ok=0;
+        if
+        :: true -> destroy(g); goto done   /* it objects */
+        :: true -> atomic { if :: phase==LEASED && gen==g -> gen++; g=gen; ok=1 :: else -> ok=0 fi };     /* the next owner, or the same later: another generation */
+           if :: ok -> ok=0 :: else -> goto done fi
+        fi
+     fi
+  :: else -> break
+  od;
+  atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi };
+done:
+  finished++
+}
+proctype Limiter() {               /* the sweeper; at each pass it sees a call, and in a later one that it is the same */
+  byte g=0, seen=0, k=0; bit ok=0;
+  do
+  :: k<2 -> k++;
+     atomic { if :: phase==LEASED -> g=gen :: else -> goto done fi };
+     atomic { if :: !inSlot -> goto done :: else -> skip fi };
+     seen=call;
+     if
+     :: seen&1 ->
+        atomic { if :: call==seen -> call=2; ok=1 :: else -> ok=0 fi };      /* @ limit.go limitCall call.CompareAndSwap */
+        if
+        :: ok -> ok=0;
+#if BUG!=9
+           g=gen;                                                            /* the word now, and not that of the pass */
+#endif
+           destroy(g); goto done
+        :: else -> skip
+        fi
+     :: else -> skip
+     fi
+  :: else -> break
+  od;
+done:
+  finished++
+}
+#ifdef REVOKE
+proctype Revoker() {
+  byte g=0; bit ok=0;
+  do
+  :: atomic { if :: phase==LEASED -> g=gen; ok=1 :: else -> ok=0 fi };
+     if :: !ok -> break :: else -> ok=0 fi;
+     atomic { if :: phase==LEASED && gen==g -> gen++; g=gen; ok=1 :: else -> ok=0 fi };
+     if :: ok -> ok=0; destroy(g); break :: else -> skip fi
+  od;
+  finished++
+}
+#endif
+#endif
+
+#ifdef ATTEMPT
+#define RUNNING   0
+#define OVERDUE   1
+#define ENDED     2
+#define ABANDONED 3
+byte state=RUNNING, overdue=0, vacated=0, lent=0, closed=0; bit conn=0, opened=0;
+
+inline end(s) {                    /* ok: it was ours to end */
+  atomic { if :: state<ENDED -> was=state; state=s; ok=1 :: else -> ok=0 fi };            /* @ open.go end state.CompareAndSwap */
+  if :: ok && was==OVERDUE -> atomic { assert(overdue>0); overdue-- } :: else -> skip fi;      /* @ open.go end overdue.Dec */
+  was=0
+}
+inline closeUnlent() {
+#if BUG==11
+  if :: conn -> conn=0; closed++ :: else -> skip fi;
+#else
+  if :: conn -> atomic { if :: conn -> conn=0; ok=1 :: else -> ok=0 fi };    /* @ open.go closeUnlent conn.CompareAndSwap */
+                if :: ok -> closed++ :: else -> skip fi
+     :: else -> skip fi;
+#endif
+  ok=0
+}
+proctype Opener() {
+  byte was=0; bit ok=0, fails=0;
+  if :: true -> opened=1; conn=1;                                            /* @ open.go open conn.Store */
+        if :: true -> skip :: fails=1 fi                                     /* Watch may object */
+     :: fails=1
+  fi;
+  end(ENDED);
+  if
+  :: !ok -> closeUnlent()
+  :: ok && fails -> ok=0; vacated++; closeUnlent()
+  :: ok && !fails -> ok=0; lent++
+  fi;
+  finished++
+}
+proctype Timer() {
+  byte was=0; bit ok=0;
+  if
+  :: state==RUNNING ->
+#if BUG==10
+     atomic { if :: state==RUNNING -> state=OVERDUE; ok=1 :: else -> ok=0 fi };
+     if :: ok -> overdue++ :: else -> skip fi; ok=0
+#else
+     overdue++;                                                              /* @ open.go timeAttempt overdue.Inc */
+     atomic { if :: state==RUNNING -> state=OVERDUE; ok=1 :: else -> ok=0 fi };      /* @ open.go timeAttempt state.CompareAndSwap */
+     if :: ok -> ok=0 :: else -> overdue-- fi                                /* @ open.go timeAttempt overdue.Dec */
+#endif
+  :: true -> skip
+  fi;
+  if
+  :: true -> end(ABANDONED); if :: ok -> ok=0; vacated++; closeUnlent() :: else -> skip fi
+  :: true -> skip
+  fi;
+  finished++
+}
+#endif
+
+#ifdef GONE
+#ifndef CONNS
+#define CONNS 2
+#endif
+#ifndef CLOSERS
+#define CLOSERS 1
+#endif
+byte unclosed=CONNS, closes=0; bit CLOSED=0, gone=0;
+bit ended[CONNS];
+inline noteAllGone() {
+  if
+  :: CLOSED ->
+     if
+     :: unclosed==0 ->
+#if BUG==6
+        if :: !gone -> gone=1; atomic { closes++; assert(closes==1) } :: else -> skip fi
+#else
+        atomic { if :: !gone -> gone=1; ok=1 :: else -> ok=0 fi };           /* @ close.go noteAllGone gone.CompareAndSwap */
+        if :: ok -> ok=0; atomic { closes++; assert(closes==1) } :: else -> skip fi     /* @ close.go noteAllGone allGone.close */
+#endif
+     :: else -> skip
+     fi
+  :: else -> skip
+  fi
+}
+inline over(i) {
+  atomic { if :: !ended[i] -> ended[i]=1; ok=1 :: else -> ok=0 fi };
+  if
+  :: ok -> ok=0; atomic { assert(unclosed>0); unclosed-- };                  /* @ close.go forget unclosed.Dec */
+     noteAllGone()
+  :: else -> skip
+  fi
+}
+proctype Close(byte i) { bit ok=0; over(i); finished++ }                     /* @ close.go callClose ended.CompareAndSwap #2 */
+proctype CloseTimer(byte i) { bit ok=0; if :: true -> over(i) :: true -> skip fi; finished++ }      /* @ close.go callClose ended.CompareAndSwap */
+/* What is opened when the pool is closed already: it is counted, and closed. */
+proctype Late() {
+  bit ok=0;
+  unclosed++;                                                                /* @ open.go opened unclosed.Inc */
+                                                                             /* @ open.go closeUnlent unclosed.Inc */
+  atomic { assert(unclosed>0); unclosed-- };
+  noteAllGone();
+  finished++
+}
+proctype Shut() {
+  bit ok=0;
+  CLOSED=1;
+#if BUG!=7
+  noteAllGone();
+#endif
+  finished++
+}
+#endif
+
+init {
+  byte k=0;
+  atomic {
+#ifdef CALL
+    run Asker(); run Limiter(); expected=expected+2;
+#ifdef REVOKE
+    run Revoker(); expected++;
+#endif
+#endif
+#ifdef ATTEMPT
+    run Opener(); run Timer(); expected=expected+2;
+#endif
+#ifdef GONE
+    do :: k<CONNS -> run Close(k); run CloseTimer(k); k++; expected=expected+2 :: else -> break od; k=0;
+    run Late(); expected++;
+    do :: k<CLOSERS -> run Shut(); k++; expected++ :: else -> break od;
+#endif
+    skip
+  }
+  timeout;
+  atomic {
+    assert(finished==expected);
+#ifdef CALL
+    assert(phase==IDLE && inSlot || phase==VACANT && emptied==1);            /* no slot is lost */
+#endif
+#ifdef ATTEMPT
+    assert(overdue==0 && vacated+lent==1 && lent+closed==opened);            /* the slot comes back once, and what was opened is lent or closed, once */
+#endif
+#ifdef GONE
+    assert(unclosed==0 && gone && closes==1)
+#endif
+  }
+}

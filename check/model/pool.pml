@@ -1,0 +1,991 @@
+/* The pool: slots, gate, census, waiters, opens, and everything that takes a slot away or brings one back.
+   It mirrors pool.go, wait.go, settle.go, open.go, close.go, sweep.go and resize.go step by step.
+
+   One step is one atomic operation. A load and the compare-and-swap that depends on it are one step
+   where the loop around them repeats until one of them decides: what a lost swap would see next is
+   what a load at that instant sees. Memory is sequentially consistent, as that of Go's atomics is.
+
+   A process has one copy of each function of the pool, and labels named after them; settle, destroy
+   and ensureOpen return to where rs, rd and re say.
+
+   The queue is abstract here: front, enqueue and decide take effect at the points that queue.pml
+   shows them to have. With -DMSQ it is the list of queue.go itself.
+
+   Knobs: see the head of each section and README.md. BUG=n is a seeded fault, see the table in run. */
+#ifndef N
+#define N 1                        /* slots */
+#endif
+#ifndef G
+#define G 2                        /* callers of Get */
+#endif
+#ifndef ROUNDS
+#define ROUNDS 1                   /* Gets of each */
+#endif
+#ifndef MAX
+#define MAX N                      /* Config.MaxConnections */
+#endif
+#ifndef PRE
+#define PRE 0                      /* slots that are idle at the start */
+#endif
+#ifndef CANCEL
+#define CANCEL 0                   /* mask: callers whose ctx ends */
+#endif
+#ifndef FAILS
+#define FAILS 0                    /* opens that fail, at most */
+#endif
+#ifndef EXPIRE
+#define EXPIRE 0                   /* waits that expire, at most */
+#endif
+#ifndef EVICT
+#define EVICT 0                    /* idle slots that the sweeper closes, at most */
+#endif
+#ifndef SHRINKS
+#define SHRINKS 0                  /* 1: the sweeper passes, and calls shrunk */
+#endif
+#ifndef HOLD
+#define HOLD 0                     /* of the PRE slots, those that are leased at the start; each comes back once, */
+#endif
+#ifndef KEEP
+#define KEEP 0                     /* or never, those in this mask */
+#endif
+#ifndef KEEPG
+#define KEEPG 0                    /* mask: callers of Get who never put back */
+#endif
+#ifndef COLD
+#define COLD 7                     /* coldStart */
+#endif
+#ifndef MAXOPEN
+#define MAXOPEN 7                  /* Config.MaxOpening */
+#endif
+#ifndef BUG
+#define BUG 0
+#endif
+#ifndef ND
+#define ND N                       /* opens that run at the same time */
+#endif
+#ifndef HAVE
+#define HAVE N                     /* slots in the first bank */
+#endif
+#ifndef MC
+#define MC (N+PRE+2)               /* connections that there may be over time */
+#endif
+
+/* ------------------------------------------------------------------ words */
+
+/* A slot's word: phase, the mark of a revoked lease (a stamp that no Put gives), and the generation.
+   Publish, Retake and Reserve end no generation, as in ring/word.go, so a word may come back. */
+#define VACANT 0
+#define BUSY   1
+#define IDLE   2
+#define LEASED 3
+#define W(p,rev,g)  ((p)*16+(rev)*8+((g)&7))
+#define PH(w)       ((w)/16)
+#define REV(w)      (((w)/8)&1)
+#define GEN(w)      ((w)&7)
+#define AS(w,p)     ((p)*16+(w)%16)
+#define NEXT(w,p,rev)  W(p,rev,GEN(w)+1)
+
+byte cell[N];                      /* the ring's cells */
+byte slot[N];                      /* the bank's slots: the connection in each, 0 for nil */
+
+byte U=0; bit CLOSED=0, SHRINK=0;  /* gate */
+#define GATE0  (U==0 && !CLOSED && !SHRINK)
+
+byte max=MAX, open=0, opening=0, leaving=0;      /* conns, one word */
+#define CONNS  (max*512+open*64+opening*8+leaving)
+#define OPENING(c) (((c)/8)&7)
+#define USABLE(c)  ((((c)/64)&7)-OPENING(c)-((c)&7))
+#define OVER   (open-leaving>max)
+byte dying=0;                      /* ghost: slots that somebody has decided to empty */
+
+byte have=HAVE;                    /* banks: how many slots there are */
+
+/* Waiters. A node gets its number when it is linked, so the order of numbers is that of the queue. */
+#define LOOKING 0
+#define PARKED  1
+#define TAKEN   2
+#define LEFT    3
+#define NN      (1+G*ROUNDS)
+#define LIVE(n) (st[n]<TAKEN)
+byte st[NN], who[NN], linked=0;
+#ifdef MSQ
+#define NIL 63
+byte nxt[NN], head=0, tail=0;
+#endif
+bit ctxEnded[G];
+
+/* Tokens: a slot with its word, or an error. With them goes the node, for the assertions. */
+#define NOSLOT 50
+#define ENDED  51                  /* errEnded */
+#define FAILED 52                  /* *openError */
+#define REFUSED 53                 /* ErrClosed */
+#define EXPIRED 54
+#define UNAVAIL 55
+chan ch[G] = [1] of { byte, byte, byte };
+
+/* Connections, never numbered twice. */
+bit unfit[MC+1];
+bit gone[MC+1], lent[MC+1];        /* ghosts: out of its slot; leased to a caller */
+byte marked=0;                     /* ghost: bit c: whoever marked connection c has returned */
+byte conns=0, connEra[MC+1], connSlot[MC+1], era=0;
+
+/* The outage: how often opening has failed since it last succeeded, up to KEEPS, and when; the time is
+   how often it has failed at all. paused: the time of retryAt has not come. */
+#define KEEPS 2                    /* keepsFailing, which is 3 in the code */
+byte outage=0, fails=0; bit paused=0;
+#define FAILURES(o) ((o)/16)
+bit heldBack=0;                    /* sweeper.heldBack */
+
+chan start = [N+1] of { byte, byte, byte, byte, byte };      /* go p.open: slot, word, asker, era, outage */
+#ifdef STRICT
+chan dispose = [N] of { byte, byte, byte };                  /* go p.closeConn, with StrictMax: slot, word, asker */
+#endif
+byte finished=0, others=0, began=0;
+
+/* ------------------------------------------------------------------ queue */
+
+#ifndef MSQ
+/* front: f is the oldest live waiter, or 0. One step: the load of next that finds nobody, or of the state that finds it live. */
+inline front() {
+  atomic { f=1; do :: f<=linked && !LIVE(f) -> f++ :: f<=linked && LIVE(f) -> break :: f>linked -> f=0; break od }
+}
+inline advance(n) { skip }
+#else
+inline advance(n) {
+  atomic { if :: tail==h -> tail=n :: else -> skip fi };
+  if
+  :: atomic { head==h -> head=n }; nxt[h]=h
+  :: atomic { head!=h -> skip }
+  fi
+}
+inline front() {
+  do
+  :: h = head;
+     if
+     :: atomic { nxt[h]==NIL -> f=0; h=0; break }
+     :: atomic { nxt[h]==h -> assert(head!=h); h=0 }
+     :: atomic { nxt[h]!=NIL && nxt[h]!=h -> nx=nxt[h] };
+        if
+        :: atomic { LIVE(nx) -> f=nx; nx=0; break }
+        :: atomic { !LIVE(nx) -> skip }; advance(nx); h=0; nx=0
+        fi
+     fi
+  od
+}
+#endif
+#ifdef QUOTA
+#define QUOTAS 1
+#else
+#define QUOTAS 0
+#endif
+#ifdef TRYGET
+#define TRIES 1
+#else
+#define TRIES 0
+#endif
+#ifdef CLOSE
+#define O1 1
+#else
+#define O1 0
+#endif
+#ifdef CLOSE2
+#define O2 1
+#else
+#define O2 0
+#endif
+#ifdef RESIZE
+#define O3 1
+#else
+#define O3 0
+#endif
+#ifdef RESIZE2
+#define O4 1
+#else
+#define O4 0
+#endif
+#ifdef RESET
+#define O5 1
+#else
+#define O5 0
+#endif
+#ifdef WATCH
+#define O6 1
+#else
+#define O6 0
+#endif
+#ifdef WARM
+#define O7 1
+#else
+#define O7 0
+#endif
+#define OTHERS (O1+O2+O3+O4+O5+O6+O7)
+
+/* Whoever decides the oldest asserts that nobody older lives. */
+inline oldest(x) { n=1; do :: n<x -> assert(!LIVE(n)); n++ :: else -> break od; n=0 }
+/* One token for each wait, into an empty channel: the send never blocks. */
+inline send(x,t,word) { assert(len(ch[who[x]])==0); ch[who[x]]!t,word,x }
+/* A caller is lent the connection in slot own. If the word has changed, Close has revoked the slot on the way. */
+inline lend() {
+  if
+  :: cell[own]==w -> assert(PH(w)==LEASED && !lent[c] && !gone[c] && slot[own]==c); lent[c]=1; assert(!((seen>>c)&1))
+  :: else -> assert(CLOSED)
+  fi
+}
+
+#define GETTER   0
+#define OPENER   1
+#define SWEEPER  2
+#define CLOSER   3
+#define RESIZER  4
+#define RESETTER 5
+#define WATCHER  6
+#define TRYER    7
+#define HOLDER   8
+#define DISPOSER 9
+#define WARMER   10
+#define SPARE    62                /* asker of an attempt that was begun for nobody who waits */
+
+proctype P(byte role; byte me) {
+  byte own=0, w=0, c=0;            /* a held slot, its word, the connection in it */
+  byte f=0, nd=0, ask=0, tok=0, i=0, n=0, r=0, e=0, o=0, seen=0, bn=0;
+  short cc=0;                      /* a census that has been read */
+  byte rs=0, rd=0, re=0, rf=0, rm=0, ru=0, rk=0, rs1=0, rd1=0, ask1=0;      /* where settle, destroy, ensureOpen, refuseAll, spoil, unavailable, shrunk return to; and what the outer ones are while shrunk trims */
+  bit lift=0, held=0, begun=0, any=0, nest=0, stale=0, checked=0, none=0;
+#ifdef MSQ
+  byte h=0, nx=0;
+#endif
+
+  if
+  :: atomic { role==GETTER -> goto again }
+  :: atomic { role==OPENER -> goto end_open }
+  :: atomic { role==SWEEPER -> goto end_sweep }
+  :: atomic { role==CLOSER -> goto shut }
+  :: atomic { role==RESIZER -> goto resize }
+  :: atomic { role==RESETTER -> goto reset }
+  :: atomic { role==WATCHER -> goto watch }
+  :: atomic { role==TRYER -> goto try }
+  :: atomic { role==HOLDER -> own=me; w=cell[own]; c=slot[own]; r=ROUNDS; assert(!lent[c]); lent[c]=1; if :: (KEEP>>me)&1 -> goto finish :: else -> goto got fi }
+#ifdef WARM
+  :: atomic { role==WARMER -> goto warm }
+#endif
+#ifdef STRICT
+  :: atomic { role==DISPOSER -> goto end_dispose }
+#endif
+  fi;
+
+  /* ---------------------------------------------------------------- Get: pool.go, wait.go */
+again:
+  atomic { own=0; w=0; c=0; nd=0; tok=0; checked=0;
+    if :: r>=ROUNDS -> goto finish
+       :: r<ROUNDS && (r>0 || me==0 || ((CANCEL>>me)&1)!=((CANCEL>>(me-1))&1) || began>=me) ->      /* equal callers begin in order */
+          if :: r==0 -> began++ :: else -> skip fi;
+          r++; ctxEnded[me]=0; seen=marked;
+          if :: GATE0 -> i=0; bn=have :: else -> goto unavail fi
+    fi };
+  goto take;
+get:
+  atomic { if :: GATE0 -> i=0; bn=have :: else -> goto unavail fi };
+take:
+  atomic {
+    if
+    :: i>=bn -> i=0; bn=0; goto unavail
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ pool.go Get ring.Take */
+                                                                             /* @ bank.go takeFrom ring.Take */
+    :: else -> i++; goto take
+    fi };
+  atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto get :: else -> skip fi };
+#ifndef CHECK
+  atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> lend(); goto got fi };
+#else
+  atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> skip fi };
+  if :: true -> skip :: atomic { r==1 -> rd=1; goto destroy } fi;            /* Factory.Check objects */
+  atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> skip fi };        /* that may have taken a while */
+  atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto get :: else -> lend(); goto got fi };
+#endif
+
+unavail:                           /* wait */
+#if FAILS>0
+  atomic { ru=1; goto unavailable };
+register:
+#endif
+#ifdef MAXW
+registerAgain:
+  atomic { if :: CLOSED -> goto again :: else -> n=U fi };
+  atomic { if :: max==0 -> n=0; goto ending
+              :: max>0 && n>=MAXW+(max>open -> max-open : 0)+opening -> n=0; goto again   /* ErrRejected */
+              :: else -> skip fi };
+  atomic { if :: U==n && !CLOSED -> U++; n=0 :: else -> n=0; goto registerAgain fi };   /* @ wait.go register gate.CompareAndSwap */
+  goto link;
+ending:
+  atomic { CLOSED=1; goto again };                                           /* ErrClosed, and nothing is lent after it */
+#else
+  atomic { U++; if :: CLOSED -> skip :: else -> goto link fi };              /* @ wait.go register gate.Add */
+  atomic { U--; goto again };                                                /* @ wait.go register gate.Sub */
+#endif
+link:
+#ifdef MSQ
+  h=tail;
+  if
+  :: atomic { nxt[h]==h -> assert(tail!=h); h=0; goto link }
+  :: atomic { nxt[h]!=NIL && nxt[h]!=h -> nx=nxt[h] };
+     atomic { if :: tail==h -> tail=nx :: else -> skip fi; nx=0; h=0; goto link }
+  :: atomic { nxt[h]==NIL -> skip };
+     if
+     :: atomic { nxt[h]==NIL -> linked++; nd=linked; assert(nd==h+1); st[nd]=LOOKING; who[nd]=me; nxt[nd]=NIL; nxt[h]=nd };
+        atomic { if :: tail==h -> tail=nd :: else -> skip fi; h=0 }
+     :: atomic { nxt[h]!=NIL -> h=0; goto link }
+     fi
+  fi;
+#else
+  atomic { linked++; nd=linked; st[nd]=LOOKING; who[nd]=me };                /* @ queue.go enqueue next.CompareAndSwap */
+#endif
+#if BUG==1
+  goto looked;                                                               /* does not look again */
+#elif BUG==7
+  atomic { if :: U>1 -> goto looked :: else -> skip fi };                    /* asks the gate who is first */
+#else
+  atomic { if :: st[nd-1]==PARKED -> goto looked :: else -> skip fi };
+#endif
+look:                              /* serve */
+  front();
+  atomic { if :: f==0 -> goto looked :: else -> f=0; i=0; bn=have fi };
+lookScan:
+  atomic {
+    if
+    :: i>=bn -> i=0; bn=0; goto looked
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ bank.go scan ring.Scan */
+    :: else -> i++; goto lookScan
+    fi };
+  atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto look :: else -> skip fi };        /* examine */
+  atomic { if :: unfit[c] -> rd=3; goto destroy :: else -> skip fi };
+  atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto look :: else -> c=0; checked=1; rs=1; goto settle fi };
+looked:
+  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue.go park state.CompareAndSwap */
+#if BUG!=8
+  atomic { if :: CLOSED -> tok=REFUSED; rf=1; goto refuseAll :: else -> skip fi };
+#endif
+askToOpen:
+  atomic { tok=0; ask=nd; re=1; goto ensureOpen };
+#if FAILS>0
+notBegun:
+  atomic { ru=2; goto unavailable };
+refuseMe:
+  if
+  :: atomic { LIVE(nd) -> st[nd]=TAKEN };
+     U--;
+     atomic { send(nd,UNAVAIL,0) }
+  :: atomic { !LIVE(nd) -> skip }
+  fi;
+#endif
+wait:
+  if
+  :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }
+  :: atomic { (CANCEL>>me)&1 -> ctxEnded[me]=1 };
+     if
+     :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }         /* select may see either */
+     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue.go decide state.CompareAndSwap */
+        U--;                                                                 /* @ wait.go leave gate.Sub */
+#ifdef MSQ
+        front(); f=0; h=0;
+#endif
+        goto again
+     :: atomic { !LIVE(nd) -> skip };
+#if BUG==9
+        goto again;                                                          /* walks away from its token */
+#endif
+        atomic { ch[me]?tok,w,n -> assert(n==nd); n=0;
+          if :: tok<NOSLOT -> own=tok; tok=0; rs=2; goto settle :: else -> goto again fi }
+     fi
+  fi;
+accept:
+  atomic { if :: tok>=NOSLOT -> goto again :: else -> own=tok; tok=0; c=slot[own]; if :: c==0 -> assert(CLOSED); goto again :: else -> skip fi fi };
+  atomic { if :: CLOSED -> skip :: else -> lend(); goto got fi };
+  atomic { if :: cell[own]!=w -> goto again :: else -> lend() fi };
+
+  /* ---------------------------------------------------------------- Put, Discard, Detach: pool.go */
+got:
+#if KEEPG>0
+  if :: role==GETTER && (KEEPG>>me)&1 -> r=ROUNDS; goto finish :: else -> skip fi;
+#endif
+#ifdef DISCARD
+  if
+  :: atomic { true ->
+       if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rd=2; goto destroy :: else -> assert(CLOSED); goto again fi }   /* @ pool.go reclaim ring.Renew */
+  :: true -> skip
+  fi;
+#endif
+  atomic { if :: GATE0 -> skip :: else -> goto putSlow fi };
+  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,IDLE,0); cell[own]=w :: else -> assert(CLOSED); goto again fi };   /* @ pool.go Put ring.Give */
+#if BUG==2
+  goto again;                                                                /* does not look after it has published */
+#endif
+  atomic { if :: GATE0 -> skip :: else -> goto reconsider fi };
+#if BUG==25
+  goto again;                                                                /* the mark came first */
+#endif
+  atomic { if :: unfit[c] -> skip :: else -> goto again fi };
+reconsider:
+  atomic { rs=2; c=slot[own]; if :: c==0 -> goto settled :: else -> goto wanted fi };
+putSlow:
+  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rs=2; goto settle :: else -> assert(CLOSED); goto again fi };
+
+  /* ---------------------------------------------------------------- TryGet: pool.go */
+try:
+  atomic { own=0; w=0; c=0; if :: r==0 && GATE0 -> r=ROUNDS; seen=marked; i=0; bn=have :: else -> goto finish fi };
+tryScan:
+  atomic {
+    if
+    :: i>=bn -> i=0; goto finish
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0
+    :: else -> i++; goto tryScan
+    fi };
+  atomic { c=slot[own]; if :: c==0 -> goto finish :: else -> skip fi };
+  atomic { if :: unfit[c] -> rd=2; goto destroy :: else -> skip fi };
+  atomic { if :: CLOSED && cell[own]!=w -> goto finish :: else -> lend(); goto got fi };
+
+  /* ---------------------------------------------------------------- settle: settle.go */
+settle:
+  atomic { c=slot[own]; if :: c==0 -> assert(CLOSED); goto settled :: else -> skip fi };
+  atomic { if :: unfit[c] -> rd=4; goto destroy :: else -> skip fi };
+  atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && SHRINK -> skip :: else -> goto settleFront fi };
+  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
+settleFront:
+  front();
+#ifdef CHECK
+  if
+  :: atomic { f!=0 && !checked -> f=0; checked=1; goto settle }
+  :: atomic { f!=0 && !checked && role==GETTER && r==1 -> f=0; rd=4; goto destroy }      /* Factory.Check objects */
+  :: atomic { f==0 || checked -> skip }
+  fi;
+#endif
+#if BUG!=36
+  atomic { if :: f!=0 && unfit[c] -> f=0;                                    /* marked before f came, perhaps */
+#ifdef MSQ
+      h=0;
+#endif
+      goto settle :: else -> skip fi };
+#endif
+  if
+  :: atomic { f==0 -> goto publish }
+  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue.go decide state.CompareAndSwap */
+     U--;                                                                    /* @ settle.go grant gate.Sub */
+     atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
+#ifdef MSQ
+                    h=0;
+#endif
+                    goto settle
+                 :: else -> send(f,own,w) fi };                              /* @ settle.go grant ch<- #2 */
+     advance(f); f=0;
+#ifdef MSQ
+     h=0;
+#endif
+     goto settled
+  :: atomic { f!=0 && !LIVE(f) -> f=0;
+#ifdef MSQ
+       h=0;
+#endif
+#if BUG==3
+       cell[own]=AS(w,IDLE); goto settled                                    /* gives up instead of passing on */
+#else
+       goto settle
+#endif
+     }
+  fi;
+publish:
+  atomic { if :: cell[own]==w -> w=AS(w,IDLE); cell[own]=w :: else -> assert(CLOSED); goto settled fi };   /* @ bank.go publish ring.Publish */
+wanted:
+  atomic { if :: unfit[c] && BUG!=25 -> goto takeBack :: else -> skip fi };
+  atomic { if :: GATE0 -> goto settled :: CLOSED -> goto takeBack :: !CLOSED && SHRINK -> skip :: else -> goto wantedFront fi };
+#if BUG!=22
+  atomic { if :: OVER -> goto takeBack :: else -> skip fi };
+#endif
+wantedFront:
+  front();
+  atomic { if :: f==0 -> goto settled :: else -> f=0;
+#ifdef MSQ
+    h=0;
+#endif
+    fi };
+takeBack:
+  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; goto settle :: else -> skip fi };   /* @ bank.go retake ring.Retake */
+settled:
+  atomic { own=0; w=0; c=0; f=0; checked=0;
+    if
+    :: rs==1 -> rs=0; goto look
+    :: rs==2 -> rs=0; goto again
+    :: rs==3 -> rs=0; goto opened
+    :: rs==4 -> rs=0; goto collect
+    :: rs==6 -> rs=0; goto spoilt
+    :: rs==7 -> rs=0; goto trim
+    :: rs==8 -> rs=0; goto end_sweep
+    fi };
+
+  /* ---------------------------------------------------------------- destroy: close.go */
+destroy:
+#if BUG==17
+  dying++;                                                                   /* forgets to count the slot as leaving */
+#else
+  atomic { leaving++; dying++ };                                             /* @ close.go destroyFor conns.Add */
+                                                                             /* @ pool.go Detach conns.Add */
+#endif
+leave:
+  atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(CLOSED); goto lost fi };   /* @ close.go empty ring.Reserve */
+  atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go empty slots[].Swap */
+#ifdef STRICT
+  atomic { dispose!own,w,ask; ask=0; goto left };
+end_dispose:
+  atomic { dispose?own,w,ask -> rd=9 };                                      /* Factory.Close has returned */
+#endif
+vacate:
+#if BUG==28
+  atomic { open--; leaving--; dying-- };                                     /* the count before the slot */
+  atomic { cell[own]=AS(w,VACANT); own=0; w=0 };
+#else
+  atomic { cell[own]=AS(w,VACANT); own=0; w=0 };                             /* @ close.go vacate ring.Vacate */
+#if BUG==17
+  atomic { open--; if :: leaving>0 -> leaving-- :: else -> skip fi; dying-- };
+#else
+  atomic { open--; leaving--; dying-- };                                     /* @ close.go vacate conns.Sub */
+#endif
+#endif
+  atomic { if :: SHRINK -> rk=1; goto shrunk :: else -> skip fi };
+vacated:
+#if BUG==35
+  goto left;                                                                 /* does not offer the slot */
+#endif
+  atomic { re=2; goto ensureOpen };
+lost:
+  atomic { leaving--; dying-- };                                             /* @ close.go empty conns.Sub */
+left:
+  atomic { own=0; w=0; c=0;
+    if
+    :: rd==1 -> rd=0; goto get
+    :: rd==2 -> rd=0; goto again
+    :: rd==3 -> rd=0; goto look
+    :: rd==4 -> rd=0; goto settled
+    :: rd==5 -> rd=0; goto end_sweep
+    :: rd==6 -> rd=0; goto spoilt
+    :: rd==7 -> rd=0; goto revoke
+    :: rd==8 -> rd=0; goto opened
+#ifdef STRICT
+    :: rd==9 -> rd=0; goto end_dispose
+#endif
+    fi };
+
+  /* ---------------------------------------------------------------- ensureOpen: quota.go, open.go */
+ensureOpen:
+  atomic { if :: CLOSED || U==0 -> held=0; n=0; goto ensured :: else -> n=U fi };
+  atomic { cc=CONNS; if :: open>=max || opening>=n || opening>=MAXOPEN -> held=0; goto ensured :: else -> skip fi };
+#if FAILS>0
+  atomic {
+    if
+    :: FAILURES(outage)>0 && OPENING(cc)>0 -> held=0; goto ensured           /* one at a time; its end asks again */
+    :: FAILURES(outage)>=KEEPS && OPENING(cc)==0 && paused -> ru=3; goto unavailable
+    :: FAILURES(outage)>0 && OPENING(cc)==0 && !(FAILURES(outage)>=KEEPS && paused) -> goto admit
+    :: FAILURES(outage)==0 -> skip
+    fi };
+#endif
+#ifdef QUOTA
+  atomic { i=(USABLE(cc)>0 -> USABLE(cc) : COLD);
+    if :: n<=i -> i=n :: n>i && !lift -> skip :: else -> goto quotaFront fi; goto quota };
+quotaFront:
+  front();
+  atomic { if :: f!=0 -> f=0; i=n :: else -> skip fi;                        /* oldestHasWaited */
+#ifdef MSQ
+    h=0;
+#endif
+    };
+quota:
+  atomic { if :: OPENING(cc)>=i -> i=0; held=1; goto ensured :: else -> i=0 fi };
+#endif
+admit:
+  atomic {                                                                   /* @ quota.go openForWaiters conns.CompareAndSwap */
+    if :: CONNS==cc -> open++; opening++; cc=0; n=0 :: else -> cc=0; n=0; goto ensureOpen fi };
+  atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od;
+    assert(n<have); cell[n]=AS(cell[n],BUSY) };                              /* @ bank.go claim ring.Claim */
+  atomic { start!n,cell[n],ask,era,outage; n=0; if :: ask!=0 -> begun=1 :: else -> skip fi; ask=0; goto ensureOpen };
+#if FAILS>0
+heldUp:                            /* it is not yet time */
+#if BUG==19
+  atomic { none=0; held=0; goto ensured };                                   /* refuses nobody, and tells nobody */
+#endif
+  atomic { if :: none -> tok=UNAVAIL; any=0; none=0; rf=3; goto refuseAll :: else -> held=1; goto ensured fi };
+refusedAll:
+  atomic { tok=0; held=!any; any=0 };
+#endif
+ensured:
+  atomic { ask=0; n=0; cc=0; if :: held && !lift -> skip :: else -> goto ensureEnd fi };
+  heldBack=1;                                                                /* @ quota.go holdBack heldBack.CompareAndSwap */
+ensureEnd:
+  atomic {
+    if
+    :: re==1 -> re=0; held=0;
+#if FAILS>0
+       if :: begun -> begun=0; goto wait :: else -> goto notBegun fi
+#else
+       begun=0; goto wait
+#endif
+    :: re==2 -> re=0; held=0; begun=0; goto left
+    :: re==3 -> re=0; held=0; begun=0; goto end_open
+#if FAILS>0 || defined(QUOTA)
+    :: re==4 -> re=0; goto lifted
+#endif
+    :: re==5 -> re=0; held=0; begun=0; goto over              /* Resize, Reset */
+    fi };
+
+#ifdef WARM
+warm:                              /* openSpare, once: warm.go */
+  atomic { cc=CONNS; if :: open>=max || opening>=MAXOPEN -> cc=0; goto over :: else -> skip fi };
+  atomic { if :: FAILURES(outage)>0 && (OPENING(cc)>0 || FAILURES(outage)>=KEEPS && paused) -> cc=0; goto over :: else -> skip fi };
+  atomic { if :: CONNS==cc -> open++; opening++; cc=0 :: else -> cc=0; goto warm fi };   /* @ warm.go openSpare conns.CompareAndSwap */
+  atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od; assert(n<have); cell[n]=AS(cell[n],BUSY) };
+  atomic { start!n,cell[n],SPARE,era,outage; n=0; goto over };
+#endif
+
+  /* ---------------------------------------------------------------- unavailable: outage.go */
+#if FAILS>0
+unavailable:
+  atomic { if :: FAILURES(outage)<KEEPS -> none=0; goto known :: else -> skip fi };
+  atomic { none=!(open-opening-leaving>0 || max==0 || (opening==0 && !paused)) };
+known:
+  atomic {
+    if
+    :: ru==1 -> ru=0; if :: none -> none=0; goto again :: else -> goto register fi
+    :: ru==2 -> ru=0; if :: none -> none=0; goto refuseMe :: else -> goto wait fi
+    :: ru==3 -> ru=0; goto heldUp
+    :: ru==4 -> ru=0; goto failedKnown
+    fi };
+#endif
+
+  /* ---------------------------------------------------------------- open: open.go */
+end_open:
+  atomic { start?own,w,ask,e,o };
+  if
+  :: atomic { true -> c=0; outage=0 };                                       /* @ open.go opened outage.Swap */
+     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; connSlot[c]=own; slot[own]=c; c=0 };   /* @ open.go opened slots[].Store */
+     opening--;                                                              /* @ open.go opened conns.Sub */
+     atomic { assert(cell[own]==w); w=AS(w,LEASED); cell[own]=w; checked=1 };   /* @ open.go opened ring.Fill */
+#if BUG==20
+     atomic { e=0; o=0; ask=0; rs=3; goto settle };                          /* does not look at the era */
+#else
+     atomic { o=0; if :: e!=era -> e=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; rd=8; goto destroy :: else -> e=0; ask=0; rs=3; goto settle fi };
+#endif
+#if FAILS>0
+  :: atomic { fails<FAILS -> fails++ };
+     atomic { stale=(e!=era); e=0; if :: stale -> o=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; goto told :: else -> skip fi };
+     atomic { cc=outage; if :: cc!=0 && cc!=o -> cc=0; o=0; goto noted :: else -> o=0 fi };
+     atomic { if :: outage==cc -> o=(FAILURES(cc)<KEEPS -> FAILURES(cc)+1 : KEEPS); outage=o*16+(fails&15); paused=(o>=KEEPS); o=0 :: else -> skip fi; cc=0 };   /* @ outage.go failed outage.CompareAndSwap */
+noted:
+     atomic { cc=(open-opening-leaving<=0); if :: ask==SPARE -> cc=0; ask=0; goto told :: ask==0 -> goto tellOldest :: else -> cc=0 fi };
+     if
+     :: atomic { LIVE(ask) -> st[ask]=TAKEN };
+        U--;                                                                 /* @ settle.go refuse gate.Sub */
+        atomic { send(ask,FAILED,0) }                                        /* @ settle.go refuse ch<- */
+#ifdef MSQ
+        ; front(); f=0; h=0
+#endif
+     :: atomic { !LIVE(ask) -> skip }
+     fi;
+     atomic { ask=0; goto told };
+tellOldest:
+     atomic { if :: cc -> cc=0 :: else -> goto told fi };
+tell:
+     front();
+     if
+     :: atomic { f==0 -> skip }
+     :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };
+        U--;
+        atomic { send(f,FAILED,0) };
+        advance(f); f=0
+     :: atomic { f!=0 && !LIVE(f) -> f=0; goto tell }
+     fi;
+#ifdef MSQ
+     h=0;
+#endif
+told:
+     atomic { assert(cell[own]==w); cell[own]=AS(w,VACANT); own=0; w=0 };    /* @ open.go openFailed ring.Vacate */
+     atomic { open--; opening-- };                                           /* @ open.go openFailed conns.Sub */
+     atomic { if :: SHRINK -> rk=4; goto shrunk :: else -> skip fi };
+failedShrunk:
+#if BUG==11
+     atomic { ask=0; stale=0; goto end_open };                               /* does not offer the slot again */
+#endif
+     atomic { ru=4; goto unavailable };
+failedKnown:
+     atomic { if :: none -> none=0; tok=UNAVAIL; rf=4; goto refuseAll :: else -> skip fi };
+failedRefused:
+     atomic { tok=0; any=0; if :: stale && ask!=0 && LIVE(ask) -> skip :: else -> ask=0 fi; stale=0; re=3; goto ensureOpen }
+#endif
+  fi;
+opened:
+#if BUG==31
+  atomic { ask=0; goto end_open };                                           /* forgets who came meanwhile */
+#endif
+  atomic { ask=0; re=3; goto ensureOpen };
+
+  /* ---------------------------------------------------------------- the sweeper: sweep.go, pass.go */
+end_sweep:
+  if
+  :: atomic { r<EXPIRE -> r++ };                                             /* expire */
+     front();
+     if
+     :: atomic { f==0 -> skip }
+     :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };
+        U--;
+        atomic { send(f,EXPIRED,0) };
+        advance(f); f=0
+     :: atomic { f!=0 && !LIVE(f) -> f=0 }
+     fi;
+#ifdef MSQ
+     h=0;
+#endif
+     goto end_sweep
+  :: atomic { e<EVICT -> e++; i=0; bn=have };                                /* pass, closeDue */
+evict:
+     atomic {
+       if
+       :: i>=bn -> i=0; bn=0; goto end_sweep
+       :: i<bn && PH(cell[i])==IDLE -> w=cell[i]; own=i; i=0; bn=0
+       :: else -> i++; goto evict
+       fi };
+     atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; rd=5; goto destroy :: else -> own=0; w=0; goto end_sweep fi }
+#if FAILS>0
+  :: atomic { paused -> paused=0; goto end_sweep }                           /* time passes */
+#endif
+#if FAILS>0 || defined(QUOTA)
+  :: atomic { heldBack -> skip };                                            /* lift, when it is time */
+#if BUG!=23
+     heldBack=0;                                                             /* @ quota.go lift heldBack.Store */
+#endif
+     atomic { lift=1; re=4; goto ensureOpen };
+lifted:
+#if BUG==23
+     heldBack=0;                                                             /* after the look */
+#endif
+     atomic { lift=0; begun=0; if :: held -> held=0 :: else -> goto end_sweep fi };
+     atomic { heldBack=1; goto end_sweep }                                   /* @ quota.go lift heldBack.Store #2 */
+#endif
+#if SHRINKS>0
+  :: atomic { SHRINK && !OVER -> rk=3; goto shrunk }                /* pass */
+#endif
+  fi;
+
+  /* ---------------------------------------------------------------- Close, Shutdown: close.go */
+shut:
+  max=0;                                                                     /* @ close.go shut conns.CompareAndSwap */
+  CLOSED=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+  atomic { tok=REFUSED; rf=2; goto refuseAll };
+collect:
+  atomic { tok=0; any=0; i=0; bn=have };
+collectScan:
+  atomic {
+    if
+    :: i>=bn -> i=0; bn=0
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0; checked=1; rs=4; goto settle
+    :: else -> i++; goto collectScan
+    fi };
+  atomic { if :: me==0 -> goto over :: else -> i=0 fi };                     /* Shutdown, while its ctx lasts; Close */
+revoke:
+  atomic {
+    if
+    :: i>=have -> i=0; goto over
+    :: i<have && (PH(cell[i])==IDLE || PH(cell[i])==LEASED && !REV(cell[i])) -> w=cell[i]; own=i
+    :: else -> i++; goto revoke
+    fi };
+  atomic {
+    if
+    :: cell[own]!=w -> w=0; own=0; goto revoke
+    :: cell[own]==w && PH(w)==IDLE -> w=AS(w,LEASED); cell[own]=w; rd=7; goto destroy
+    :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7; goto destroy   /* @ close.go revokeSlot ring.Renew */
+    fi };
+
+  /* ---------------------------------------------------------------- refuseAll(tok): settle.go */
+refuseAll:
+  front();
+  if
+  :: atomic { f==0 ->
+       if
+       :: rf==1 -> rf=0; any=0; goto askToOpen
+       :: rf==2 -> rf=0; goto collect
+#if FAILS>0
+       :: rf==3 -> rf=0; goto refusedAll
+       :: rf==4 -> rf=0; goto failedRefused
+#endif
+       fi }
+  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };
+     U--;
+     atomic { send(f,tok,0); any=1 };
+     advance(f);
+     atomic { f=0;
+#ifdef MSQ
+       h=0;
+#endif
+       goto refuseAll }
+  :: atomic { f!=0 && !LIVE(f) -> f=0;
+#ifdef MSQ
+       h=0;
+#endif
+       goto refuseAll }
+  fi;
+
+  /* ---------------------------------------------------------------- Resize(me): resize.go */
+resize:
+#if BUG!=29
+  atomic { if :: have<me -> have=me :: else -> skip fi };                    /* @ bank.go more banks.CompareAndSwap */
+#endif
+#if BUG==15
+  SHRINK=1;                                                                  /* the flag before the limit */
+#endif
+  atomic { if :: max==0 -> skip :: else -> max=me; goto limited fi };        /* @ resize.go Resize conns.CompareAndSwap */
+  atomic { CLOSED=1; goto over };                                            /* ending */
+limited:
+#if BUG==29
+  atomic { if :: have<me -> have=me :: else -> skip fi };                    /* the slots after the limit */
+#endif
+  atomic { if :: OVER -> skip :: else -> goto trimmed fi };
+#if BUG!=15
+  SHRINK=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+#endif
+trim:
+  atomic { if :: OVER -> i=0; bn=have :: else -> goto trimmed fi };
+trimScan:
+  atomic {
+    if
+    :: i>=bn -> i=0; bn=0; goto trimmed
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0; checked=1; rs=7; goto settle
+    :: else -> i++; goto trimScan
+    fi };
+trimmed:
+  atomic { if :: nest -> nest=0; rs=rs1; rs1=0; rd=rd1; rd1=0; rk=1 :: !nest && role==SWEEPER -> rk=3 :: !nest && role==OPENER -> rk=4 :: else -> rk=2 fi; ask=ask1; ask1=0 };
+shrunk:
+  atomic { if :: OVER -> goto shrunkEnd :: else -> skip fi };
+  atomic { if :: !SHRINK -> goto shrunkEnd :: else -> skip fi };
+  SHRINK=0;                                                                  /* @ words.go clearGate gate.CompareAndSwap */
+#if BUG!=14
+  atomic { if :: OVER -> skip :: else -> goto shrunkEnd fi };
+  SHRINK=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+  atomic {                                                                   /* trim; one within another goes on in the outer one */
+    if
+    :: rk==1 && !nest -> rk=0; nest=1; rs1=rs; rs=0; rd1=rd; rd=0; ask1=ask; ask=0; goto trim
+    :: rk!=1 -> rk=0; ask1=ask; ask=0; goto trim
+    :: else -> skip
+    fi };
+#endif
+shrunkEnd:
+  atomic {
+    if
+    :: rk==1 -> rk=0; goto vacated
+    :: rk==2 -> rk=0
+    :: rk==3 -> rk=0; goto end_sweep
+#if FAILS>0
+    :: rk==4 -> rk=0; goto failedShrunk
+#endif
+    fi };
+resized:
+#if BUG==30
+  goto over;                                                                 /* does not ask who waits */
+#endif
+  atomic { re=5; goto ensureOpen };
+
+  /* ---------------------------------------------------------------- Reset, Watch: reset.go */
+reset:
+#if BUG!=16
+  atomic { era++ };                                                          /* @ reset.go Reset era.Swap */
+#endif
+  atomic { outage=0; i=0; bn=have };                                         /* @ reset.go Reset outage.Store */
+resetNext:
+  atomic { if :: i>=bn -> i=0; bn=0; goto resetEnd
+              :: i<bn && slot[i]!=0 && (connEra[slot[i]]!=era || BUG==16) -> e=slot[i]; i++; rm=1
+              :: else -> i++; goto resetNext fi };
+  goto spoil;
+resetEnd:
+#if BUG==16
+  era++;                                                                     /* marks, and then changes the era */
+#endif
+  atomic { i=1; do :: i<=conns -> if :: connEra[i]!=era -> marked=marked|(1<<i) :: else -> skip fi; i++ :: else -> break od; i=0; re=5; goto ensureOpen };
+watch:
+  atomic { conns>0 -> e=conns; rm=2 };
+spoil:
+  atomic { if :: unfit[e] -> goto spoilt :: else -> unfit[e]=1 fi };         /* @ reset.go spoil unfit.CompareAndSwap */
+#if BUG==24
+  goto spoilt;                                                               /* does not look whether it is idle */
+#endif
+  atomic { own=connSlot[e]; w=cell[own]; if :: PH(w)!=IDLE -> goto spoilt :: else -> skip fi };
+  atomic { if :: slot[own]!=e -> goto spoilt :: else -> skip fi };
+  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w :: else -> goto spoilt fi };
+  atomic { if :: slot[own]==e -> rd=6; goto destroy :: else -> rs=6; goto settle fi };
+spoilt:
+  atomic { own=0; w=0; if :: rm==1 -> rm=0; e=0; goto resetNext :: rm==2 -> rm=0; marked=marked|(1<<e); e=0 fi };
+
+over:
+  atomic { rm=0; others++; goto end_all };
+finish:
+  atomic { own=0; w=0; c=0; seen=0; r=0; finished++ };
+end_all:
+  skip
+}
+
+init {
+  byte k=0, m=0;
+  atomic {
+    st[0]=TAKEN;
+#ifdef MSQ
+    nxt[0]=NIL;
+#endif
+    do :: k<PRE -> conns++; slot[k]=conns; connSlot[conns]=k; open++; cell[k]=W(IDLE,0,0); k++ :: else -> break od; k=0;
+    do :: k<HOLD -> cell[k]=W(LEASED,0,0); k++ :: else -> break od; k=0;
+    SHRINK=(open>max);
+    do :: k<G -> run P(GETTER,k); k++ :: else -> break od; k=0;
+    do :: k<ND -> run P(OPENER,0); k++ :: else -> break od; k=0;
+    if :: EXPIRE+EVICT+SHRINKS+QUOTAS+FAILS>0 -> run P(SWEEPER,0) :: else -> skip fi;
+#ifdef CLOSE
+    run P(CLOSER,CLOSE);
+#endif
+#ifdef CLOSE2
+    run P(CLOSER,CLOSE2);
+#endif
+#ifdef RESIZE
+    run P(RESIZER,RESIZE);
+#endif
+#ifdef RESIZE2
+    run P(RESIZER,RESIZE2);
+#endif
+#ifdef RESET
+    run P(RESETTER,0);
+#endif
+#ifdef WATCH
+    run P(WATCHER,0);
+#endif
+#ifdef TRYGET
+    run P(TRYER,0);
+#endif
+    do :: k<HOLD -> run P(HOLDER,k); k++ :: else -> break od; k=0;
+#ifdef WARM
+    run P(WARMER,0);
+#endif
+#ifdef STRICT
+    run P(DISPOSER,0); run P(DISPOSER,1);
+#endif
+    skip
+  }
+  timeout;
+  atomic {
+    assert(finished==G+TRIES+HOLD);
+    assert(others==OTHERS);
+    assert(U==0 && opening==0 && leaving==0 && empty(start));
+    
+    assert((!SHRINK || open>max) && !heldBack && dying==0);
+    k=0; do :: k<G -> assert(empty(ch[k])); k++ :: else -> break od;
+    k=1; do :: k<=linked -> assert(!LIVE(k)); k++ :: else -> break od;
+    k=0; do :: k<N -> 
+       if :: PH(cell[k])==IDLE -> m++; assert(slot[k]!=0 && !gone[slot[k]] && !unfit[slot[k]] && connEra[slot[k]]==era)
+          :: PH(cell[k])==VACANT -> assert(slot[k]==0)
+          :: else -> assert(KEEP+KEEPG>0 && PH(cell[k])==LEASED && slot[k]!=0 && lent[slot[k]]); m++
+       fi; k++ :: else -> break od;
+    assert(m==open);
+    if :: open>max -> k=0; do :: k<N -> assert(PH(cell[k])!=IDLE); k++ :: else -> break od :: else -> skip fi;      /* nothing idle is too many */
+    assert(open<=max || KEEP+KEEPG>0);
+    k=1; do :: k<=conns -> assert(!lent[k] || KEEP+KEEPG>0); if :: !gone[k] -> m-- :: else -> skip fi; k++ :: else -> break od;
+    assert(m==0)
+  }
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -39,13 +40,21 @@ type hookCounts struct {
 	opened, failed, closed, waited, rejected, leaked atomic.Int64
 }
 
-// hooks count, and panic now and then.
+// hooks count, and now and then panic or, where that does not end a caller, exit.
 func (l *life) hooks() pool.Hooks {
 	h := &l.hooked
 	count := func(n *atomic.Int64) {
 		n.Inc()
-		if !l.weather.calm.Load() && rand.IntN(200) == 0 {
+		if l.weather.calm.Load() {
+			return
+		}
+		switch rand.IntN(400) {
+		case 0:
 			panic(errFault)
+		case 1:
+			if n != &h.waited && n != &h.rejected {
+				runtime.Goexit()
+			}
 		}
 	}
 	return pool.Hooks{

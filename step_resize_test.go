@@ -1,0 +1,273 @@
+//go:build step
+
+package pool
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+)
+
+// changing lets f run as far as the place, or to its end if the place is "".
+func (s *stage) changing(place string, f func()) (end func()) {
+	if place == "" {
+		f()
+		synctest.Wait()
+		return func() {}
+	}
+	return s.act(place, f).end
+}
+
+// resizing is an f that shrinks a pool.
+func resizing(t *testing.T, p *Pool[*wire], n int) func() {
+	return func() {
+		if err := p.Resize(n); err != nil {
+			t.Errorf("Resize: %v", err)
+		}
+	}
+}
+
+// The two sides of Resize and Put: the flag is set, then what is idle is collected; the
+// slot is published, then the flag is read. Neither order leaves one too many.
+func TestASlotIsPublishedWhileThePoolShrinks(t *testing.T) {
+	for _, place := range []string{"put: gate read", "put: published", "settle: gate read", "settle: nobody waits", "settle: published"} {
+		for _, half := range []string{"", "Resize: limit set", "Resize: flag set"} {
+			for _, first := range []string{"Put", "Resize"} {
+				t.Run(fmt.Sprintf("%s, %q, %s first", place, half, first), func(t *testing.T) {
+					staged(t, func(t *testing.T, s *stage) {
+						p, l := lent(t, new(exchange), 2)
+						var getter *actor
+						var r *request[*wire]
+						if place != "put: gate read" && place != "put: published" {
+							getter, r = s.get("wait: registered", bg, p)
+						}
+						putter := s.put(place, p, l[0])
+						end := s.changing(half, resizing(t, p, 1))
+						if first == "Put" {
+							putter.end()
+							end()
+						} else {
+							end()
+							putter.end()
+						}
+						synctest.Wait()
+						if got := p.Stats(); got.ActiveConnections != 1 || got.IdleConnections != 0 || got.ClosedResize != 1 {
+							t.Errorf("%d are leased, %d idle, %d closed by Resize, want 1, 0, 1",
+								got.ActiveConnections, got.IdleConnections, got.ClosedResize)
+						}
+						if r != nil {
+							getter.goOn()
+							r.pending(t, "while the other one is leased")
+							giveBack(t, p, l[1])
+							endWith(t, p, 1, r.served(t, "after its Put"))
+							return
+						}
+						endWith(t, p, 1, l[1])
+					})
+				})
+			}
+		}
+	}
+}
+
+// Of two leavers, neither takes the other's place for its own: a slot is counted as leaving
+// before it is emptied.
+func TestOfTwoWhoLeaveWhileThereIsOneTooManyOneStays(t *testing.T) {
+	for name, leave := range map[string]func(p *Pool[*wire], l Lease[*wire]) error{
+		"Put":     func(p *Pool[*wire], l Lease[*wire]) error { return p.Put(l) },
+		"Discard": func(p *Pool[*wire], l Lease[*wire]) error { return p.Discard(l, errCause) },
+		"Detach":  func(p *Pool[*wire], l Lease[*wire]) error { _, err := p.Detach(l); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			staged(t, func(t *testing.T, s *stage) {
+				p, l := lent(t, new(exchange), 3)
+				resizing(t, p, 2)()
+				leaver := s.act("empty: reserved", func() {
+					if err := leave(p, l[0]); err != nil {
+						t.Error(err)
+					}
+				})
+				giveBack(t, p, l[1])
+				if n := p.Stats().IdleConnections; n != 1 {
+					t.Errorf("%d are idle, want 1: another leaves already", n)
+				}
+				leaver.end()
+				endWith(t, p, 2, l[2])
+			})
+		})
+	}
+}
+
+// The two sides of shrunk and Resize: the flag is cleared, then the limit is read again;
+// the limit is lowered, then the flag is set. Whoever sets it collects what was published
+// while it was clear.
+func TestTheFlagIsClearedWhileAnotherResizeLowersTheLimit(t *testing.T) {
+	for _, half := range []string{"", "Resize: limit set", "Resize: flag set"} {
+		for _, published := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%q, published=%v", half, published), func(t *testing.T) {
+				staged(t, func(t *testing.T, s *stage) {
+					p, l := lent(t, new(exchange), 4)
+					resizing(t, p, 3)()
+					leaver := s.put("shrunk: flag cleared", p, l[0])
+					var idle *actor
+					if published {
+						idle = s.put("put: gate read", p, l[1])
+					}
+					end := s.changing(half, resizing(t, p, 1))
+					if published {
+						idle.end()
+					}
+					leaver.end()
+					if got := p.Stats(); got.IdleConnections != 0 {
+						t.Errorf("%d are idle while there are too many", got.IdleConnections)
+					}
+					end()
+					if !published {
+						giveBack(t, p, l[1])
+					}
+					giveBack(t, p, l[2])
+					if got := p.Stats(); got.ActiveConnections != 1 || got.IdleConnections != 0 {
+						t.Errorf("%d are leased, %d idle, want 1, 0", got.ActiveConnections, got.IdleConnections)
+					}
+					endWith(t, p, 1, l[3])
+				})
+			})
+		}
+	}
+}
+
+// The other way round: the pool grows again while the flag is being cleared, or set again.
+func TestThePoolGrowsWhileTheLastLeaverClearsTheFlag(t *testing.T) {
+	for _, place := range []string{"vacate: census lowered", "shrunk: flag cleared", "shrunk: flag set again"} {
+		t.Run(place, func(t *testing.T) {
+			staged(t, func(t *testing.T, s *stage) {
+				x := new(exchange)
+				p, l := lent(t, x, 3)
+				resizing(t, p, 2)()
+				leaver := s.put("vacate: census lowered", p, l[0])
+				if place != "vacate: census lowered" {
+					leaver.to("shrunk: flag cleared")
+				}
+				if place == "shrunk: flag set again" {
+					resizing(t, p, 1)()
+					leaver.to(place)
+				}
+				r := ask(bg, p)
+				r.pending(t, "with as many as there may be")
+				resizing(t, p, 7)()
+				got := r.served(t, "when it has grown")
+				leaver.end()
+				giveBack(t, p, got)
+				giveBack(t, p, l[1])
+				endWith(t, p, 3, l[2])
+			})
+		})
+	}
+}
+
+func TestTwoResizeAtTheSameTime(t *testing.T) {
+	for _, place := range []string{"Resize: slots added", "Resize: limit set"} {
+		for _, sizes := range [][2]int{{1, 2}, {2, 1}, {9, 20}, {20, 9}, {1, 20}} {
+			t.Run(fmt.Sprint(place, sizes), func(t *testing.T) {
+				staged(t, func(t *testing.T, s *stage) {
+					p, l := lent(t, new(exchange), 3)
+					first := s.act(place, resizing(t, p, sizes[0]))
+					resizing(t, p, sizes[1])()
+					first.end()
+					want := sizes[1]
+					if place == "Resize: slots added" {
+						want = sizes[0]
+					}
+					endWith(t, p, min(want, 3), l...)
+					whole(t, p, want)
+					atRest(t, p, 0)
+				})
+			})
+		}
+	}
+}
+
+// Whoever has read the census before the limit falls does not open one too many.
+func TestTheLimitFallsWhileSomebodyIsAboutToOpen(t *testing.T) {
+	for _, place := range []string{"ensureOpen: census read", "ensureOpen: admitted"} {
+		staged(t, func(t *testing.T, s *stage) {
+			x := new(exchange)
+			p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+			l := borrow(t, p)
+			getter, r := s.get(place, bg, p)
+			resizing(t, p, 1)()
+			getter.goOn()
+			r.pending(t, "while there are as many as there may be")
+			if place == "ensureOpen: census read" && x.tried() != 1 {
+				t.Errorf("Open was called %d times, want once", x.tried())
+			}
+			if got := p.Stats(); got.ActiveConnections != 1 || got.OpeningConnections != 0 {
+				t.Errorf("%d are leased, %d are being opened, want 1, 0", got.ActiveConnections, got.OpeningConnections)
+			}
+			giveBack(t, p, l)
+			endWith(t, p, 1, r.served(t, "after the Put"))
+		})
+	}
+}
+
+// A slot of the first bank comes free behind whoever looks for one.
+func TestASlotComesFreeBehindWhoClaimsOne(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		p, l := lent(t, new(exchange), 1)
+		resizing(t, p, 2)()
+		full := s.stopNext("claim: full bank")
+		go func() {
+			l, err := p.Get(bg)
+			if err != nil {
+				t.Errorf("Get: %v", err)
+				return
+			}
+			giveBack(t, p, l)
+		}()
+		full.arrived(t)
+		if err := p.Discard(l[0], errCause); err != nil {
+			t.Fatal(err)
+		}
+		other := ask(bg, p) // which is opened in that slot, and goes to who came first
+		full.goOn()
+		giveBack(t, p, other.served(t, "in the end"))
+		synctest.Wait()
+		whole(t, p, 2)
+		atRest(t, p, 0)
+	})
+}
+
+func TestResizeAndResetAgainstClose(t *testing.T) {
+	for _, place := range []string{"Resize: slots added", "Resize: limit set", "Resize: flag set", "Reset: new era", "spoil: marked"} {
+		for _, shutdown := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, Shutdown=%v", place, shutdown), func(t *testing.T) {
+				staged(t, func(t *testing.T, s *stage) {
+					x := new(exchange)
+					p, l := lent(t, x, 3)
+					giveBack(t, p, l[0])
+					var a *actor
+					if place[:4] == "Resi" {
+						a = s.act(place, func() {
+							if err := p.Resize(1); err != nil && (err != ErrClosed || place != "Resize: slots added") {
+								t.Errorf("Resize: %v", err)
+							}
+						})
+					} else {
+						a = s.act(place, p.Reset)
+					}
+					done := beginClose(p, shutdown)
+					a.end()
+					for _, l := range l[1:] {
+						if err := p.Put(l); err != nil {
+							t.Errorf("Put: %v", err)
+						}
+					}
+					closed(t, p, x, done)
+					if got := p.Stats().MaxConnections; got != 3 && place == "Resize: slots added" || got != 1 && place == "Resize: limit set" {
+						t.Errorf("of the closed pool MaxConnections is %d", got)
+					}
+				})
+			})
+		}
+	}
+}

@@ -112,7 +112,7 @@ func (c *caller) refused(ctx context.Context, err error) bool {
 		return false
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 	case errors.Is(err, pool.ErrRejected):
-		pause(c.weather.over(), time.Duration(c.rnd.IntN(2000))*time.Microsecond) // not to do nothing but this
+		pause(c.weather.over(), time.Duration(c.rnd.IntN(20000))*time.Microsecond) // not to do nothing but this
 	case errors.Is(err, pool.ErrExhausted):
 	case errors.Is(err, pool.ErrUnavailable):
 		pause(c.weather.over(), time.Duration(c.rnd.IntN(20000))*time.Microsecond)

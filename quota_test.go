@@ -68,8 +68,8 @@ func (c crowd) meet(t *testing.T) (opened int, last time.Duration) {
 const dial = 150 * time.Millisecond
 
 // alwaysSame and jittered are two kinds of servers.
-func alwaysSame() time.Duration   { return dial }
-func jittered() time.Duration { return dial*4/5 + time.Duration(rand.Int64N(int64(dial*2/5))) }
+func alwaysSame() time.Duration { return dial }
+func jittered() time.Duration   { return dial*4/5 + time.Duration(rand.Int64N(int64(dial*2/5))) }
 
 // The table of WAITING.md, section 9, whose figures are those of an equal time.
 //

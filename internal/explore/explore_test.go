@@ -322,6 +322,29 @@ func TestASelectWithTwoCasesReadyIsRepeatedUntilItFallsTheSameWay(t *testing.T) 
 	}
 }
 
+// A scenario must do the same each time.
+func TestARepetitionThatDiffersIsAnError(t *testing.T) {
+	n := 0
+	s := found(t, Options{}, 1, func(r *Run) {
+		var x atomic.Int32
+		n++
+		r.Go("differs", func() {
+			x.Store(1)
+			if n%2 == 0 {
+				x.Store(2)
+			}
+			x.Store(3)
+		})
+		r.Go("looks", func() { x.Load() })
+	})
+	if s.failing != nil {
+		t.Error(s.failing.failures)
+	}
+	if !strings.Contains(s.broken, "differs from what was recorded") {
+		t.Errorf("the search says %q", s.broken)
+	}
+}
+
 func TestAScheduleIsWrittenAsAString(t *testing.T) {
 	ids := []int{0, 0, 0, 1, 27, 27, 2}
 	s := encode(ids)

@@ -126,7 +126,7 @@ func TestExploreTheEndOfAnOutageAgainstARegistrant(t *testing.T) {
 // hangs, and what is leased does not come back.
 func TestExploreTheQuotaIsLifted(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
-		s, l := hanging(r)
+		s, l := exploredHang(r)
 		s.getter("first")
 		s.getter("second")
 		s.Later(2 * firstOpenTime)
@@ -142,7 +142,7 @@ func TestExploreTheQuotaIsLifted(t *testing.T) {
 // others are held back.
 func TestExploreTheQuotaIsLiftedWhileOthersAreHeldBack(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
-		s, l := hanging(r)
+		s, l := exploredHang(r)
 		s.waiting("first", background)
 		s.waiting("second", background)
 		time.Sleep(2*s.p.openTime() - time.Microsecond)
@@ -172,8 +172,8 @@ func TestExploreTheQuotaIsLiftedWhileOthersAreHeldBack(t *testing.T) {
 	})
 }
 
-// hanging returns a scene with one lease, in which the second open takes a minute.
-func hanging(r *explore.Run) (*scene, []Lease[*wire]) {
+// exploredHang returns a scene with one lease, in which the second open takes a minute.
+func exploredHang(r *explore.Run) (*scene, []Lease[*wire]) {
 	x := new(exchange)
 	x.open = func(ctx context.Context, attempt int) error {
 		if attempt == 2 {

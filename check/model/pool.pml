@@ -1,5 +1,6 @@
 /* The pool: slots, gate, census, waiters, opens, and everything that takes a slot away or brings one back.
-   It mirrors pool.go, wait.go, settle.go, open.go, close.go, sweep.go and resize.go step by step.
+   It mirrors pool.go, wait.go, settle.go, quota.go, outage.go, open.go, close.go, bank.go, resize.go, reset.go,
+   and of warm.go, sweep.go and pass.go what takes and gives slots, step by step.
 
    One step is one atomic operation. A load and the compare-and-swap that depends on it are one step
    where the loop around them repeats until one of them decides: what a lost swap would see next is
@@ -11,7 +12,10 @@
    The queue is abstract here: front, enqueue and decide take effect at the points that queue.pml
    shows them to have. With -DMSQ it is the list of queue.go itself.
 
-   Knobs: see the head of each section and README.md. BUG=n is a seeded fault, see the table in run. */
+   Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
+   object), STRICT (StrictMax), QUOTA, MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
+   attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH.
+   BUG=n is a seeded fault, see the table in run. */
 #ifndef N
 #define N 1                        /* slots */
 #endif
@@ -227,7 +231,7 @@ inline send(x,t,word) { assert(len(ch[who[x]])==0); ch[who[x]]!t,word,x }
 /* A caller is lent the connection in slot own. If the word has changed, Close has revoked the slot on the way. */
 inline lend() {
   if
-  :: cell[own]==w -> assert(PH(w)==LEASED && !lent[c] && !gone[c] && slot[own]==c); lent[c]=1; assert(!((seen>>c)&1))
+  :: cell[own]==w -> assert(PH(w)==LEASED && !lent[c] && !gone[c] && slot[own]==c); lent[c]=1; assert(!((seen>>c)&1) && !toldClosed)
   :: else -> assert(CLOSED)
   fi
 }
@@ -250,6 +254,7 @@ proctype P(byte role; byte me) {
   byte f=0, nd=0, ask=0, tok=0, i=0, n=0, r=0, e=0, o=0, seen=0, bn=0;
   short cc=0;                      /* a census that has been read */
   byte rs=0, rd=0, re=0, rf=0, rm=0, ru=0, rk=0, rs1=0, rd1=0, ask1=0;      /* where settle, destroy, ensureOpen, refuseAll, spoil, unavailable, shrunk return to; and what the outer ones are while shrunk trims */
+  bit toldClosed=0;                     /* ghost: has got ErrClosed, so it must not be lent anything any more */
   bit lift=0, held=0, begun=0, any=0, nest=0, stale=0, checked=0, none=0;
 #ifdef MSQ
   byte h=0, nx=0;
@@ -310,17 +315,21 @@ register:
 #endif
 #ifdef MAXW
 registerAgain:
-  atomic { if :: CLOSED -> goto again :: else -> n=U fi };
+  atomic { if :: CLOSED -> toldClosed=1; goto again :: else -> n=U fi };
   atomic { if :: max==0 -> n=0; goto ending
               :: max>0 && n>=MAXW+(max>open -> max-open : 0)+opening -> n=0; goto again   /* ErrRejected */
               :: else -> skip fi };
   atomic { if :: U==n && !CLOSED -> U++; n=0 :: else -> n=0; goto registerAgain fi };   /* @ wait.go register gate.CompareAndSwap */
   goto link;
 ending:
-  atomic { CLOSED=1; goto again };                                           /* ErrClosed, and nothing is lent after it */
+#if BUG==37
+  atomic { toldClosed=1; goto again };                                             /* though Close has not set the flag yet */
+#else
+  atomic { CLOSED=1; toldClosed=1; goto again };                                   /* ErrClosed, and nothing is lent after it */
+#endif
 #else
   atomic { U++; if :: CLOSED -> skip :: else -> goto link fi };              /* @ wait.go register gate.Add */
-  atomic { U--; goto again };                                                /* @ wait.go register gate.Sub */
+  atomic { U--; toldClosed=1; goto again };                                        /* @ wait.go register gate.Sub */
 #endif
 link:
 #ifdef MSQ
@@ -398,7 +407,7 @@ wait:
      fi
   fi;
 accept:
-  atomic { if :: tok>=NOSLOT -> goto again :: else -> own=tok; tok=0; c=slot[own]; if :: c==0 -> assert(CLOSED); goto again :: else -> skip fi fi };
+  atomic { if :: tok>=NOSLOT -> if :: tok==REFUSED -> toldClosed=1 :: else -> skip fi; goto again :: else -> own=tok; tok=0; c=slot[own]; if :: c==0 -> assert(CLOSED); goto again :: else -> skip fi fi };
   atomic { if :: CLOSED -> skip :: else -> lend(); goto got fi };
   atomic { if :: cell[own]!=w -> goto again :: else -> lend() fi };
 
@@ -920,7 +929,7 @@ spoilt:
 over:
   atomic { rm=0; others++; goto end_all };
 finish:
-  atomic { own=0; w=0; c=0; seen=0; r=0; finished++ };
+  atomic { own=0; w=0; c=0; seen=0; r=0; toldClosed=0; finished++ };
 end_all:
   skip
 }

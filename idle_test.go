@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/S4AK4N/pool/ring"
 )
 
 // deep calls f so many calls further down the stack, and returns where that is.
@@ -166,6 +168,34 @@ func TestExpiryDoesNotGoBelowMinIdle(t *testing.T) {
 			// What is due soon is replaced early, but not so early that it is a waste.
 			if most := 5 * (2*uint64(30*time.Second/tt.life) + 2); opened > most {
 				t.Errorf("%d were opened in 30s, want %d at most", opened, most)
+			}
+		})
+	}
+}
+
+// What remains until it is replaced is not to be had when it has been idle for too long. So
+// it is replaced a little earlier, and there are always MinIdle that can be lent, if opening
+// takes no longer than before.
+func TestMinIdleConnectionsCanBeLentAllTheTime(t *testing.T) {
+	for _, dial := range []time.Duration{0, 50 * time.Millisecond, 700 * time.Millisecond} {
+		bubble(t, dial.String(), func(t *testing.T) {
+			x := exchange{open: slow(dial)}
+			p := start(t, x.factory(), Config{MaxConnections: 20, MinIdle: 5, MaxIdleTime: 8 * time.Second})
+			time.Sleep(20 * time.Second)
+			fewest := maxConnections
+			sampled(30*time.Second, func() {
+				fit := 0
+				for _, b := range *p.banks.Load() {
+					for i := range b.ring.High() {
+						if word := b.ring.At(i); word.Phase() == ring.Idle && p.idleFor(word) < p.idleTicks {
+							fit++
+						}
+					}
+				}
+				fewest = min(fewest, fit)
+			})
+			if fewest < 5 {
+				t.Errorf("%d could be lent at one time, want 5", fewest)
 			}
 		})
 	}

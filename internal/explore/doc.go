@@ -2,6 +2,11 @@
 // controlled scheduler with a search on top. It needs -tags explore, with which
 // [github.com/S4AK4N/pool/internal/atomic] calls it before every atomic operation.
 //
+//	go test -tags explore -run ^TestExplore . ./ring
+//
+// check/explore does that, and more. A schedule that fails is printed step by step, and as
+// a string: with that in EXPLORE_REPLAY, the test repeats this one schedule.
+//
 // # How a schedule is made
 //
 // Each schedule is a synctest bubble of its own, on one processor. A goroutine that is

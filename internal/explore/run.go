@@ -68,9 +68,9 @@ type routine struct {
 // An op is what a goroutine is about to do.
 type op struct {
 	pc     uintptr // its place in the code; 0 for a point
-	word   int32   // number of the word, or one of the two below
+	word   int32   // number of the word, or one of those below
 	writes bool
-	from   int32
+	from   int32  // of later
 	label  string // of what is no operation on a word
 }
 

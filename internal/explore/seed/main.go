@@ -63,7 +63,7 @@ func seed(only *regexp.Regexp, verbose bool) error {
 		} else {
 			missed++
 		}
-		fmt.Printf("%-9s  %3d  %-62s %s, %.1fs\n", verdict, f.number, f.name, effort(out), time.Since(began).Seconds())
+		fmt.Printf("%-9s  %2d  %-64s %s, %.1fs\n", verdict, f.number, f.name, effort(out), time.Since(began).Seconds())
 		if verbose || !found {
 			fmt.Println(out)
 		}
@@ -78,7 +78,9 @@ func seed(only *regexp.Regexp, verbose bool) error {
 func run(binary string, f fault) (out string, found bool) {
 	cmd := exec.Command(binary, "-test.run", "^("+f.tests+")$", "-test.v", "-test.failfast", "-test.timeout", "1m")
 	cmd.Dir = f.pkg
-	cmd.Env = append(os.Environ(), "EXPLORE_FAULT="+strconv.Itoa(f.number))
+	// The same random schedules each time, unless one is named.
+	cmd.Env = append([]string{"EXPLORE_SEED=1", "EXPLORE_TIME=50s"}, os.Environ()...)
+	cmd.Env = append(cmd.Env, "EXPLORE_FAULT="+strconv.Itoa(f.number))
 	b, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	return string(b), errors.As(err, &exit) && (replay.Match(b) || f.crashes && strings.Contains(string(b), "panic: "))
@@ -92,16 +94,20 @@ var (
 
 // effort says how many schedules it took, and in which test.
 func effort(out string) string {
-	n := 0
+	before, last := 0, 0
 	for _, m := range schedules.FindAllStringSubmatch(out, -1) {
-		k, _ := strconv.Atoi(m[1])
-		n += k
+		before += last
+		last, _ = strconv.Atoi(m[1])
 	}
-	where := ""
-	if m := failed.FindAllStringSubmatch(out, -1); m != nil {
-		where = " by " + m[len(m)-1][1]
+	m := failed.FindAllStringSubmatch(out, -1)
+	if m == nil {
+		return "by a crash"
 	}
-	return fmt.Sprintf("%d schedules%s", n, where)
+	said := fmt.Sprintf("in %d schedules of %s", last, m[len(m)-1][1])
+	if before > 0 {
+		said += fmt.Sprintf(", after %d of others", before)
+	}
+	return said
 }
 
 // write writes the files with the faults, and an overlay that puts them in place.

@@ -23,16 +23,27 @@ type caller struct {
 func (l *life) come(end <-chan struct{}, kind uint64) {
 	for id := range int64(l.plan.callers) {
 		c := &caller{life: l, id: id + 1, rnd: l.weather.rand(kind, uint64(id))}
-		l.callers.Go(func() {
-			for c.act() {
-				select {
-				case <-end:
-					return
-				default:
-				}
-			}
-		})
+		l.callers.Go(func() { c.goOn(end) })
 	}
+}
+
+// goOn does one thing after the other.
+func (c *caller) goOn(end <-chan struct{}) {
+	returned := false
+	defer func() {
+		if !returned { // Check or Clean has ended the goroutine: in another one, then
+			c.callers.Go(func() { c.goOn(end) })
+		}
+	}()
+	for c.act() {
+		select {
+		case <-end:
+			returned = true
+			return
+		default:
+		}
+	}
+	returned = true
 }
 
 // act does one thing. It reports false when the pool is closed.
@@ -220,7 +231,11 @@ func (c *caller) finish(l pool.Lease[*wire]) {
 		c.end("Put", c.p.Put(l))
 	case 5: // two at the same time
 		other := make(chan error, 1)
-		go func() { other <- c.p.Put(l) }()
+		go func() {
+			var err error
+			defer func() { other <- err }() // deferred: Clean may end this goroutine
+			err = c.p.Put(l)
+		}()
 		err := c.p.Discard(l, errFault)
 		if o := <-other; (err == nil) == (o == nil) || err != nil && err != pool.ErrNotLeased || o != nil && o != pool.ErrNotLeased {
 			c.fail("of Discard and Put of one lease, one returned %v, the other %v", err, o)

@@ -71,7 +71,8 @@ func (p *Pool[T]) vacate(c *conn[T], busy ring.Word) {
 
 // closeConn closes a connection that has left its slot.
 func (p *Pool[T]) closeConn(c *conn[T], why reason, cause error, closed func()) {
-	p.config.Logger.Debug("closing a connection", slog.Int("slot", c.slot), slog.String("reason", why.String()), slog.Any("cause", cause))
+	p.config.Logger.Debug("closing a connection", slog.Uint64("conn", c.number),
+		slog.String("reason", why.String()), slog.Any("cause", cause), slog.Duration("age", time.Since(c.opened)))
 	p.hookClosed(why, cause)
 	p.callClose(c, cause, closed)
 }
@@ -82,7 +83,7 @@ func (p *Pool[T]) callClose(c *conn[T], cause error, closed func()) {
 	var ended atomic.Bool
 	timer := time.AfterFunc(callLimit, func() {
 		if ended.CompareAndSwap(false, true) {
-			p.abandoned("Close")
+			p.abandoned("Factory.Close", callLimit)
 			closed()
 		}
 	})

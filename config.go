@@ -29,23 +29,23 @@ type Config struct {
 
 	// MaxIdleTime is how long a connection may lie idle before it is closed.
 	// None is closed for it earlier, and none later by more than an eighth of
-	// it, or 20 ms if that is more; with MinIdle, until another is open in its
-	// place, but it is not lent in that time. What is not needed for a small
-	// load does become idle: those who come get what others have just used.
+	// it, or 20 ms if that is more; with MinIdle an expired one stays open until
+	// another is open in its place, but is lent only in an outage. A small load
+	// uses the same few connections, so that the rest expire.
 	// If zero, 30 s is used. Negative means that idle connections never expire.
 	MaxIdleTime time.Duration
 
-	// MaxLifetime is how long a connection may be open, give or take 10 %, which
-	// are drawn by lot once when it is opened, so that those of the same age
-	// are not replaced at the same time. One that is leased then is closed when it
-	// comes back.
+	// MaxLifetime is how long a connection may be open, give or take 10 %, chosen
+	// at random when it is opened, so that those of the same age are not replaced
+	// at the same time. One that is leased then is closed when it comes back.
 	// Zero means no limit. Negative is an error.
 	MaxLifetime time.Duration
 
 	// MinIdle is the number of connections to keep idle, beside those that are
 	// leased, as far as MaxConnections allows. The pool looks about once a second,
-	// and opens what is missing. What is about to expire is replaced before it
-	// is closed. At most MaxConnections.
+	// and opens what is missing. What expires, used or not, is replaced before it is
+	// closed: to keep the same ones for long, make MaxIdleTime long, or negative and
+	// set MaxLifetime. At most MaxConnections.
 	// Zero means none. Negative is an error.
 	MinIdle int
 
@@ -57,7 +57,7 @@ type Config struct {
 	// MaxWaiters is the number of callers that may wait at the same time,
 	// beyond those for whom a connection is or can be opened. One more gets
 	// [ErrRejected] at once.
-	// Zero means no limit. Negative means that nobody waits.
+	// Zero means no limit. Negative means that nobody waits for one to come back.
 	MaxWaiters int
 
 	// OpenTimeout is how long a call of Factory.Open may take: the ctx that
@@ -68,19 +68,20 @@ type Config struct {
 
 	// MaxOpening is the number of connections that may be being opened at the same
 	// time.
-	// Zero means no limit but MaxConnections. Negative is an error.
+	// Zero means no limit but MaxConnections and what OpenEagerly says. Negative is
+	// an error.
 	MaxOpening int
 
 	// OpenEagerly opens one connection for each caller who waits, at once. It is for
-	// servers of which a connection costs little.
+	// servers to which connecting is cheap.
 	// If false, as many are opened at a time as there are already, 16 if there is
 	// none, and one for each caller only when the first of them has waited for
 	// twice the time that opening takes: most of a crowd of short requests is
 	// served by what others return before anything could be opened for it.
 	OpenEagerly bool
 
-	// StrictMax counts a connection as open until Factory.Close has returned, for
-	// servers that count theirs.
+	// StrictMax counts a connection as open until Factory.Close has returned, or for
+	// ten seconds if it does not, for servers that count theirs.
 	// If false, a slot is free for another as soon as its connection is being
 	// closed.
 	StrictMax bool
@@ -92,9 +93,9 @@ type Config struct {
 
 	// LeakAfter is how long a lease may be in force before it is reported, once: at
 	// warning level in the log, to Hooks.Leaked, and in Stats. The report says
-	// where the lease was taken. It comes later than LeakAfter by an eighth of it
-	// at the most, or by a second or 20 ms. Remembering where costs each Get some
-	// 200 ns.
+	// where the lease was taken. It comes late by up to an eighth of LeakAfter, but
+	// no more than 2 s, or 20 ms if that is more. Remembering where costs each Get
+	// some 200 ns.
 	// Zero means no report, and costs nothing. Negative is an error.
 	LeakAfter time.Duration
 
@@ -105,11 +106,12 @@ type Config struct {
 	// debug level what is opened and closed, at info level Reset, Resize, and the
 	// end of an outage, at warning level what could not be opened, what leaks, and
 	// functions that do not return. What fails again and again is logged every
-	// 10 s.
+	// 10 s. A Handler that blocks holds up whoever logs, and with it the end of
+	// waits and of idle connections.
 	// Nil means silence.
 	Logger *slog.Logger
 
-	// Name tells the pool from others in logs.
+	// Name tells the pool from others, in its log and in the errors of Get.
 	Name string
 }
 

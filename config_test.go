@@ -262,7 +262,7 @@ func TestNameAndLoggerTellWhatHappens(t *testing.T) {
 	p.Close()
 	for _, want := range []string{
 		"level=DEBUG msg=\"connection opened\" pool=orders",
-		"level=DEBUG msg=\"closing a connection\" pool=orders slot=0 reason=discard cause=\"my cause\"",
+		"level=DEBUG msg=\"closing a connection\" pool=orders conn=1 reason=discard cause=\"my cause\"",
 		"level=WARN msg=\"opening a connection failed\" pool=orders error=\"wrong password\"",
 	} {
 		if !strings.Contains(log.String(), want) {

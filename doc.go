@@ -46,6 +46,16 @@
 //   - In an outage, connections are opened one at a time, with growing pauses, and those
 //     who would wait for nothing are told why at once. It ends by itself.
 //
+// # Errors
+//
+// [ErrExhausted] says that all connections have been leased for the whole of
+// [Config.MaxWaitTime]: the callers are slow, or many, or one does not give back what it
+// has ([Pool.Leases] tells), or MaxConnections is too low. [ErrUnavailable] says that the
+// server cannot be reached; its error tells why. [ErrRejected] says that there is more
+// load than MaxWaiters allows: it is meant to be shed. The error of your ctx says that
+// your own time was over. Whatever it is, errors.Is finds what your factory has
+// returned, if that is the reason.
+//
 // # Progress
 //
 // Get and Put take no lock. To lend and to take back, to queue, to hand off, to give

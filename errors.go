@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -16,9 +17,11 @@ var (
 	// callers wait already.
 	ErrRejected = errors.New("pool: too many callers wait for a connection")
 
-	// ErrUnavailable is returned by [Pool.Get] at once when opening a connection has
-	// failed several times in a row, none is open, and it is not yet time to try again
-	// or another caller is trying. The error wraps also that of the last attempt.
+	// ErrUnavailable is returned by [Pool.Get] and [Pool.Warm] when opening has failed
+	// four times in a row and no connection is open: the pool is not full, the server
+	// is down. Those who wait for an attempt are told when that fails, all others at
+	// once, until it is time for the next one, half a second later at the most. The
+	// error wraps also that of the last attempt.
 	ErrUnavailable = errors.New("pool: opening connections keeps failing")
 
 	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close]
@@ -70,6 +73,8 @@ func unlessRevoked(err error) error {
 // An ExhaustedError says why [Pool.Get] gave up after [Config.MaxWaitTime].
 // errors.Is finds [ErrExhausted] and, if there is one, Open in it.
 type ExhaustedError struct {
+	// Pool is Config.Name.
+	Pool string
 	// Waited is how long the caller has waited.
 	Waited time.Duration
 	// Stats is how the pool stood when the wait ended.
@@ -82,7 +87,7 @@ type ExhaustedError struct {
 
 func (e *ExhaustedError) Error() string {
 	s := fmt.Sprintf("%v: waited %v, %d active of %d, %d opening, %d waiting",
-		ErrExhausted, e.Waited.Round(time.Millisecond),
+		named(e.Pool, ErrExhausted.Error()), e.Waited.Round(time.Millisecond),
 		e.Stats.ActiveConnections, e.Stats.MaxConnections, e.Stats.OpeningConnections, e.Stats.WaitingRequests)
 	if e.Stats.OldestWait > 0 {
 		s += fmt.Sprintf(" (the first for %v)", e.Stats.OldestWait.Round(time.Millisecond))
@@ -101,21 +106,32 @@ func (e *ExhaustedError) Unwrap() []error {
 	return []error{ErrExhausted, e.Open}
 }
 
+// named puts the name of the pool, if it has one, into a text that begins with "pool: ".
+func named(pool, text string) string {
+	if pool == "" {
+		return text
+	}
+	return "pool " + strconv.Quote(pool) + text[len("pool"):]
+}
+
 // An openError wraps what Factory.Open returned, so that a caller of Get can
 // tell where it comes from, and its own error is still found in it.
-type openError struct{ err error }
+type openError struct {
+	pool string
+	err  error
+}
 
-func (e *openError) Error() string { return "pool: open connection: " + e.err.Error() }
+func (e *openError) Error() string { return named(e.pool, "pool: open connection: "+e.err.Error()) }
 func (e *openError) Unwrap() error { return e.err }
 
-// An unavailableError is what Get returns at once when it would wait for nothing.
+// An unavailableError is what Get returns when it would wait for nothing.
 type unavailableError struct {
-	failures int
-	open     error
+	pool string
+	open error // an openError
 }
 
 func (e *unavailableError) Error() string {
-	return fmt.Sprintf("%v: %d times by now, the last time: %v", ErrUnavailable, e.failures, e.open)
+	return named(e.pool, fmt.Sprintf("%v: %v", ErrUnavailable, errors.Unwrap(e.open)))
 }
 
 func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.open} }

@@ -62,7 +62,7 @@ func TestExhaustedErrorIsOneLineWithTheCause(t *testing.T) {
 	err := &ExhaustedError{
 		Waited: 5*time.Second + 123456*time.Nanosecond,
 		Stats:  Stats{MaxConnections: 10, ActiveConnections: 7, OpeningConnections: 3, WaitingRequests: 40},
-		Open:   &openError{errDial},
+		Open:   &openError{"", errDial},
 	}
 	want := "pool: connection pool exhausted: waited 5s, 7 active of 10, 3 opening, 40 waiting; " +
 		"last error on opening: pool: open connection: wrong password"

@@ -6,7 +6,7 @@ import (
 )
 
 // Hooks are functions that a [Pool] calls when something happens that is not an ordinary
-// Get or Put: for metrics and traces. Each may be nil. They are called from whatever
+// Get or Put: for metrics. Each may be nil. They are called from whatever
 // goroutine is at hand, several at the same time, with nothing held, and delay what they
 // report, so they should be quick. A hook that panics is logged, and nothing else.
 type Hooks struct {
@@ -23,12 +23,12 @@ type Hooks struct {
 	// it got a connection. It is called in Get.
 	Waited func(waited time.Duration, err error)
 
-	// Rejected is told of a call of Get that did not wait: with [ErrRejected], or with
-	// an error that wraps [ErrUnavailable]. It is called in Get.
+	// Rejected is told of a call of Get that failed without a wait: with [ErrRejected],
+	// or with an error that wraps [ErrUnavailable]. It is called in Get.
 	Rejected func(err error)
 
 	// Leaked is told of a lease that is in force for longer than [Config.LeakAfter],
-	// once. It is called by the goroutine that does everything else in time, too.
+	// once. Nothing waits for it.
 	Leaked func(lease LeaseInfo)
 }
 

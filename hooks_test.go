@@ -300,7 +300,7 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 			if got := tt.count(s); got != 1 {
 				t.Errorf("it was counted %d times: %+v", got, s)
 			}
-			want := `msg="closing a connection" slot=0 reason=` + tt.reason.String() + ` cause=`
+			want := `msg="closing a connection" conn=1 reason=` + tt.reason.String() + ` cause=`
 			if got := log.with(slog.LevelDebug); !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, want) }) {
 				t.Errorf("the log has %q, want %q among it", got, want)
 			}
@@ -431,7 +431,7 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 			}
 		}
 		l := borrow(t, p)
-		step("one opened", `level=DEBUG msg="connection opened" pool=orders slot=0 took=0s`)
+		step("one opened", `level=DEBUG msg="connection opened" pool=orders conn=1 took=0s`)
 		giveBack(t, p, l)
 		for range 1000 {
 			giveBack(t, p, borrow(t, p))
@@ -441,25 +441,26 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 		}
 		step("a thousand of Get and Put")
 		_ = p.Discard(borrow(t, p), errCause)
-		step("discarded", `level=DEBUG msg="closing a connection" pool=orders slot=0 reason=discard cause="my cause"`)
+		step("discarded", `level=DEBUG msg="closing a connection" pool=orders conn=1 reason=discard cause="my cause" age=0s`)
 		fails = true
 		for range keepsFailing {
 			ask(t.Context(), p).failed(t, "failing", errDial)
 		}
-		step("failing", `level=WARN msg="opening a connection failed" pool=orders error="wrong password"`)
+		step("failing", `level=WARN msg="opening a connection failed" pool=orders error="wrong password"`,
+			`level=WARN msg="opening connections keeps failing: from now on Get fails at once while none is open" pool=orders`)
 		fails = false
 		time.Sleep(backoffMost)
 		giveBack(t, p, borrow(t, p))
 		step("at the end of the outage",
-			`level=DEBUG msg="connection opened" pool=orders slot=0 took=0s`,
-			`level=INFO msg="opening connections succeeds again" pool=orders failures=`+strconv.Itoa(keepsFailing))
+			`level=DEBUG msg="connection opened" pool=orders conn=2 took=0s`,
+			`level=INFO msg="opening connections succeeds again" pool=orders`)
 		_ = p.Resize(2)
 		step("resized", `level=INFO msg=resized pool=orders from=3 to=2`)
 		l = borrow(t, p)
 		p.Reset()
 		step("reset", `level=INFO msg=reset pool=orders`)
 		giveBack(t, p, l)
-		step("put back after Reset", `level=DEBUG msg="closing a connection" pool=orders slot=0 reason=reset cause="pool: reset"`)
+		step("put back after Reset", `level=DEBUG msg="closing a connection" pool=orders conn=2 reason=reset cause="pool: reset" age=0s`)
 	})
 }
 
@@ -564,7 +565,7 @@ func TestCallsThatDoNotReturnAreLoggedEveryTenSecondsWithTheirNumber(t *testing.
 		if got := p.Stats().Abandoned; got != 32 {
 			t.Errorf("%d calls were abandoned, want 32", got)
 		}
-		lines, counted := limited(t, &log, "a factory function did not return in time")
+		lines, counted := limited(t, &log, "a factory function does not return: its connection is given up")
 		if lines < 4 || lines > 5 || counted != 32 {
 			t.Errorf("there are %d lines, want 4 or 5, which account for %d calls, want 32", lines, counted)
 		}

@@ -20,14 +20,14 @@ type LeaseInfo struct {
 	Opened time.Time
 
 	// Since is when the pool has first seen the lease, which is up to a second after
-	// its beginning. It is zero if the lease is younger than that, or if the pool has
-	// nothing that it looks at its slots for (see [Config]).
+	// its beginning. It is zero if the pool has not seen it yet, or never looks: if
+	// MaxIdleTime is negative, and none of MaxLifetime, MinIdle and LeakAfter is set.
 	Since time.Time
 
 	// Where is the place from which Get, TryGet or Do was called, as "function
-	// file:line". Once the pool has found a leak it remembers the callers of
-	// that place, too, for the leases that begin from then on, each after " < ".
-	// It is empty without [Config.LeakAfter].
+	// file:line", or "a go statement" if nothing else called it. Once the pool has
+	// found a leak it remembers the callers of that place, too, for the leases that
+	// begin from then on, each after " < ". It is empty without [Config.LeakAfter].
 	Where string
 }
 
@@ -89,16 +89,20 @@ func (s *sight) place(word ring.Word) string {
 	frames := runtime.CallersFrames(stack)
 	for {
 		f, more := frames.Next()
-		if f.PC != 0 {
+		if f.PC != 0 && f.Function != "runtime.goexit" && f.Function != "runtime.main" {
 			if b.Len() > 0 {
 				b.WriteString(" < ")
 			}
 			fmt.Fprintf(&b, "%s %s:%d", f.Function, f.File, f.Line)
 		}
 		if !more {
-			return b.String()
+			break
 		}
 	}
+	if b.Len() == 0 {
+		return "a go statement"
+	}
+	return b.String()
 }
 
 // see is called by the sweeper for a slot that is leased. It remembers when the lease was
@@ -121,10 +125,10 @@ func (p *Pool[T]) see(c *conn[T], word ring.Word, now time.Duration) {
 	}
 	s.reported = word
 	p.counters.leaked.Inc()
-	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Int("slot", c.slot),
+	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Uint64("conn", c.number),
 		slog.Duration("held", now-time.Duration(s.at.Load())), slog.String("taken_by", info.Where))
 	if f := p.config.Hooks.Leaked; f != nil {
-		p.hookApart("Leaked", func() { f(info) })
+		go p.hook("Leaked", func() { f(info) }) // nobody's time may depend on it
 	}
 }
 

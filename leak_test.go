@@ -132,7 +132,7 @@ func TestALeakIsReportedWithWhereItWasTaken(t *testing.T) {
 				synctest.Wait() // line is known
 				takenBy(t, leaks[0].Where, way.function, line)
 				if got := log.with(slog.LevelWarn); len(got) != 1 ||
-					!strings.Contains(got[0], `"a lease is in force for longer than LeakAfter" slot=0 held=10`) ||
+					!strings.Contains(got[0], `"a lease is in force for longer than LeakAfter" conn=1 held=10`) ||
 					!strings.Contains(got[0], "taken_by=\""+leaks[0].Where+"\"") {
 					t.Errorf("the log has %q", got)
 				}

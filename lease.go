@@ -51,6 +51,7 @@ type conn[T any] struct {
 	ring    *ring.Ring // that its slot is in,
 	index   int        // and where there
 	slot    int        // the same in the whole pool
+	number  uint64     // counts what the pool has opened, for the log
 	opened  time.Time
 	expires time.Duration // when MaxLifetime is over, on the pool's clock
 	era     *era          // in which its opening began
@@ -58,6 +59,7 @@ type conn[T any] struct {
 
 	born    uint64 // generation of its first lease, unless it has lain idle before that; the slot's owner's
 	calls   uint32 // of Check and Clean; the slot's owner's
+	calling string // which of them was called last; the slot's owner's
 	inRound bool   // it is being checked in the sweeper's round; the slot's owner's
 
 	unfit   atomic.Pointer[defect] // why it must not be lent again; set once

@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -253,13 +255,26 @@ func TestReplacementsOfConnectionsOfTheSameAgeAreSpread(t *testing.T) {
 	})
 }
 
+// A stuck handler keeps whoever logs a warning, until it is let go.
+type stuck struct {
+	slog.Handler
+	until <-chan struct{}
+}
+
+func (s stuck) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+
+func (s stuck) Handle(context.Context, slog.Record) error {
+	<-s.until
+	return nil
+}
+
 // stalled is a pool that was stopped for so long, as a process is: its sweeper is stuck in
-// a hook. (The hook is told of a lease that does not end, which the caller has in hand.)
+// its log. (It reports a lease that does not end, which the caller has in hand.)
 func stalled(t *testing.T, f Factory[*wire], c Config, d time.Duration) (p *Pool[*wire], inHand Lease[*wire]) {
 	t.Helper()
 	c.LeakAfter = 10 * time.Millisecond
-	inHook, goOn := obstacle(t)
-	c.Hooks.Leaked = func(LeaseInfo) { <-inHook }
+	inLog, goOn := obstacle(t)
+	c.Logger = slog.New(stuck{slog.DiscardHandler, inLog})
 	p = start(t, f, c)
 	if err := p.Warm(t.Context(), c.MaxConnections); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/step"
@@ -35,6 +36,7 @@ var errAbandoned = errors.New("pool: factory function did not return in time")
 // by one compare-and-swap, and whoever succeeds has the slot from there on.
 func (p *Pool[T]) ask(h held, c *conn[T], function string, f func(T) error, why reason) (fit, abandoned bool) {
 	c.calls += 2
+	c.calling = function
 	call := c.calls | 1
 	c.call.Store(call)
 	p.mindSlots()
@@ -73,7 +75,7 @@ func (p *Pool[T]) limitCall(h held, c *conn[T], now time.Duration) (underWay boo
 	}
 	// The slot is ours: its word cannot change but by Close.
 	h.word = p.word(h.slot)
-	p.abandoned("Check or Clean")
+	p.abandoned(c.calling, callLimit)
 	if c.inRound { // the round of checks hangs with it: let another one begin
 		p.sweeper.round.Inc()
 		p.sweeper.checking.Store(false)
@@ -83,7 +85,8 @@ func (p *Pool[T]) limitCall(h held, c *conn[T], now time.Duration) (underWay boo
 }
 
 // abandoned counts a call that was abandoned.
-func (p *Pool[T]) abandoned(function string) {
+func (p *Pool[T]) abandoned(function string, after time.Duration) {
 	p.counters.abandoned.Inc()
-	p.warn(&p.counters.abandonedLog, "a factory function did not return in time: its slot is free again", "function", function)
+	p.warn(&p.counters.abandonedLog, "a factory function does not return: its connection is given up",
+		slog.String("function", function), slog.Duration("after", after))
 }

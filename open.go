@@ -163,7 +163,7 @@ func (p *Pool[T]) timeAttempt(a *attempt[T]) *time.Timer {
 		now := time.Duration(p.now())
 		if now >= limit {
 			if p.end(a, attemptAbandoned) {
-				p.abandoned("Open or Watch")
+				p.abandoned("Factory.Open", now-a.began)
 				p.openFailed(a, errOpenAbandoned)
 			}
 			return
@@ -202,13 +202,14 @@ func isNil[T any](v T) bool {
 func (p *Pool[T]) opened(a *attempt[T]) {
 	c := a.conn.Load()
 	took := time.Duration(p.now()) - a.began
-	p.counters.opened.Inc()
+	c.number = p.counters.opened.Inc()
 	p.counters.openTime.record(0, took)
 	p.learnOpenTime(took)
 	p.unclosed.Inc()
-	p.config.Logger.Debug("connection opened", slog.Int("slot", c.slot), slog.Duration("took", took))
+	p.config.Logger.Debug("connection opened", slog.Uint64("conn", c.number), slog.Duration("took", took))
 	if o := outage(p.outage.Swap(0)); o.failures() >= keepsFailing {
-		p.config.Logger.Info("opening connections succeeds again", slog.Int("failures", o.failures()))
+		p.config.Logger.Info("opening connections succeeds again")
+		p.counters.openErrorLog.next.Store(0) // the next failure is news
 	}
 	p.lastOpen.Store(nil)
 	p.hookOpened(took, nil)
@@ -248,7 +249,7 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 	p.counters.openErrors.Inc()
 	p.counters.openTime.record(0, took)
 	cause := err
-	err = &openError{cause}
+	err = &openError{p.config.Name, cause}
 	stale := a.era != p.era.Load() // Reset, or Close, may have ended it
 	if stale || p.lifetime.Err() != nil {
 		p.config.Logger.Debug("opening a connection was given up", slog.Any("error", cause))
@@ -261,7 +262,7 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 	told := err
 	hopeless := census(p.conns.Load()).usable() <= 0
 	if o := outage(p.outage.Load()); hopeless && o.failures() >= keepsFailing {
-		told = &unavailableError{o.failures(), err}
+		told = &unavailableError{p.config.Name, err}
 	}
 	switch {
 	case a.spare, stale:

@@ -54,7 +54,10 @@ func (p *Pool[T]) failed(began outage) {
 	if old != 0 && outage(old) != began {
 		return // another has failed meanwhile
 	}
-	p.outage.CompareAndSwap(old, uint64(outage(old).worse(time.Duration(p.now())))) // or just now
+	o := outage(old).worse(time.Duration(p.now()))
+	if p.outage.CompareAndSwap(old, uint64(o)) && o.failures() == keepsFailing { // else just now
+		p.config.Logger.Warn("opening connections keeps failing: from now on Get fails at once while none is open")
+	}
 }
 
 // unavailable returns an error for those who would wait for nothing: opening keeps
@@ -72,15 +75,15 @@ func (p *Pool[T]) unavailable() error {
 	if c.opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.retryAt() {
 		return nil
 	}
-	return p.unavailableError(o)
+	return p.unavailableError()
 }
 
 // unavailableError returns nil if opening has just succeeded: see opened, which ends the
 // outage before it forgets the error.
-func (p *Pool[T]) unavailableError(o outage) error {
+func (p *Pool[T]) unavailableError() error {
 	open := p.lastOpen.Load()
 	if open == nil {
 		return nil
 	}
-	return &unavailableError{o.failures(), open}
+	return &unavailableError{p.config.Name, open}
 }

@@ -167,7 +167,8 @@ func (p *Pool[T]) noted(l Lease[T], above int) Lease[T] {
 }
 
 // TryGet lends a connection if one is idle and nobody waits for it. It neither
-// waits nor opens one.
+// waits nor opens one, so it is for work that can be left undone. False says also that
+// the pool is closed.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
 	for p.gate.Load() == 0 {
 		h, ok := p.takeFrom(0)
@@ -215,7 +216,8 @@ func (p *Pool[T]) examine(h held) (l Lease[T], fit, abandoned bool) {
 		p.destroy(h, d.why, d.cause)
 		return l, false, false
 	}
-	if p.idleFor(h.word) >= p.idleTicks {
+	// In an outage MinIdle may have kept it: better an old one than none.
+	if p.idleFor(h.word) >= p.idleTicks && p.outage.Load() == 0 {
 		p.destroy(h, closedByIdleTime, nil)
 		return l, false, false
 	}
@@ -250,7 +252,8 @@ func (p *Pool[T]) lost(h held) bool {
 // a request was sent in part, or its reply has not been read, use [Pool.Discard].
 //
 // Put returns [ErrNotLeased], having changed nothing, for a lease that has ended
-// already, is the zero Lease, or is another pool's.
+// already, is the zero Lease, or is another pool's. So it may be deferred, whether or not
+// Discard or Detach comes before.
 func (p *Pool[T]) Put(l Lease[T]) error {
 	c := l.conn
 	if c == nil || c.pool != p {

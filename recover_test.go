@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,8 +92,8 @@ func TestGetFailsAtOnceWithTheCauseWhileOpeningKeepsFailing(t *testing.T) {
 		for range 10 {
 			r := ask(t.Context(), p)
 			r.failed(t, "in the pause", ErrUnavailable)
-			if !errors.Is(r.err, errDial) || !strings.Contains(r.err.Error(), fmt.Sprint(keepsFailing)) {
-				t.Errorf("the error is %q, want %v and the number of failures in it", r.err, errDial)
+			if !errors.Is(r.err, errDial) || r.err.Error() != "pool: opening connections keeps failing: wrong password" {
+				t.Errorf("the error is %q, want %v in it", r.err, errDial)
 			}
 			if r.took != 0 {
 				t.Errorf("Get took %v, want none", r.took)

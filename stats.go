@@ -131,6 +131,7 @@ type counters struct {
 	closed                                    [reasons]counter
 	leaked                                    counter
 	mostGets                                  counter
+	checkBegan                                counter // when the round of checks took a slot, on the pool's clock
 	openErrorLog, abandonedLog                logLimit
 	waitTime, openTime                        recorder
 }
@@ -160,7 +161,10 @@ func (p *Pool[T]) Stats() Stats {
 	)
 	for tries := 0; ; tries++ {
 		round := p.sweeper.round.Load()
-		c, idle, ended = census(p.conns.Load()), int(round%2), 0
+		c, idle, ended = census(p.conns.Load()), 0, 0
+		if round%2 == 1 && time.Duration(p.now())-time.Duration(p.counters.checkBegan.Load()) < time.Second {
+			idle = 1 // unless the check hangs: then nobody can have it
+		}
 		step.At("stats: census read")
 		for _, b := range *p.banks.Load() {
 			for i := range b.ring.High() {

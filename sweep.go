@@ -311,6 +311,7 @@ func (p *Pool[T]) checkIdle() {
 // checkSlot checks one connection. It reports false if that took too long: the round is
 // no more, and another may have begun.
 func (p *Pool[T]) checkSlot(idle held) (goOn bool) {
+	p.counters.checkBegan.Store(uint64(p.now()))
 	p.sweeper.round.Inc()
 	h, ok := p.retake(idle)
 	if !ok {

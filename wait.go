@@ -190,7 +190,7 @@ func (p *Pool[T]) accept(ctx context.Context, t token, waited time.Duration) (l 
 		l = Lease[T]{c, t.word}
 	case *expiry:
 		p.counters.timeouts.Inc()
-		err = &ExhaustedError{Waited: waited, Stats: e.stats, Open: e.stats.LastOpenError}
+		err = &ExhaustedError{Pool: p.config.Name, Waited: waited, Stats: e.stats, Open: e.stats.LastOpenError}
 	case *unavailableError:
 		p.counters.unavailable.Inc()
 		err = e

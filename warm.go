@@ -7,13 +7,14 @@ import (
 )
 
 // Warm opens connections until n are open, those included that were open before, and
-// returns when they are. It returns the first error of Factory.Open, or one that wraps
-// ctx.Err if ctx ends before; what has been opened, or is being opened, remains. Open is
-// given the values of ctx. n may be up to MaxConnections; no more than
-// [Config.MaxOpening] are opened at the same time.
+// returns when they are. It returns the first error of Factory.Open and does not try
+// again: in an outage it returns [ErrUnavailable] at once. It returns an error that wraps
+// ctx.Err if ctx ends before, and [ErrClosed] if the pool is closed. What has been opened,
+// or is being opened, remains in any case. Open is given the values of ctx. n may be up to
+// MaxConnections; no more than [Config.MaxOpening] are opened at the same time.
 //
-// What Warm opens is idle. It is closed after [Config.MaxIdleTime] if nobody uses it, but
-// for [Config.MinIdle].
+// What Warm opens is idle, and closed after [Config.MaxIdleTime] if nobody uses it. To
+// begin with MinIdle in place, call Warm(ctx, MinIdle) after New.
 func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	if n < 0 {
 		return fmt.Errorf("pool: Warm: negative number of connections: %d", n)
@@ -47,7 +48,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 			}
 			begun, paused := p.openSpare(ctx, report)
 			if paused {
-				if err := p.unavailableError(outage(p.outage.Load())); err != nil {
+				if err := p.unavailableError(); err != nil {
 					return err
 				}
 				runtime.Gosched() // one has just succeeded

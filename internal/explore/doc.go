@@ -54,7 +54,9 @@
 // Addresses never matter: words and goroutines are numbered in the order in which a
 // schedule meets them. sync.Pool is deterministic on one processor without the race
 // detector, the collector runs between schedules only, and the ring takes the number of
-// a goroutine where it takes the address of its stack otherwise.
+// a goroutine where it takes the address of its stack otherwise. The setting-up of a
+// scenario is not controlled: if it has gone another way than the first time, it is done
+// again.
 //
 // What remains is a select that finds two cases ready, where the runtime rolls dice. A
 // scenario in which that can happen says so ([Options].Selects), and a schedule that has

@@ -33,6 +33,7 @@ type Run struct {
 	words    map[unsafe.Pointer]int32
 	ignored  [][2]uintptr
 	current  *routine
+	setUp    uintptr // a checksum of where the words were met that the setting-up met
 
 	notes  []string
 	starts []func()
@@ -215,7 +216,11 @@ func (r *Run) at(word unsafe.Pointer, writes bool) {
 		}
 	}
 	if !r.on {
-		r.number(word)
+		if before := len(r.words); int(r.number(word)) == before {
+			var pc [1]uintptr
+			runtime.Callers(4, pc[:])
+			r.setUp = (r.setUp ^ pc[0]) * 16777619
+		}
 		return
 	}
 	g := r.self()
@@ -359,7 +364,6 @@ func (r *Run) lane() int {
 // order of their numbers, and returns nil to give up.
 func (r *Run) play(pick func(can []*routine) *routine) (done bool) {
 	defer r.letGo()
-	synctest.Wait() // all stand at their start
 	r.known = len(r.all)
 	r.counts = false
 	for _, f := range r.starts {

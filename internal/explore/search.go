@@ -33,7 +33,8 @@ type search struct {
 	runs     int
 	pruned   int
 	retries  int
-	most     int // steps in one schedule
+	most     int     // steps in one schedule
+	setUp    uintptr // see Run
 	failing  *Run
 	broken   string // why the search cannot be trusted
 }
@@ -74,7 +75,7 @@ func Test(t *testing.T, options Options, f func(*Run)) {
 		said += ", " + s.random()
 	}
 	took := time.Since(s.began)
-	t.Logf("%s; %d schedules in %v, %v each; at most %d steps; %d pruned, %d repeated for a select",
+	t.Logf("%s; %d schedules in %v, %v each; at most %d steps; %d pruned, %d repeated",
 		said, s.runs, took.Round(time.Millisecond), (took / time.Duration(max(s.runs, 1))).Round(time.Microsecond), s.most, s.pruned, s.retries)
 	switch {
 	case s.broken != "":
@@ -304,8 +305,22 @@ func (s *search) pct(seed uint64) {
 	})
 }
 
-// run runs one schedule.
+// run runs one schedule. The setting-up is not controlled, and on a busy machine the
+// runtime may stop a goroutine in the midst of it. If it has gone another way than the
+// first time, it is done again.
 func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done bool) {
+	for range attempts {
+		var again bool
+		if r, done, again = s.once(pick); !again {
+			return r, done
+		}
+		s.retries++
+	}
+	s.broken = "the setting-up is not the same each time"
+	return r, done
+}
+
+func (s *search) once(pick func(r *Run, can []*routine) *routine) (r *Run, done, again bool) {
 	if s.runs++; s.runs%collectEvery == 0 {
 		runtime.GC() // between two schedules only, as it shrinks stacks and empties sync.Pools
 	}
@@ -337,17 +352,25 @@ func (s *search) run(pick func(r *Run, can []*routine) *routine) (r *Run, done b
 			r.letGo()
 			return
 		}
+		synctest.Wait() // all stand at their start
+		if s.setUp == 0 {
+			s.setUp = r.setUp
+		}
+		if again = s.setUp != r.setUp; again {
+			r.letGo()
+			return
+		}
 		done = r.play(func(can []*routine) *routine { return pick(r, can) })
 		r.mu.Lock()
 		failures = slices.Clone(r.failures)
 		r.failed = len(failures) > 0 && done
 		r.mu.Unlock()
 	})
-	if !done {
+	if !done && !again {
 		s.pruned++
 	}
 	s.most = max(s.most, len(r.steps))
-	return r, done
+	return r, done, again
 }
 
 const collectEvery = 50

@@ -244,3 +244,28 @@ func TestAConnectionThatIsResetAndBreaksIsClosedOnce(t *testing.T) {
 		whole(t, p, 2)
 	})
 }
+
+func TestResetServesThoseWhoWaitInAPause(t *testing.T) {
+	// And those who wait in it, because another may put back what it has.
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend(time.Millisecond)
+		p := start(t, b.factory(), Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1})
+		borrow(t, p)
+		b.down.Store(true)
+		for range keepsFailing + 6 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _ = p.Get(ctx)
+			cancel()
+		}
+		time.Sleep(b.takes)
+		b.down.Store(false)
+		r := ask(t.Context(), p)
+		r.pending(t, "in the pause")
+		if got := p.Stats().OpeningConnections; got != 0 {
+			t.Fatalf("%d are being opened in the pause", got)
+		}
+		p.Reset()
+		time.Sleep(b.takes)
+		r.served(t, "after Reset")
+	})
+}

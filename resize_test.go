@@ -237,7 +237,7 @@ func TestDiscardAndDetachMakeUpForWhatIsTooMany(t *testing.T) {
 // Those that are being opened when the limit falls are too many once they are open; their
 // askers are served by what remains.
 func TestShrinkingWhileConnectionsAreBeingOpened(t *testing.T) {
-	for _, outcome := range []error{nil} {
+	for _, outcome := range []error{nil, errDial} {
 		synctest.Test(t, func(t *testing.T) {
 			hang, release := obstacle(t)
 			x := exchange{open: func(_ context.Context, attempt int) error {
@@ -360,6 +360,30 @@ func TestTheOtherLimitsFollowResize(t *testing.T) {
 		time.Sleep(2 * maxTick)
 		if s := figures(p); s.IdleConnections != 6 {
 			t.Errorf("when it has grown again %+v, want 6 idle", s)
+		}
+	})
+}
+
+func TestGrowingAgainBeforeAllHaveComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 6, MaxWaitTime: -1, MaxIdleTime: -1})
+		var l []Lease[*wire]
+		for range 6 {
+			l = append(l, borrow(t, p))
+		}
+		resize(t, p, 2)
+		giveBack(t, p, l[0]) // closed
+		resize(t, p, 6)
+		synctest.Wait()
+		atRest(t, p, 5) // there is nothing special about it any more
+		giveBack(t, p, borrow(t, p))
+		for _, l := range l[1:] {
+			giveBack(t, p, l)
+		}
+		whole(t, p, 6)
+		if s := p.Stats(); s.ClosedResize != 1 || s.Opened != 7 {
+			t.Errorf("%d were closed, %d opened, want 1, 7", s.ClosedResize, s.Opened)
 		}
 	})
 }

@@ -167,7 +167,7 @@ func TestThePoolGrowsWhileTheLastLeaverClearsTheFlag(t *testing.T) {
 
 func TestTwoResizeAtTheSameTime(t *testing.T) {
 	for _, place := range []string{"Resize: slots added", "Resize: limit set"} {
-		for _, sizes := range [][2]int{{1, 2}, {2, 1}, {9, 20}, {20, 9}, {1, 20}} {
+		for _, sizes := range [][2]int{{1, 2}, {2, 1}, {9, 20}, {20, 9}, {1, 20}, {20, 1}} {
 			t.Run(fmt.Sprint(place, sizes), func(t *testing.T) {
 				staged(t, func(t *testing.T, s *stage) {
 					p, l := lent(t, new(exchange), 3)

@@ -30,6 +30,7 @@ var leftOut = []struct{ reason, operations string }{
 		hooks.go warn skipped.Inc
 		hooks.go warn skipped.Swap
 		open.go opened opened.Inc
+		open.go opened next.Store
 		open.go opened lastOpen.Store
 		open.go openFailed openErrors.Inc
 		open.go openFailed lastOpen.Store
@@ -79,6 +80,7 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go checkIdle checking.Store
 		sweep.go checkSlot checking.Store
 		sweep.go checkSlot round.Inc
+		sweep.go checkSlot checkBegan.Store
 		limit.go limitCall checking.Store
 		limit.go limitCall round.Inc`},
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `

@@ -135,7 +135,7 @@ byte conns=0, connEra[MC+1], connSlot[MC+1], era=0;
 
 /* The outage: how often opening has failed since it last succeeded, up to KEEPS, and when; the time is
    how often it has failed at all. paused: the time of retryAt has not come. */
-#define KEEPS 2                    /* keepsFailing, which is 3 in the code */
+#define KEEPS 2                    /* keepsFailing, which is 4 in the code */
 byte outage=0, fails=0; bit paused=0;
 #define FAILURES(o) ((o)/16)
 bit heldBack=0;                    /* sweeper.heldBack */

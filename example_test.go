@@ -221,3 +221,66 @@ func ExampleStats() {
 	// Output:
 	// 1 active, 0 idle, 3 vacant, 1 wait
 }
+
+// A pool for a service: some connections ready, none too old, and leaks reported.
+func ExampleConfig() {
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{
+		Name:           "orders",
+		MaxConnections: 50,
+		MinIdle:        2,
+		MaxLifetime:    30 * time.Minute,
+		LeakAfter:      time.Minute,
+		Logger:         slog.Default(),
+		Hooks: pool.Hooks{
+			Waited: func(waited time.Duration, err error) { /* your metrics */ },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Warm(context.Background(), 2); err != nil { // do not begin cold
+		log.Fatal(err)
+	}
+	fmt.Println(p.Stats().IdleConnections >= 2)
+	// Output: true
+}
+
+// When the server is down, callers are told so at once, and not that the pool is full.
+func Example_outage() {
+	down := errors.New("connection refused")
+	p, err := pool.New(pool.Factory[net.Conn]{
+		Open: func(context.Context) (net.Conn, error) { return nil, down },
+	}, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	for !errors.Is(err, pool.ErrUnavailable) {
+		_, err = p.Get(context.Background())
+	}
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, down))
+	// Output:
+	// pool: opening connections keeps failing: connection refused
+	// true
+}
+
+func ExamplePool_Leases() {
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{LeakAfter: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	lease, err := p.Get(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Put(lease)
+
+	for _, l := range p.Leases() {
+		function, _, _ := strings.Cut(l.Where, " ")
+		fmt.Println(function, "has", l.Conn == lease.Value())
+	}
+	// Output: github.com/S4AK4N/pool_test.ExamplePool_Leases has true
+}

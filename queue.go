@@ -155,11 +155,18 @@ func (q *queue) front() (dummy, oldest *waiter) {
 
 // count returns how many have come to wait so far.
 func (q *queue) count() uint64 {
-	t := q.tail.Load()
-	if next := t.next.Load(); next != nil && next != t {
-		return next.number // tail lags behind by one at most
+	for {
+		t := q.tail.Load()
+		step.At("count: tail read")
+		switch next := t.next.Load(); next {
+		case nil:
+			return t.number
+		case t:
+			continue // severed: tail has moved on, and what was counted before must be again
+		default:
+			return next.number // tail lags behind by one at most
+		}
 	}
-	return t.number
 }
 
 // advance makes next, which is decided, the dummy in place of the dummy before it.

@@ -239,14 +239,20 @@ proctype Sweeper() {
   others++
 }
 
-/* count says how many have come to wait, no more than have when it returns. It may be one behind: if the
-   tail that it reads lags behind, and is severed before it reads what comes after. */
+/* count says how many have come to wait: no more than have when it returns, and no fewer than had when it
+   began. A tail that was severed meanwhile is read again. */
 proctype Counter() {
   byte t=0, nx=0, least=0, got=0;
-  atomic { least=linked; t=tail };
-  nx = nxt[t];
-  if :: nx!=NIL && nx!=t -> got=num[nx] :: else -> got=num[t] fi;
-  atomic { assert(got+1>=least && got<=linked); least=0; got=0; nx=0; t=0 };
+  least=linked;
+  do
+  :: t=tail;
+     nx=nxt[t];
+     if :: nx==t -> skip
+        :: nx==NIL -> got=num[t]; break
+        :: else -> got=num[nx]; break
+     fi
+  od;
+  atomic { assert(got>=least && got<=linked); least=0; got=0; nx=0; t=0 };
   others++
 }
 

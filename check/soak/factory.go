@@ -64,17 +64,21 @@ func (l *life) factory() pool.Factory[*wire] {
 
 func (l *life) open(ctx context.Context) (*wire, error) {
 	fault, rnd := l.weather.next(atOpen)
-	// What is deaf may be abandoned, and does not count any more then.
-	counts := fault != deaf && l.plan.strict
-	if counts {
+	w := &wire{life: l, orphan: fault == both}
+	if l.plan.strict {
+		// The pool does not count any more what takes too long (nor do we, from a
+		// little earlier on), and closes it when it comes.
+		late := time.AfterFunc(l.plan.config.OpenTimeout+100*time.Millisecond, w.uncount)
+		defer late.Stop()
+		w.counts.Store(true)
 		if n := l.standing.Inc(); n > int64(l.plan.config.MaxConnections) {
-			l.fail("%d connections are open or being opened, for the peer, of at most %d", n, l.plan.config.MaxConnections)
+			l.fail("%d connections are open or being opened, for the peer, of at most %d; abandoned %d", n, l.plan.config.MaxConnections, l.p.Stats().Abandoned)
 		}
 	}
 	opened := false
 	defer func() {
-		if counts && !opened {
-			l.standing.Dec()
+		if !opened {
+			w.uncount()
 		}
 	}()
 	if err := l.befall(fault, rnd, ctx); err != nil {
@@ -83,7 +87,6 @@ func (l *life) open(ctx context.Context) (*wire, error) {
 	if fault == nilConn {
 		return nil, nil
 	}
-	w := &wire{life: l, orphan: fault == both}
 	if rnd.IntN(3) == 0 {
 		var d net.Dialer
 		tcp, err := d.DialContext(context.WithoutCancel(ctx), "tcp", l.peer.Addr().String())
@@ -97,7 +100,6 @@ func (l *life) open(ctx context.Context) (*wire, error) {
 		return w, errFault
 	}
 	opened = true
-	w.counts.Store(counts)
 	w.number = l.created.Inc()
 	l.mu.Lock()
 	l.wires[w] = struct{}{}

@@ -16,6 +16,7 @@ import (
 // A soak is one run of the program.
 type soak struct {
 	seed    uint64
+	first   uint64 // number of the first life
 	callers int
 	verbose bool
 	peer    *peer
@@ -63,7 +64,7 @@ func (s *soak) run(total time.Duration) error {
 	shake(s.seed)
 	began := time.Now()
 	each := min(max(total/8, 400*time.Millisecond), 6*time.Second)
-	for n := uint64(1); time.Since(began) < total; n++ {
+	for n := s.first; time.Since(began) < total; n++ {
 		rough, patience := min(each, total-time.Since(began)), 3*time.Second
 		if n%12 == 0 && total >= 5*time.Minute {
 			// Long enough for the pool to give up Check, Clean and Close.
@@ -127,11 +128,12 @@ func goroutines(name string) (left []string) {
 func main() {
 	total := flag.Duration("time", 45*time.Second, "how long to go on")
 	seed := flag.Uint64("seed", rand.Uint64(), "of what goes wrong, and when")
+	first := flag.Uint64("first", 1, "number of the first life, to see one again that has failed")
 	callers := flag.Int("callers", 200, "how many use the pool")
 	verbose := flag.Bool("v", false, "tell of each life")
 	flag.Parse()
 	fmt.Printf("seed %d\n", *seed)
-	s := &soak{seed: *seed, callers: *callers, verbose: *verbose, stuck: func() { os.Exit(1) }}
+	s := &soak{seed: *seed, first: *first, callers: *callers, verbose: *verbose, stuck: func() { os.Exit(1) }}
 	if err := s.run(*total); err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A stage is a part of the suite that is run against each mutant that has survived those
+// before.
+type stage struct {
+	name    string
+	pkg     string // from the root of the module
+	tags    string
+	tests   func(s *stage, root, file string) (arguments []string, err error) // for a mutant of that file
+	onlyFor string                                                            // mutants of files that begin like that
+	limit   time.Duration                                                     // a test that takes longer hangs
+	binary  string
+}
+
+var stageNames = []string{"ring", "step", "near", "quick", "explore", "slow"}
+
+// slow are the tests that take most of the time: they come last.
+const slow = "^(TestCloseAgainstEverything|TestAWaitAllocatesNextToNothing|TestAServerThatDiesWithAHundredConnectionsOpen|" +
+	"TestAnIdleConnectionIsClosedAfterMaxIdleTimeAndNotMuchLater|TestStatsAddUpAtEverySampleUnderLoad|" +
+	"TestAConnectionThatIsPutBackAfterAQuietTimeIsNotClosedAtOnce|TestServiceIsFullWithinASecondOfTheServersReturn|" +
+	"TestRandomActionsOfMany)$"
+
+// stages returns the stages with the given names. Each limit is several times what the
+// longest test takes without a mutant; run measures that, and refuses to go on if it is
+// not so.
+func stages(names []string) ([]*stage, error) {
+	all := map[string][]*stage{
+		"ring": {
+			{name: "ring", pkg: "ring", tests: noArguments, onlyFor: "ring/", limit: 8 * time.Second},
+			{name: "ring", pkg: "ring", tags: "step", tests: inFiles(`step_test\.go$`), onlyFor: "ring/", limit: 8 * time.Second},
+		},
+		"near":  {{name: "near", tests: near, limit: 8 * time.Second}},
+		"quick": {{name: "quick", tests: arguments("-test.skip", slow), limit: 8 * time.Second}},
+		"step":  {{name: "step", tags: "step", tests: inFiles(`(^|_)step_.*test\.go$|_step_test\.go$`), limit: 8 * time.Second}},
+		"slow":  {{name: "slow", tests: arguments("-test.run", slow), limit: 60 * time.Second}},
+		"explore": {
+			{name: "explore", pkg: "ring", tags: "explore", tests: inFiles(`^explore_ring_test\.go$`), onlyFor: "ring/", limit: 60 * time.Second},
+			{name: "explore", tags: "explore", tests: scenarios, limit: 60 * time.Second},
+		},
+	}
+	var chosen []*stage
+	for _, n := range names {
+		if all[n] == nil {
+			return nil, fmt.Errorf("there is no stage %q", n)
+		}
+		chosen = append(chosen, all[n]...)
+	}
+	return chosen, nil
+}
+
+func noArguments(*stage, string, string) ([]string, error) { return nil, nil }
+
+func arguments(a ...string) func(*stage, string, string) ([]string, error) {
+	return func(*stage, string, string) ([]string, error) { return a, nil }
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+
+// inFiles chooses the tests in the files with such names.
+func inFiles(pattern string) func(*stage, string, string) ([]string, error) {
+	name := regexp.MustCompile(pattern)
+	return func(s *stage, root, _ string) ([]string, error) {
+		entries, err := os.ReadDir(filepath.Join(root, s.pkg))
+		if err != nil {
+			return nil, err
+		}
+		var tests []string
+		for _, e := range entries {
+			if !name.MatchString(e.Name()) {
+				continue
+			}
+			source, err := os.ReadFile(filepath.Join(root, s.pkg, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range testFunction.FindAllSubmatch(source, -1) {
+				tests = append(tests, string(m[1]))
+			}
+		}
+		if len(tests) == 0 {
+			return nil, fmt.Errorf("stage %s: no tests", s.name)
+		}
+		return []string{"-test.run", "^(" + strings.Join(tests, "|") + ")$"}, nil
+	}
+}
+
+// nearest are the test files that are likely to catch a mutant of a file.
+var nearest = map[string]string{
+	"queue.go": "queue|fifo|waits", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
+	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "recover|quota",
+	"open.go": "open|recover|factory|quota|limit|reset|warm", "close.go": "close|strict|misuse|kill|limit", "resize.go": "resize|config",
+	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
+	"sweep.go": "sweep|time|idle|limit|lifetime", "bank.go": "resize", "leak.go": "leak", "pool.go": "pool|misuse|close|idle|leak|limit",
+	"stats.go": "stats", "lease.go": "pool|misuse", "words.go": "resize|close",
+}
+
+// near chooses the tests that are likely to catch a mutant.
+func near(s *stage, root, file string) ([]string, error) {
+	names, ok := nearest[file]
+	if !ok {
+		names = "pool"
+	}
+	args, err := inFiles("^(guards|"+names+")_test\\.go$")(s, root, file)
+	return append(args, "-test.skip", slow), err
+}
+
+// explored are the files with scenarios that are likely to catch a mutant of a file.
+var explored = map[string]string{
+	"ring/ring.go": "close|open", "ring/search.go": "close|open", "queue.go": "queue|wait", "settle.go": "wait|close",
+	"wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "limit", "open.go": "open|reset", "close.go": "close",
+	"resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "pass.go": "time", "sweep.go": "time|limit",
+	"bank.go": "resize", "pool.go": "close|open|queue", "words.go": "resize|close",
+}
+
+// scenarios chooses those of the explorer that are likely to catch a mutant: to go through
+// all takes minutes.
+func scenarios(s *stage, root, file string) ([]string, error) {
+	names, ok := explored[file]
+	if !ok {
+		names = "close"
+	}
+	return inFiles("^explore_("+names+")_test\\.go$")(s, root, file)
+}
+
+// What the results say.
+const (
+	survived = "survived"
+	hang     = "hang: "
+)
+
+// theSwitch is added to each package: which mutant is in effect.
+const theSwitch = `package %s
+
+import (
+	"os"
+	"strconv"
+)
+
+var mutant = func() int { n, _ := strconv.Atoi(os.Getenv("POOL_MUTANT")); return n }()
+`
+
+// build compiles all mutants into the test binaries of the stages.
+func build(root, dir string, sources map[string][]byte, all []*stage) error {
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	add := func(file string, text []byte) error {
+		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		overlay.Replace[filepath.Join(root, file)] = to
+		return os.WriteFile(to, text, 0o644)
+	}
+	for file, text := range sources {
+		if err := add(file, text); err != nil {
+			return err
+		}
+	}
+	for pkg, file := range map[string]string{"pool": "mutant_switch.go", "ring": "ring/mutant_switch.go"} {
+		if err := add(file, fmt.Appendf(nil, theSwitch, pkg)); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		return err
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, text, 0o644); err != nil {
+		return err
+	}
+	for _, s := range all {
+		s.binary = filepath.Join(dir, "test_"+s.pkg+"_"+s.tags)
+		if _, err := os.Stat(s.binary); err == nil {
+			continue // another stage's, too
+		}
+		cmd := exec.Command("go", "test", "-c", "-overlay", list, "-tags", s.tags, "-o", s.binary, "./"+s.pkg)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+var (
+	firstFailure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*|fatal error: .*)`)
+	running      = regexp.MustCompile(`(?m)^=== RUN\s+(\S+)`)
+)
+
+// A witness notes what a test run prints, and when it did so last.
+type witness struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	last time.Time
+}
+
+func (w *witness) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = time.Now()
+	return w.text.Write(b)
+}
+
+func (w *witness) silence() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.last)
+}
+
+// try runs a stage against one mutant; number 0 is none. It returns what has failed first,
+// or "", and the longest time for which a test took.
+func (s *stage) try(root, file string, number int) (failure string, longest time.Duration, err error) {
+	args, err := s.tests(s, root, file)
+	if err != nil {
+		return "", 0, err
+	}
+	args = append(args, "-test.v", "-test.short", "-test.failfast", "-test.timeout", "5m")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	// A mutant may open connections without end.
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v 6000000; exec "$0" "$@"`, s.binary}, args...)...)
+	cmd.Dir = filepath.Join(root, s.pkg)
+	cmd.Env = append(os.Environ(), "POOL_MUTANT="+strconv.Itoa(number))
+	cmd.WaitDelay = time.Second
+	w := &witness{last: time.Now()}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		return "", 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ticks := time.NewTicker(50 * time.Millisecond)
+	defer ticks.Stop()
+	hung := false
+	for waiting := true; waiting; {
+		select {
+		case err = <-ended:
+			waiting = false
+		case <-ticks.C:
+			longest = max(longest, w.silence())
+			if !hung && longest > s.limit {
+				hung = true
+				cancel()
+			}
+		}
+	}
+	out := w.text.Bytes()
+	switch {
+	case err == nil:
+		return "", longest, nil
+	case hung:
+		test := "before the first test"
+		if m := running.FindAllSubmatch(out, -1); m != nil {
+			test = string(m[len(m)-1][1])
+		}
+		return hang + test, longest, nil
+	case !errors.As(err, new(*exec.ExitError)):
+		return "", longest, err
+	}
+	if m := firstFailure.FindSubmatch(out); m != nil {
+		failure = string(m[1])
+		if len(m[2]) > 0 {
+			failure = string(m[2])
+			if r := running.FindAllSubmatch(out[:bytes.Index(out, m[2])], -1); r != nil {
+				failure = string(r[len(r)-1][1]) + ": " + failure
+			}
+		}
+		return strings.ReplaceAll(failure, "\t", " "), longest, nil
+	}
+	return "exit: " + err.Error(), longest, nil
+}
+
+// run runs the stages against the mutants, each up to the first failure.
+func run(only string, sample int, seed uint64, names []string, out string) error {
+	root, err := root()
+	if err != nil {
+		return err
+	}
+	generated, sources, err := generate(root)
+	if err != nil {
+		return err
+	}
+	mutants, err := choose(generated, only, sample, seed)
+	if err != nil {
+		return err
+	}
+	suite, err := stages(names)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	log.Printf("%d mutants of %d", len(mutants), len(generated))
+	if err := build(root, dir, sources, suite); err != nil {
+		return err
+	}
+	for _, s := range suite {
+		began := time.Now()
+		failure, longest, err := s.try(root, "pool.go", 0)
+		if err != nil {
+			return err
+		}
+		log.Printf("stage %s%s without a mutant: %v, the longest test %v", s.name, strings.Repeat(", tag "+s.tags, min(len(s.tags), 1)),
+			time.Since(began).Round(time.Second/10), longest.Round(time.Second/10))
+		if failure != "" || longest > s.limit/2 {
+			return fmt.Errorf("without a mutant it must pass, and no test may take half of %v: %s", s.limit, failure)
+		}
+	}
+	known := results{}
+	write := func(string) error { return nil }
+	if out != "" {
+		if err := known.read(out); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		f, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		write = func(line string) error { _, err := fmt.Fprintln(f, line); return err }
+	}
+	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { _, ok := known[m.id]; return ok })
+	// At random, so that what has been run when somebody stops it is a fair sample.
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	caught := 0
+	for i, m := range mutants {
+		began := time.Now()
+		by, failure := survived, ""
+		for _, s := range suite {
+			if !strings.HasPrefix(m.file, s.onlyFor) {
+				continue
+			}
+			if failure, _, err = s.try(root, m.file, m.number); err != nil {
+				return err
+			}
+			if failure != "" {
+				by = s.name
+				caught++
+				break
+			}
+		}
+		log.Printf("%d/%d %s %s %s (%v)", i+1, len(mutants), m.id, by, failure, time.Since(began).Round(time.Second/10))
+		if err := write(m.id + "\t" + by + "\t" + failure); err != nil {
+			return err
+		}
+	}
+	log.Printf("%d of %d caught", caught, len(mutants))
+	return nil
+}

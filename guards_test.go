@@ -1,0 +1,369 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The tests in this file are of guards that could be left out, and no other test noticed
+// (check/mutants).
+
+// sweep.go passSoon, pass.go pass: Reset has the sweeper pass at once, not at its time.
+func TestResetRestoresMinIdleAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 5, MinIdle: 2, MaxIdleTime: -1})
+		time.Sleep(1100 * time.Millisecond)
+		idleIs(t, p, "before Reset", 2)
+		p.Reset()
+		synctest.Wait()
+		idleIs(t, p, "at once after Reset", 2)
+		for _, w := range x.opened()[:2] {
+			closedFor(t, "after Reset", w, errReset)
+		}
+	})
+}
+
+// outage.go unavailableError: opened ends the outage before it forgets the error, failed
+// begins one after the error is known; whoever reads the two in between must not be told
+// that the server is away and be given no reason.
+func TestNobodyIsRefusedWithoutAnErrorToName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		var o outage
+		for range keepsFailing {
+			o = o.worse(0)
+		}
+		p.outage.Store(uint64(o))
+		if err := p.unavailable(); err != nil {
+			t.Errorf("with no error known: %v, want nil", err)
+		}
+		p.outage.Store(0)
+	})
+}
+
+// outage.go failed: what began in an outage that a success has ended since, and fails, is
+// the first failure of the next.
+func TestAFailureAfterTheEndOfTheOutageInWhichItBeganCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1})
+		p.failed(outage(0).worse(time.Second))
+		if got := outage(p.outage.Load()).failures(); got != 1 {
+			t.Errorf("%d failures are known, want 1", got)
+		}
+		p.outage.Store(0)
+	})
+}
+
+// open.go openFailed: an Open that fails because Reset or Close has ended its ctx says
+// nothing about the server.
+func TestAnOpenThatWasGivenUpIsNoFailureOfTheServer(t *testing.T) {
+	for name, end := range map[string]func(p *Pool[*wire]){
+		"Reset": func(p *Pool[*wire]) { p.Reset() },
+		"Close": func(p *Pool[*wire]) { p.Close() },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			var log logbook
+			x := exchange{open: func(ctx context.Context, _ int) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}}
+			p := start(t, x.factory(), Config{MaxConnections: 1, OpenTimeout: -1, Logger: log.logger()})
+			r := ask(t.Context(), p)
+			end(p)
+			synctest.Wait()
+			if got := p.Stats().LastOpenError; got != nil {
+				t.Errorf("the last error on opening is %v, want none", got)
+			}
+			if got := outage(p.outage.Load()).failures(); got != 0 {
+				t.Errorf("%d failures are known, want none", got)
+			}
+			if got := log.with(slog.LevelWarn); len(got) > 0 {
+				t.Errorf("it was logged as a failure: %q", got)
+			}
+			p.Close()
+			r.failed(t, "after Close", ErrClosed)
+		})
+	}
+}
+
+// close.go vacate: with StrictMax a slot comes free when Factory.Close returns, and Warm
+// waits for that.
+func TestWarmGoesOnWhenASlotComesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold, release := obstacle(t)
+		x := exchange{closing: func(*wire, error) error { <-hold; return nil }}
+		p := start(t, x.factory(), Config{MaxConnections: 2, StrictMax: true, MaxIdleTime: -1})
+		a, b := borrow(t, p), borrow(t, p)
+		if err := p.Discard(a, nil); err != nil {
+			t.Fatal(err)
+		}
+		w := warm(t.Context(), p, 2)
+		w.pending(t, "while Close has not returned")
+		release()
+		w.is(t, "when it has", nil)
+		giveBack(t, p, b)
+	})
+}
+
+// wait.go accept: of a token and the end of its ctx that come together, a caller may see
+// the token. It is told of its ctx, all the same.
+func TestATokenForAWaiterWhoseCtxHasEndedIsTheErrorOfThat(t *testing.T) {
+	var x exchange
+	p := start(t, x.factory(), Config{MaxConnections: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.accept(ctx, token{err: errEnded}, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("Get returns %v, want %v", err, context.Canceled)
+	}
+	if got := p.Stats().Canceled; got != 1 {
+		t.Errorf("%d waits were cancelled, want 1", got)
+	}
+}
+
+// pool.go putSlow: nobody cleans what is to be closed.
+func TestCleanIsNotCalledForWhatComesBackToAClosedPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		f := x.factory()
+		cleaned := 0
+		f.Clean = func(*wire) error { cleaned++; return nil }
+		p := start(t, f, Config{MaxConnections: 1})
+		l := borrow(t, p)
+		down := make(chan error, 1)
+		go func() { down <- p.Shutdown(context.Background()) }()
+		synctest.Wait()
+		giveBack(t, p, l)
+		if err := <-down; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if cleaned != 0 {
+			t.Errorf("Clean was called %d times, want never", cleaned)
+		}
+		x.allClosedOnce(t)
+	})
+}
+
+// sweep.go checkSlot: a round that runtime.Goexit ends is not the last.
+func TestChecksGoOnAfterOneThatEndedItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		f := x.factory()
+		checked := 0
+		f.Check = func(*wire) error {
+			if checked++; checked == 1 {
+				runtime.Goexit()
+			}
+			return nil
+		}
+		p := start(t, f, Config{MaxConnections: 3, CheckInterval: time.Second, MaxIdleTime: -1})
+		fill(t, p, 3)
+		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		if want := 1 + 2*2; checked != want {
+			t.Errorf("Check was called %d times in three rounds, want %d: once, and then for the other two each time", checked, want)
+		}
+		if got := p.Stats(); got.ClosedCheck != 1 || got.IdleConnections != 2 {
+			t.Errorf("then %+v", got)
+		}
+	})
+}
+
+// sweep.go advanceTick: the clock skips the stamp by which Close knows what it has revoked.
+func TestCloseClosesWhatWasOpenedWhenTheClockStoodAtItsOwnStamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxIdleTime: time.Second})
+		time.Sleep(revokedStamp * p.sweeper.tickLength)
+		l := borrow(t, p)
+		p.Close()
+		closedFor(t, "after Close", l.Value(), ErrClosed)
+		if err := p.Put(l); err != nil {
+			t.Errorf("Put after Close: %v", err)
+		}
+	})
+}
+
+// leak.go place: what no function has called, has a name as well.
+func TestALeaseThatAGoStatementTookIsSaidToBeThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, LeakAfter: time.Minute})
+		go p.Get(context.Background())
+		synctest.Wait()
+		if got := p.Leases(); len(got) != 1 || got[0].Where != "a go statement" {
+			t.Errorf("the leases are %+v, want one of a go statement", got)
+		}
+	})
+}
+
+// pool.go getFor: Do asks for its ctx as Get does.
+func TestDoOfACtxThatHasEndedCallsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, leakAfter := range []time.Duration{0, time.Minute} {
+			var x exchange
+			p := start(t, x.factory(), Config{MaxConnections: 1, LeakAfter: leakAfter})
+			fill(t, p, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := p.Do(ctx, func(context.Context, *wire) error {
+				t.Error("the function was called")
+				return nil
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Do returned %v, want %v", err, context.Canceled)
+			}
+		}
+	})
+}
+
+// open.go openFailed: without StrictMax nobody waits for the Close of what Watch refused.
+func TestTheSlotOfWhatWatchRefusedIsFreeBeforeItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold, release := obstacle(t)
+		x := exchange{closing: func(*wire, error) error { <-hold; return nil }}
+		f := x.factory()
+		f.Watch = func(w *wire, broken func(error)) {
+			if w.number == 1 {
+				broken(errCause)
+			}
+		}
+		p := start(t, f, Config{MaxConnections: 1})
+		if _, err := p.Get(t.Context()); !errors.Is(err, errCause) {
+			t.Fatalf("Get returned %v, want %v", err, errCause)
+		}
+		l := ask(t.Context(), p).served(t, "while the first is being closed")
+		giveBack(t, p, l)
+		release()
+	})
+}
+
+// limit.go limitCall, stats.go Stats: what is being checked is idle, unless the check hangs;
+// and that it is abandoned does not turn this round.
+func TestStatsWhileCheckHangsAndAfterItWasAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		hold, release := obstacle(t)
+		f := x.factory()
+		f.Check = func(w *wire) error {
+			if w.number == 1 {
+				<-hold
+			} else {
+				time.Sleep(800 * time.Millisecond)
+			}
+			return nil
+		}
+		p := start(t, f, Config{MaxConnections: 1, CheckInterval: 2 * time.Second, MaxIdleTime: -1})
+		fill(t, p, 1)
+		stands := func(when string, active, idle int) {
+			t.Helper()
+			if got := p.Stats(); got.ActiveConnections != active || got.IdleConnections != idle {
+				t.Errorf("%s %d are active and %d idle, want %d and %d", when, got.ActiveConnections, got.IdleConnections, active, idle)
+			}
+		}
+		time.Sleep(2500 * time.Millisecond)
+		stands("while Check has been running for half a second", 0, 1)
+		time.Sleep(time.Second)
+		stands("while Check hangs", 1, 0)
+		time.Sleep(2 * callLimit)
+		if got := p.Stats().ClosedAbandoned; got != 1 {
+			t.Errorf("%d calls were abandoned, want 1", got)
+		}
+		release()
+		fill(t, p, 1)
+		for checks := 0; checks < 20; checks++ { // two rounds of 800 ms at least
+			stands("while Check is slow", 0, 1)
+			time.Sleep(211 * time.Millisecond)
+		}
+		p.Close()
+		time.Sleep(time.Second) // for a Check that is under way
+	})
+}
+
+// pass.go pass: at each tick all forget which slot they had last, and take the lowest.
+func TestAfterATickTheLowestSlotIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 3, MaxIdleTime: time.Minute})
+		a, b, c := borrow(t, p), borrow(t, p), borrow(t, p)
+		giveBack(t, p, a)
+		giveBack(t, p, b)
+		giveBack(t, p, c)
+		time.Sleep(p.sweeper.tickLength + time.Millisecond)
+		synctest.Wait()
+		l := borrow(t, p)
+		if l.Value() != a.Value() {
+			t.Errorf("connection %d was lent, want the first", l.Value().number)
+		}
+		giveBack(t, p, l)
+	})
+}
+
+// resize.go Resize: what there is room for now is opened at once.
+func TestResizeRestoresMinIdleAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: -1})
+		a, b := borrow(t, p), borrow(t, p)
+		time.Sleep(2100 * time.Millisecond) // between two passes
+		synctest.Wait()
+		idleIs(t, p, "as far as there is room", 1)
+		resize(t, p, 6)
+		synctest.Wait()
+		idleIs(t, p, "at once after Resize", 2)
+		giveBack(t, p, a)
+		giveBack(t, p, b)
+	})
+}
+
+// pool.go examine: in an outage an old connection is better than none.
+func TestInAnOutageWhatMinIdleHasKeptIsLent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend(time.Millisecond)
+		p := start(t, b.factory(), Config{MaxConnections: 5, MinIdle: 1, MaxIdleTime: 3 * time.Second})
+		time.Sleep(time.Second)
+		idleIs(t, p, "before the outage", 1)
+		first := b.opened()[0]
+		b.down.Store(true)
+		time.Sleep(20 * time.Second)
+		l := ask(t.Context(), p).served(t, "in the outage")
+		if l.Value() != first {
+			t.Errorf("connection %d was lent, want the one that there was", l.Value().number)
+		}
+		giveBack(t, p, l)
+		p.Close()
+		time.Sleep(time.Second) // for an Open that is under way
+	})
+}
+
+// pass.go pass: what will have been idle for too long is replaced before it is, with
+// MaxLifetime as without.
+func TestMinIdleCanBeLentAtAnyTime(t *testing.T) {
+	for name, c := range map[string]Config{
+		"MaxIdleTime": {},
+		"both":        {MaxLifetime: time.Hour},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			c.MaxConnections, c.MinIdle, c.MaxIdleTime = 5, 1, 16*time.Second
+			for after := 14 * time.Second; after < 22*time.Second; after += 270 * time.Millisecond {
+				x := exchange{open: slow(10 * time.Millisecond)}
+				p := start(t, x.factory(), c)
+				time.Sleep(after)
+				l, ok := p.TryGet()
+				if !ok {
+					t.Errorf("after %v nothing could be lent", after)
+					continue
+				}
+				giveBack(t, p, l)
+				p.Close()
+			}
+		})
+	}
+}

@@ -31,9 +31,9 @@ func takeByTryGet(p *Pool[*wire]) (Lease[*wire], int) {
 func takeByGetInlined(p *Pool[*wire]) (Lease[*wire], error) { return p.Get(context.Background()) }
 
 // takeByDo leaves the lease in force until it may go on.
-func takeByDo(p *Pool[*wire], goOn <-chan struct{}) (error, int) {
+func takeByDo(p *Pool[*wire], goOn <-chan struct{}) (int, error) {
 	err := p.Do(context.Background(), func(context.Context, *wire) error { <-goOn; return nil })
-	return err, here() - 1
+	return here() - 1, err
 }
 
 // here returns the line that it is called from.
@@ -102,10 +102,10 @@ func TestALeakIsReportedWithWhereItWasTaken(t *testing.T) {
 		}},
 		{"Do", "takeByDo", func(t *testing.T, p *Pool[*wire], goOn <-chan struct{}, line *int) {
 			fill(t, p, 1)
-			go func() { _, *line = takeByDo(p, goOn) }()
+			go func() { *line, _ = takeByDo(p, goOn) }()
 		}},
 		{"Do that waits", "takeByDo", func(t *testing.T, p *Pool[*wire], goOn <-chan struct{}, line *int) {
-			go func() { _, *line = takeByDo(p, goOn) }()
+			go func() { *line, _ = takeByDo(p, goOn) }()
 		}},
 	}
 	for _, way := range ways {

@@ -113,7 +113,7 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 					if s := p.Stats(); s.Abandoned != 0 || s.OpeningConnections != 1 {
 						t.Errorf("before the limit %d are abandoned, %d are being opened, want 0, 1", s.Abandoned, s.OpeningConnections)
 					}
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					first.failed(t, "at the limit", errOpenAbandoned)
 					l := second.served(t, "by the slot that has come back")
 					s := p.Stats()
@@ -414,7 +414,7 @@ func TestACloseThatNeverReturnsIsAbandoned(t *testing.T) {
 			if strict {
 				time.Sleep(callLimit - 1)
 				r.pending(t, "while Close has not returned")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 			}
 			l := r.served(t, "once the slot is free")
 			time.Sleep(callLimit + 1)

@@ -221,7 +221,11 @@ func (p *Pool[T]) opened(a *attempt[T]) {
 	p.conns.Sub(uint64(censusOpening))
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
-	h := held{c.slot, b.ring.Fill(i, a.word, uint16(p.tick.Load()))}
+	stamp := uint16(p.tick.Load())
+	if a.word.Stamp() == revokedStamp {
+		stamp = revokedStamp // the holder of the lease that Close revoked has not asked yet
+	}
+	h := held{c.slot, b.ring.Fill(i, a.word, stamp)}
 	// The other side is in Reset.
 	if a.era != p.era.Load() {
 		p.destroyFor(h, closedByReset, errReset, a.asker, a.asked)

@@ -75,3 +75,28 @@ func TestWarmReturnsWhenWhatIsOpenCanBeHad(t *testing.T) {
 		endWith(t, p, 1)
 	})
 }
+
+// The soak's finding: an open that was admitted before Close comes into the slot of a lease
+// that Close has revoked, before the holder puts it back.
+func TestALeaseThatWasRevokedCanBePutBackAfterItsSlotWasUsedAgain(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1})
+		l := borrow(t, p)
+		getter, r := s.get("ensureOpen: admitted", bg, p)
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		getter.goOn()
+		r.failed(t, "after Close", ErrClosed)
+		if got := x.tried(); got != 2 {
+			t.Fatalf("%d were opened, want another after Close", got)
+		}
+		if err := p.Put(l); err != nil {
+			t.Errorf("the first Put of the revoked lease returned %v, want nil", err)
+		}
+		if err := p.Put(l); err != ErrNotLeased {
+			t.Errorf("the second Put of it returned %v, want ErrNotLeased", err)
+		}
+	})
+}

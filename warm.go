@@ -46,7 +46,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 			if c.open()-c.leaving() >= n {
 				break
 			}
-			begun, paused := p.openSpare(ctx, report)
+			begun, paused := p.openSpare(report, ctx)
 			if paused {
 				if err := p.unavailableError(); err != nil {
 					return err
@@ -72,7 +72,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 // openSpare begins to open a connection for nobody who waits, if there is room for it and
 // no outage forbids it. done is told how it ends. paused says that time alone will allow
 // it again, and nothing that is under way.
-func (p *Pool[T]) openSpare(asked context.Context, done func(error)) (begun, paused bool) {
+func (p *Pool[T]) openSpare(done func(error), asked context.Context) (begun, paused bool) {
 	for {
 		c := census(p.conns.Load())
 		if c.open() >= c.max() || p.tooMany(c) {

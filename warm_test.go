@@ -59,14 +59,13 @@ func TestWarmReturnsWhenSoManyAreOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := exchange{open: slow(openTime)}
 		p := start(t, x.factory(), Config{MaxConnections: 30, MaxIdleTime: -1})
-		began := time.Now()
 		w := warm(t.Context(), p, 20)
 		time.Sleep(openTime - 1)
 		w.pending(t, "while they are being opened")
 		if got := p.Stats().OpeningConnections; got != 20 {
 			t.Errorf("%d are being opened, want 20 at the same time", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.is(t, "when they are open", nil)
 		idleIs(t, p, "after Warm", 20)
 
@@ -75,7 +74,7 @@ func TestWarmReturnsWhenSoManyAreOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		idleIs(t, p, "beside two that are leased", 20)
-		began = time.Now()
+		began := time.Now()
 		for _, n := range []int{22, 10, 0} {
 			if err := p.Warm(t.Context(), n); err != nil || time.Since(began) != 0 {
 				t.Errorf("Warm(%d) of 22 returned %v after %v, want nil at once", n, err, time.Since(began))
@@ -151,7 +150,7 @@ func TestWarmReturnsTheFirstErrorOfOpen(t *testing.T) {
 		w := warm(t.Context(), p, 10)
 		time.Sleep(openTime/2 - 1)
 		w.pending(t, "while they are being opened")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.is(t, "when one has failed", first)
 		time.Sleep(openTime)
 		idleIs(t, p, "what was being opened remains", 7)

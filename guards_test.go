@@ -353,7 +353,7 @@ func TestMinIdleCanBeLentAtAnyTime(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			c.MaxConnections, c.MinIdle, c.MaxIdleTime = 5, 1, 16*time.Second
 			for after := 14 * time.Second; after < 22*time.Second; after += 270 * time.Millisecond {
-				x := exchange{open: slow(10 * time.Millisecond)}
+				x := exchange{open: slow(800 * time.Millisecond)}
 				p := start(t, x.factory(), c)
 				time.Sleep(after)
 				l, ok := p.TryGet()
@@ -366,4 +366,104 @@ func TestMinIdleCanBeLentAtAnyTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// quota.go lift: in an outage the sweeper comes back for the next attempt, not when the
+// oldest has waited for twice the time that opening took.
+func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend(2 * mostOpenTime)
+		p := start(t, b.factory(), Config{MaxConnections: 2, MaxIdleTime: -1})
+		l := borrow(t, p)
+		b.takes = time.Millisecond
+		b.down.Store(true)
+		for outage(p.outage.Load()).failures() < keepsFailing+6 { // up to the longest pause
+			r := ask(t.Context(), p)
+			for !r.returned() {
+				time.Sleep(b.takes)
+			}
+			r.failed(t, "while the server is down", errDial)
+		}
+		r := ask(t.Context(), p)
+		r.pending(t, "in the pause")
+		b.down.Store(false)
+		time.Sleep(backoffMost + b.takes)
+		giveBack(t, p, r.served(t, "after the pause"))
+		giveBack(t, p, l)
+	})
+}
+
+// outage.go unavailable: a pool that was closed in an outage is closed.
+func TestGetReturnsErrClosedAfterCloseInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := failing(t, newBackend(time.Millisecond), Config{MaxConnections: 2})
+		if _, err := p.Get(t.Context()); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("Get returned %v, want %v", err, ErrUnavailable)
+		}
+		p.Close()
+		if _, err := p.Get(t.Context()); err != ErrClosed {
+			t.Errorf("after Close Get returned %v, want %v", err, ErrClosed)
+		}
+	})
+}
+
+// pass.go pass: where passes are far apart because MaxIdleTime is long, a call that hangs is
+// abandoned in time, too.
+func TestACallThatHangsIsAbandonedInTimeThoughMaxIdleTimeIsLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold, release := obstacle(t)
+		var x exchange
+		f := x.factory()
+		f.Clean = func(*wire) error { <-hold; return nil }
+		p := start(t, f, Config{MaxConnections: 1, MaxIdleTime: 480 * time.Hour})
+		l := borrow(t, p)
+		time.Sleep(5 * time.Minute)
+		go p.Put(l)
+		time.Sleep(callLimit + 2*maxTick)
+		if got := p.Stats().ClosedAbandoned; got != 1 {
+			t.Errorf("%d calls were abandoned after %v, want 1", got, callLimit+2*maxTick)
+		}
+		release()
+	})
+}
+
+// quota.go oldestHasWaited: whoever has come to wait is counted before it stands in the
+// queue.
+func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{open: slow(time.Millisecond)}
+		p := start(t, x.factory(), Config{MaxConnections: 50, MaxIdleTime: -1, MaxWaitTime: -1})
+		p.gate.Add(2 * coldStart * uint64(gateWaiter))
+		p.ensureOpen(nil, nil)
+		if got := p.Stats().OpeningConnections; got != coldStart {
+			t.Errorf("%d are being opened, want %d", got, coldStart)
+		}
+		p.gate.Sub(2 * coldStart * uint64(gateWaiter))
+		time.Sleep(time.Second)
+	})
+}
+
+// pass.go closeDue: between the look at a slot and its end somebody may have taken it, or
+// another connection may have come into it.
+func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: time.Hour})
+		fill(t, p, 1)
+		due := view{due: []dueSlot{{held{0, p.word(0)}, closedByLifetime}}}
+		l := borrow(t, p)
+		p.closeDue(due)
+		synctest.Wait()
+		if err := p.Put(l); err != nil {
+			t.Errorf("Put of what was taken before it was closed: %v", err)
+		}
+		idleIs(t, p, "when it has been taken meanwhile", 1)
+		due.due[0].word = p.word(0)
+		p.closeDue(due)
+		synctest.Wait()
+		idleIs(t, p, "when another connection is in the slot", 1)
+		if got := len(x.opened()[0].closedWith()); got != 0 {
+			t.Errorf("the connection was closed %d times, want never", got)
+		}
+	})
 }

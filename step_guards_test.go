@@ -37,3 +37,24 @@ func TestWaiterThatComesBetweenIsNotKeptForTheProbeOfAnother(t *testing.T) {
 		result(keepsFailing+1, nil)
 	})
 }
+
+// warm.go Warm: a connection that is established, and not yet idle, is not one that Warm
+// can answer for.
+func TestWarmWaitsForWhatHasNotLandedYet(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		x, result := dialing(t)
+		p := empty(t, x, 2)
+		landing := s.stopNext("opened: established")
+		w := warm(bg, p, 1)
+		result(1, nil)
+		landing.arrived(t)
+		other := warm(bg, p, 1)
+		other.pending(t, "before the connection is idle")
+		landing.goOn()
+		other.is(t, "when it is", nil)
+		w.is(t, "when it is", nil)
+		if got := p.Stats().IdleConnections; got != 1 {
+			t.Errorf("%d are idle, want 1", got)
+		}
+	})
+}

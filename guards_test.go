@@ -467,3 +467,32 @@ func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 		}
 	})
 }
+
+// sweep.go checkSlot: somebody may take a connection just before it is checked.
+func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		f := x.factory()
+		checked := 0
+		f.Check = func(*wire) error { checked++; return nil }
+		p := start(t, f, Config{MaxConnections: 1, CheckInterval: -1, MaxIdleTime: -1})
+		fill(t, p, 1)
+		word := p.word(0)
+		l := borrow(t, p)
+		before := checked
+		p.checkSlot(held{0, word})
+		if checked != before {
+			t.Error("Check was called for a connection in its caller's hands")
+		}
+		giveBack(t, p, l)
+	})
+}
+
+// open.go isNil: a nil pointer in an interface is nil, too.
+func TestANilPointerInAnInterfaceIsNoConnection(t *testing.T) {
+	for v, want := range map[any]bool{(*wire)(nil): true, 0: false, "": false, new(wire): false} {
+		if got := isNil(v); got != want {
+			t.Errorf("isNil of %T(%v) is %v, want %v", v, v, got, want)
+		}
+	}
+}

@@ -72,14 +72,19 @@ func (p *Pool[T]) surplus() bool {
 	}
 }
 
-// trim closes what is idle, as long as too many are open.
+// trim closes what is idle, as long as too many are open. It goes by the census alone: the
+// flag may be clear at the moment, in the hands of somebody who is about to set it again.
 func (p *Pool[T]) trim() {
 	for census(p.conns.Load()).over() {
 		h, ok := p.scan()
 		if !ok {
 			return
 		}
-		p.settle(h, true)
+		if p.surplus() {
+			p.destroyLeaving(h, closedByResize, nil, nil, nil)
+		} else {
+			go p.settle(h, false) // others have left meanwhile; Check is not for the sweeper
+		}
 	}
 }
 

@@ -85,8 +85,8 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	w.park()
 	step.At("wait: parked")
 
-	// The other side is in shut, which sets the flag, then drains the queue. If
-	// its drain did not see w, w was linked after the flag was set.
+	// The other side is in shut, which sets the flag, then refuses all who wait. If
+	// it did not see w, w was linked after the flag was set.
 	if gateWord(p.gate.Load()).closed() {
 		p.refuseAll(ErrClosed)
 	}

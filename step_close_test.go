@@ -286,7 +286,7 @@ func TestCloseWhileSomebodyStandsAnywhere(t *testing.T) {
 		"opened: established", "settle: gate read", "settle: somebody waits", "advance: tail passed",
 		"grant: decided", "grant: ctx looked at", "put: gate read", "put: published", "settle: nobody waits",
 		"settle: published", "leave: ctx ended", "vacate: census lowered", "openFailed: census lowered",
-		"refuse: decided", "sweep: awake", "sweep: disarmed",
+		"refuse: decided", "sweep: awake", "disarm: disarmed", "sweep: nothing due",
 	} {
 		either(t, func(t *testing.T, s *stage, shutdown bool) {
 			x := new(exchange)

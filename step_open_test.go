@@ -363,7 +363,7 @@ func TestSweeperKnowsOfAConnectionThatWasOpenedBeforeItFellAsleep(t *testing.T) 
 		asleep := s.stopNext("sweep: nothing due")
 		time.Sleep(10 * time.Second)
 		asleep.arrived(t)
-		giveBack(t, p, borrow(t, p)) // the sweeper is still armed, so it is not kicked
+		giveBack(t, p, borrow(t, p))
 		asleep.goOn()
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()

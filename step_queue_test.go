@@ -181,7 +181,6 @@ func TestSweeperThatGoesToSleepMissesNoWaiter(t *testing.T) {
 		{"disarm: nobody waits", ticks, "sweeper"}, {"disarm: nobody waits", ticks, "waiter"},
 		{"disarm: disarmed", ticks, "sweeper"}, {"disarm: disarmed", ticks, "waiter"},
 		{"sweep: nothing due", none, "sweeper"}, {"sweep: nothing due", none, "waiter"},
-		{"sweep: disarmed", none, "sweeper"}, {"sweep: disarmed", none, "waiter"},
 	} {
 		t.Run("after the "+c.first, func(t *testing.T) {
 			staged(t, func(t *testing.T, s *stage) {

@@ -25,7 +25,7 @@ type sweeper struct {
 	passNow  atomic.Bool   // it is to pass over the slots at once
 	unaware  atomic.Bool   // it will not look at the slots in time: there was nothing in them for it
 
-	idle          bool          // it has nothing to do in time, and is only kicked to unlink
+	expires       bool          // it ends waits: there is a MaxWaitTime
 	minds         bool          // it looks at the slots: there are times for what is open, or functions to be called
 	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
 	passEvery     time.Duration // 0: no regular passes
@@ -82,15 +82,15 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 		every(maxTick)
 	}
 	s.minds = s.passEvery > 0 || s.checkInterval > 0 || calls
-	s.idle = config.MaxWaitTime < 0 && s.passEvery == 0 && s.checkInterval == 0 && !calls
+	s.expires = config.MaxWaitTime >= 0
 	return idleTicks
 }
 
 // wakeSweeper sees to it that the sweeper knows that somebody waits. The other side is in
-// disarm and in sweep: armed is cleared, and then the queue is looked at; here it has been
-// changed, and then armed is read.
+// disarm: armed is cleared, and then the queue is looked at; here it has been changed, and
+// then armed is read.
 func (p *Pool[T]) wakeSweeper() {
-	if !p.sweeper.idle && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
+	if p.sweeper.expires && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
 		p.kickSweeper()
 	}
 }
@@ -154,13 +154,6 @@ func (p *Pool[T]) sweep() {
 		wake := p.duties(now)
 		if wake == never {
 			step.At("sweep: nothing due")
-			// Before a sleep without end: armed may still be set if nobody
-			// expires. The other side is in wakeSweeper.
-			s.armed.Store(false)
-			step.At("sweep: disarmed")
-			wake = p.duties(now)
-		}
-		if wake == never {
 			timer.Stop()
 		} else {
 			timer.Reset(wake - time.Duration(p.now())) // some time may have passed
@@ -240,7 +233,7 @@ func (p *Pool[T]) advanceTick(now time.Duration) {
 // again. It looks at the oldest only: they stand in the order in which they came, and
 // all may wait equally long.
 func (p *Pool[T]) expire(now time.Duration) time.Duration {
-	if p.config.MaxWaitTime < 0 {
+	if !p.sweeper.expires {
 		return never
 	}
 	var report *expiry

@@ -91,11 +91,9 @@ proctype Holds() {
 }
 
 proctype Sweeper() {
-  bit timed=0, second=0, next=0, lingers=0, last=0;      /* timed: the sleep has an end; next: nextPass is set */
+  bit timed=0, next=0, lingers=0, last=0;      /* timed: the sleep has an end; next: nextPass is set */
 again:
-  atomic { asleep=0; endless=0; second=0 };
-duties:
-  timed=0;
+  atomic { asleep=0; endless=0; timed=0 };
 #if CALLS==0
 expire:
   if
@@ -171,14 +169,6 @@ pass:
   last=0;
 #endif
 looked:
-  if
-  :: timed || second -> skip
-  :: else ->
-     armed=0;                                                                /* @ sweep.go sweep armed.Store */
-#if BUG!=1 && BUG!=2 && BUG!=3
-     second=1; goto duties
-#endif
-  fi;
   atomic { asleep=1; endless=!timed };
 end_sleep:
   if

@@ -59,12 +59,11 @@ func (p *Pool[T]) word(slot int) ring.Word {
 	return b.ring.At(i)
 }
 
-// takeFrom takes an idle slot that the hints of the banks from number k on lead to.
-func (p *Pool[T]) takeFrom(k int) (held, bool) {
-	banks := *p.banks.Load()
-	for ; k < len(banks); k++ {
-		if i, word, ok := banks[k].ring.Take(); ok {
-			return held{banks[k].first + i, word}, true
+// take takes an idle slot that the hints lead to.
+func (p *Pool[T]) take() (held, bool) {
+	for _, b := range *p.banks.Load() {
+		if i, word, ok := b.ring.Take(); ok {
+			return held{b.first + i, word}, true
 		}
 	}
 	return held{}, false

@@ -65,9 +65,6 @@ func (p *Pool[T]) note(l Lease[T], above int) {
 		var pc [1]uintptr
 		runtime.Callers(above+2, pc[:])
 		s.where.Store(pc[0])
-		if s.stack.Load() != nil {
-			s.stack.Store(nil)
-		}
 	} else {
 		stack := make([]uintptr, deepStack)
 		stack = stack[:runtime.Callers(above+2, stack)]

@@ -19,11 +19,8 @@ func (p *Pool[T]) register() error {
 	}
 	for {
 		g := gateWord(p.gate.Load())
-		if g.closed() {
-			return ErrClosed
-		}
 		c := census(p.conns.Load())
-		if p.ending(c) {
+		if p.ending(c) { // or closed: the limit comes first
 			return ErrClosed
 		}
 		possible := max(c.max()-c.open(), 0) + c.opening()

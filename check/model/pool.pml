@@ -295,7 +295,7 @@ take:
     if
     :: i>=bn -> i=0; bn=0; goto unavail
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ pool.go Get ring.Take */
-                                                                             /* @ bank.go takeFrom ring.Take */
+                                                                             /* @ bank.go take ring.Take */
     :: else -> i++; goto take
     fi };
   atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto get :: else -> skip fi };

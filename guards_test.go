@@ -113,6 +113,64 @@ func TestWarmGoesOnWhenASlotComesFree(t *testing.T) {
 	})
 }
 
+// open.go timeAttempt: in an outage one attempt is made at a time, and Warm waits for its
+// end before it begins another, but not if it hangs.
+func TestWarmDoesNotWaitForAnAttemptThatHangsInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := obstacle(t)
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			switch attempt {
+			case 1:
+				return errDial
+			case 2:
+				<-hang
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1})
+		ask(t.Context(), p).failed(t, "an outage begins", errDial)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := ask(ctx, p)
+		cancel()
+		r.failed(t, "when its ctx has ended", context.Canceled)
+		w := warm(t.Context(), p, 2)
+		time.Sleep(backoffMost - 1)
+		synctest.Wait()
+		if got := x.tried(); got != 2 {
+			t.Errorf("Open was called %d times while one may still succeed, want twice", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := x.tried(); got != 3 {
+			t.Errorf("Open was called %d times when one is overdue, want three times", got)
+		}
+		release()
+		w.is(t, "when both are open", nil)
+	})
+}
+
+// open.go openFailed: the failure of what Warm has begun is Warm's, and nobody's who waits,
+// though none is open that may come back to them.
+func TestNobodyWhoWaitsIsToldOfAFailureOfWarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := obstacle(t)
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			if attempt == 2 {
+				return errDial
+			}
+			<-hang
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 2})
+		r := ask(t.Context(), p)
+		w := warm(t.Context(), p, 2)
+		w.is(t, "when its attempt has failed", errDial)
+		r.pending(t, "while its own is under way")
+		release()
+		giveBack(t, p, r.served(t, "by its own"))
+	})
+}
+
 // wait.go accept: of a token and the end of its ctx that come together, a caller may see
 // the token. It is told of its ctx, all the same.
 func TestATokenForAWaiterWhoseCtxHasEndedIsTheErrorOfThat(t *testing.T) {
@@ -443,6 +501,23 @@ func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
 	})
 }
 
+// pass.go pass: what is due for two reasons is closed for the first of them, and does not
+// count among those whose lives have ended.
+func TestAnIdleConnectionThatIsOldAsWellIsClosedAsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x exchange
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxIdleTime: time.Minute, MaxLifetime: time.Hour})
+		fill(t, p, 2)
+		synctest.Wait()
+		p.sweeper.nextPass = 0
+		p.pass(time.Duration(p.now()) + 2*time.Hour)
+		synctest.Wait()
+		if s := p.Stats(); s.ClosedIdle != 2 || s.ClosedLifetime != 0 {
+			t.Errorf("%d were closed as idle, %d at the end of their lives, want 2, 0", s.ClosedIdle, s.ClosedLifetime)
+		}
+	})
+}
+
 // pass.go closeDue: between the look at a slot and its end somebody may have taken it, or
 // another connection may have come into it.
 func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
@@ -483,6 +558,9 @@ func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
 		p.checkSlot(held{0, word})
 		if checked != before {
 			t.Error("Check was called for a connection in its caller's hands")
+		}
+		if p.sweeper.round.Load()%2 != 0 {
+			t.Error("the round has let go of the slot, and counts as if it had it")
 		}
 		giveBack(t, p, l)
 	})

@@ -156,7 +156,9 @@ func (p *Pool[T]) lift(now time.Duration) time.Duration {
 	}
 	p.sweeper.heldBack.Store(false) // before the look: who holds back after it, tells us again
 	step.At("lift: flag cleared")
-	if _, held := p.openForWaiters(nil, nil); !held {
+	_, held := p.openForWaiters(nil, nil)
+	step.At("lift: looked")
+	if !held {
 		return never
 	}
 	p.sweeper.heldBack.Store(true)

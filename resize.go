@@ -80,6 +80,7 @@ func (p *Pool[T]) trim() {
 		if !ok {
 			return
 		}
+		step.At("trim: taken")
 		if p.surplus() {
 			p.destroyLeaving(h, closedByResize, nil, nil, nil)
 		} else {

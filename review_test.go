@@ -236,24 +236,34 @@ func TestAConnectionOnItsWayOutDoesNotCountAsOneThatMayComeBack(t *testing.T) {
 	})
 }
 
-func TestShutdownDoesNotWaitForACleanThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		f := x.factory()
-		hang, release := obstacle(t)
-		f.Clean = func(*wire) error { <-hang; return nil }
-		p := start(t, f, Config{MaxConnections: 1})
-		l := borrow(t, p)
-		go p.Put(l)
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		began := time.Now()
-		if err := p.Shutdown(ctx); err != nil || time.Since(began) > callLimit+5*time.Second {
-			t.Errorf("Shutdown returned %v after %v", err, time.Since(began))
-		}
-		release()
-	})
+func TestShutdownDoesNotWaitForACallThatHangs(t *testing.T) {
+	for _, call := range []string{"Check", "Clean"} {
+		bubble(t, call, func(t *testing.T) {
+			var x exchange
+			f := x.factory()
+			hang, release := obstacle(t)
+			hangs := func(*wire) error { <-hang; return nil }
+			p := (*Pool[*wire])(nil)
+			if call == "Check" {
+				f.Check = hangs
+				p = start(t, f, Config{MaxConnections: 1})
+				giveBack(t, p, borrow(t, p))
+				time.Sleep(defaultCheckInterval + time.Millisecond)
+			} else {
+				f.Clean = hangs
+				p = start(t, f, Config{MaxConnections: 1})
+				go p.Put(borrow(t, p))
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			began := time.Now()
+			if err := p.Shutdown(ctx); err != nil || time.Since(began) > callLimit+5*time.Second {
+				t.Errorf("Shutdown returned %v after %v", err, time.Since(began))
+			}
+			release()
+		})
+	}
 }
 
 // An evil error panics when it is asked what it is.

@@ -70,6 +70,23 @@ func TestASlotIsPublishedWhileThePoolShrinks(t *testing.T) {
 	}
 }
 
+// What Resize has taken to close it, others may have left enough for meanwhile. It is put
+// back then.
+func TestWhatResizeHasTakenStaysIfAnotherLeavesMeanwhile(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		p, l := lent(t, new(exchange), 2)
+		giveBack(t, p, l[0])
+		end := s.changing("trim: taken", resizing(t, p, 1))
+		giveBack(t, p, l[1])
+		end()
+		synctest.Wait()
+		if got := p.Stats(); got.IdleConnections != 1 || got.ClosedResize != 1 {
+			t.Errorf("%d are idle, %d closed by Resize, want 1, 1", got.IdleConnections, got.ClosedResize)
+		}
+		endWith(t, p, 1, borrow(t, p))
+	})
+}
+
 // Of two leavers, neither takes the other's place for its own: a slot is counted as leaving
 // before it is emptied.
 func TestOfTwoWhoLeaveWhileThereIsOneTooManyOneStays(t *testing.T) {

@@ -231,8 +231,11 @@ func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 		cleared.arrived(t)
 		cancel()
 		second.failed(t, "after its cancel", context.Canceled)
-		third := ask(bg, p) // held back while the sweeper looks
+		looked := s.stopNext("lift: looked")
 		cleared.goOn()
+		looked.arrived(t)   // it has seen nobody
+		third := ask(bg, p) // held back before it goes back to sleep
+		looked.goOn()
 		if got := x.tried(); got != 2 {
 			t.Errorf("Open was called %d times, want twice", got)
 		}

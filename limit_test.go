@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -339,6 +340,12 @@ func TestACallOfCheckOrCleanThatNeverReturnsIsAbandoned(t *testing.T) {
 // A round of checks that hangs ends with the call: the other connections are not left
 // unchecked for ever.
 func TestChecksGoOnAfterOneThatNeverReturns(t *testing.T) {
+	for _, end := range []func(){func() {}, runtime.Goexit} {
+		testChecksGoOn(t, end)
+	}
+}
+
+func testChecksGoOn(t *testing.T, end func()) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := obstacle(t)
 		var x exchange
@@ -352,6 +359,7 @@ func TestChecksGoOnAfterOneThatNeverReturns(t *testing.T) {
 			mu.Unlock()
 			if on.Load() && w.number == 1 {
 				<-hang
+				end()
 			}
 			return nil
 		}
@@ -374,6 +382,9 @@ func TestChecksGoOnAfterOneThatNeverReturns(t *testing.T) {
 		mu.Lock()
 		if len(checked) != 0 {
 			t.Errorf("at the end of the call that hung they were checked %v times, want never: its round goes on", checked)
+		}
+		if p.sweeper.round.Load()%2 != 0 {
+			t.Error("a call that was abandoned has told once more that its round has let go of the slot")
 		}
 		mu.Unlock()
 		time.Sleep(10 * time.Second)

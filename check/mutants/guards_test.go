@@ -85,3 +85,29 @@ func shape(source string) string {
 		return r
 	}, source)
 }
+
+// The code moves on, and survivors.md with it: a row for a mutant that is no more would
+// excuse another one some day.
+func TestEverySurvivorThatIsListedIsAMutant(t *testing.T) {
+	dir, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := generate(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := listed(filepath.Join(dir, "check/mutants/survivors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 50 {
+		t.Errorf("only %d survivors are listed", len(names))
+	}
+	for _, m := range all {
+		delete(names, m.id)
+	}
+	for name := range names {
+		t.Errorf("survivors.md lists %s, and there is no such mutant", name)
+	}
+}

@@ -47,15 +47,13 @@ func stages(names []string) ([]*stage, error) {
 		"ring": {
 			{name: "ring", pkg: "ring", tests: noArguments, onlyFor: "ring/", limit: 8 * time.Second},
 			{name: "ring", pkg: "ring", tags: "step", tests: inFiles(`step_test\.go$`), onlyFor: "ring/", limit: 8 * time.Second},
+			{name: "ring", pkg: "ring", tags: "explore", tests: inFiles(`^explore_ring_test\.go$`), onlyFor: "ring/", limit: 60 * time.Second},
 		},
-		"near":  {{name: "near", tests: near, limit: 8 * time.Second}},
-		"quick": {{name: "quick", tests: arguments("-test.skip", slow), limit: 8 * time.Second}},
-		"step":  {{name: "step", tags: "step", tests: inFiles(`(^|_)step_.*test\.go$|_step_test\.go$`), limit: 8 * time.Second}},
-		"slow":  {{name: "slow", tests: arguments("-test.run", slow), limit: 60 * time.Second}},
-		"explore": {
-			{name: "explore", pkg: "ring", tags: "explore", tests: inFiles(`^explore_ring_test\.go$`), onlyFor: "ring/", limit: 60 * time.Second},
-			{name: "explore", tags: "explore", tests: scenarios, limit: 60 * time.Second},
-		},
+		"near":    {{name: "near", tests: near, limit: 8 * time.Second}},
+		"quick":   {{name: "quick", tests: arguments("-test.skip", slow), limit: 8 * time.Second}},
+		"step":    {{name: "step", tags: "step", tests: inFiles(`(^|_)step_.*test\.go$|_step_test\.go$`), limit: 8 * time.Second}},
+		"slow":    {{name: "slow", tests: arguments("-test.run", slow), limit: 60 * time.Second}},
+		"explore": {{name: "explore", tags: "explore", tests: scenarios, limit: 60 * time.Second}},
 	}
 	var chosen []*stage
 	for _, n := range names {
@@ -341,7 +339,12 @@ func run(only string, sample int, seed uint64, names []string, out string) error
 	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { _, ok := known[m.id]; return ok })
 	// At random, so that what has been run when somebody stops it is a fair sample.
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	expected, err := listed(filepath.Join(root, "check/mutants/survivors.md"))
+	if err != nil {
+		return err
+	}
 	caught := 0
+	var surprises []string
 	for i, m := range mutants {
 		began := time.Now()
 		by, failure := survived, ""
@@ -358,11 +361,29 @@ func run(only string, sample int, seed uint64, names []string, out string) error
 				break
 			}
 		}
+		if by == survived && !expected[m.id] {
+			surprises = append(surprises, m.id)
+		}
 		log.Printf("%d/%d %s %s %s (%v)", i+1, len(mutants), m.id, by, failure, time.Since(began).Round(time.Second/10))
 		if err := write(m.id + "\t" + by + "\t" + failure); err != nil {
 			return err
 		}
 	}
 	log.Printf("%d of %d caught", caught, len(mutants))
+	if len(surprises) > 0 {
+		return fmt.Errorf("survivors that survivors.md does not name: %s", strings.Join(surprises, ", "))
+	}
 	return nil
+}
+
+var survivorRow = regexp.MustCompile(`(?m)^\| ([\w/]+\.go:[\w:.]+)\*? \|`)
+
+// listed returns the mutants that the tables of survivors.md name.
+func listed(file string) (map[string]bool, error) {
+	text, err := os.ReadFile(file)
+	names := map[string]bool{}
+	for _, m := range survivorRow.FindAllSubmatch(text, -1) {
+		names[string(m[1])] = true
+	}
+	return names, err
 }

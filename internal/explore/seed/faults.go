@@ -67,10 +67,8 @@ var faults = []fault{
 	}, false},
 	{21, "the reporter closes whatever it finds in the slot", ".", "TestExploreAWordThatComesBack.*", one("reset.go",
 		"	if b.slots[i].Load() == c {\n		p.destroy", "	if FAULT || b.slots[i].Load() == c {\n		p.destroy"), false},
-	{22, "the sweeper disarms without a last look", ".", "TestExploreTheSweeperDisarms.*", []edit{
-		{"sweep.go", "	if _, w := p.queue.front(); w == nil {\n		return never, true", "	if _, w := p.queue.front(); w == nil || FAULT {\n		return never, true"},
-		{"sweep.go", "			wake = p.duties(now)\n		}\n		if wake == never {", "			if !FAULT {\n				wake = p.duties(now)\n			}\n		}\n		if wake == never {"},
-	}, false},
+	{22, "the sweeper disarms without a last look", ".", "TestExploreTheSweeperDisarms.*", one("sweep.go",
+		"	if _, w := p.queue.front(); w == nil {\n		return never, true", "	if _, w := p.queue.front(); w == nil || FAULT {\n		return never, true"), false},
 	{23, "two expire or grant the same waiter", ".", "TestExploreExpiry.*", one("queue.go",
 		"if w.state.CompareAndSwap(old, state) { // the end of the wait", "if FAULT {\n			w.state.Store(state)\n			return true\n		}\n		if w.state.CompareAndSwap(old, state) {"), true},
 	{24, "the order of the queue is not kept: the granter takes the second", ".", "TestExploreTwoGrantersAndTwo.*|TestExplorePutAgainstTwo.*", one("settle.go",
@@ -95,7 +93,7 @@ var faults = []fault{
 		"		case !c.call.CompareAndSwap(call, 0):", "		case !FAULT && !c.call.CompareAndSwap(call, 0):"), true},
 	{39, "the flag of what is held back is cleared after the look", ".", "TestExploreTheQuota.*", []edit{
 		{"quota.go", "	p.sweeper.heldBack.Store(false) // before the look", "	if !FAULT {\n		p.sweeper.heldBack.Store(false)\n	} // before the look"},
-		{"quota.go", "	if _, held := p.openForWaiters(nil, nil); !held {\n", "	if _, held := p.openForWaiters(nil, nil); !held {\n		if FAULT {\n			p.sweeper.heldBack.Store(false)\n		}\n"},
+		{"quota.go", "	step.At(\"lift: looked\")\n", "	step.At(\"lift: looked\")\n	if FAULT && !held {\n		p.sweeper.heldBack.Store(false)\n	}\n"},
 	}, false},
 	{40, "nobody holds back: the sweeper is not told", ".", "TestExploreTheQuota.*", one("quota.go",
 		"		p.holdBack()\n", "		if !FAULT {\n			p.holdBack()\n		}\n"), false},

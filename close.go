@@ -32,6 +32,9 @@ func (p *Pool[T]) destroyLeaving(h held, why reason, cause error, asker *waiter,
 	if c == nil {
 		return
 	}
+	if d := c.unfit.Load(); d != nil && cause == nil {
+		why, cause = d.why, d.cause // it was marked before it was taken
+	}
 	p.counters.closed[why].Inc()
 	vacate := func() {
 		p.vacate(c, word)
@@ -39,6 +42,9 @@ func (p *Pool[T]) destroyLeaving(h held, why reason, cause error, asker *waiter,
 	}
 	if p.config.StrictMax {
 		go p.closeConn(c, why, cause, vacate)
+		if gateWord(p.gate.Load()).shrinking() {
+			p.shrunk() // that it is leaving is enough
+		}
 		return
 	}
 	vacate()

@@ -96,7 +96,9 @@ func (p *Pool[T]) open(a *attempt[T]) {
 		timer.Stop()
 		switch {
 		case !p.end(a, attemptEnded):
-			p.closeUnlent(a, errOpenAbandoned, func() {})
+			if c := p.unlent(a); c != nil {
+				go p.callClose(c, errOpenAbandoned, func() {})
+			}
 		case err != nil:
 			p.openFailed(a, err)
 		default:
@@ -279,45 +281,44 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 	}
 	// The error comes before the capacity, so that no waiter gets the error of an
 	// attempt that began after its own; then the capacity is offered again.
-	vacate := func() {
-		b, i := p.bankOf(a.slot)
+	b, i := p.bankOf(a.slot)
+	c := p.unlent(a)
+	if c != nil && p.config.StrictMax {
+		p.conns.Sub(uint64(censusOpening - censusLeaving)) // it is open until it is closed
+		go p.callClose(c, err, func() {
+			p.vacate(c, a.word)
+			p.ensureOpen(nil, nil)
+		})
+	} else {
 		b.ring.Vacate(i, a.word)
 		p.conns.Sub(uint64(censusOpen + censusOpening))
-		step.At("openFailed: census lowered")
-		if gateWord(p.gate.Load()).shrinking() {
-			p.shrunk()
+		if c != nil {
+			go p.callClose(c, err, func() {})
 		}
-		if err := p.unavailable(); err != nil {
-			p.refuseAll(err)
-		}
-		if stale && a.asker != nil && a.asker.live() {
-			p.ensureOpen(a.asker, a.asked)
-		} else {
-			p.ensureOpen(nil, nil)
-		}
-		if stale {
-			err = nil // Warm goes on
-		}
-		p.attemptOver(a, err)
 	}
-	if p.config.StrictMax && p.closeUnlent(a, err, vacate) {
-		return
+	step.At("openFailed: census lowered")
+	if gateWord(p.gate.Load()).shrinking() {
+		p.shrunk()
 	}
-	vacate()
-	p.closeUnlent(a, err, func() {})
+	if stale && a.asker != nil && a.asker.live() {
+		p.ensureOpen(a.asker, a.asked)
+	} else {
+		p.ensureOpen(nil, nil)
+	}
+	if stale {
+		err = nil // Warm goes on
+	}
+	p.attemptOver(a, err)
 }
 
-// closeUnlent closes what Open has returned and nobody will be lent: Watch objected, or
-// it came too late. It never counted as opened. It calls closed when that is done, and
-// reports false if there is nothing to close.
-func (p *Pool[T]) closeUnlent(a *attempt[T], cause error, closed func()) bool {
-	c := a.conn.Load()
-	if c == nil || !a.conn.CompareAndSwap(c, nil) {
-		return false
+// unlent takes what Open has returned and nobody will be lent, to close it: Watch objected,
+// or it came too late. It never counted as opened. It returns nil if there is nothing.
+func (p *Pool[T]) unlent(a *attempt[T]) *conn[T] {
+	c := a.conn.Swap(nil)
+	if c != nil {
+		p.unclosed.Inc()
 	}
-	p.unclosed.Inc()
-	go p.callClose(c, cause, closed)
-	return true
+	return c
 }
 
 // attemptOver tells those who wait for the end of attempts: Warm.

@@ -72,7 +72,8 @@ func (p *Pool[T]) unavailable() error {
 	if c.usable() > 0 || c.max() == 0 {
 		return nil
 	}
-	if c.opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.retryAt() {
+	room := c.opening() < c.max() && !p.tooMany(c) // attempts that hang may take it all
+	if room && c.opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.retryAt() {
 		return nil
 	}
 	return p.unavailableError()

@@ -140,7 +140,7 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 
 // get is Get without a short cut, for a function of the API so many calls above it.
 func (p *Pool[T]) get(ctx context.Context, above int) (Lease[T], error) {
-	for p.gate.Load() == 0 {
+	for gateWord(p.gate.Load()).open() {
 		h, ok := p.take()
 		if !ok {
 			break
@@ -170,7 +170,7 @@ func (p *Pool[T]) noted(l Lease[T], above int) Lease[T] {
 // waits nor opens one, so it is for work that can be left undone. False says also that
 // the pool is closed.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
-	for p.gate.Load() == 0 {
+	for gateWord(p.gate.Load()).open() {
 		h, ok := p.take()
 		if !ok {
 			if h, ok = p.scan(); !ok {

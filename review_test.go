@@ -285,3 +285,126 @@ func TestDoEndsTheLeaseWhenAnErrorPanics(t *testing.T) {
 		}
 	})
 }
+
+// StrictMax: what Watch has refused holds its slot until Close has returned, but it is not
+// being opened any more, so nobody waits for that.
+func TestNobodyWaitsForTheCloseOfWhatWatchRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{closing: func(w *wire, _ error) error {
+			if w.number == 1 {
+				time.Sleep(callLimit - time.Second)
+			}
+			return nil
+		}}
+		f := x.factory()
+		f.Watch = func(w *wire, broken func(error)) {
+			if w.number == 1 {
+				broken(errUnfit)
+			}
+		}
+		p := start(t, f, Config{MaxConnections: 2, StrictMax: true, MaxWaiters: -1, MaxIdleTime: -1})
+		ask(t.Context(), p).failed(t, "Watch objects", errUnfit)
+		l := ask(t.Context(), p).served(t, "while the first is being closed")
+		if s := p.Stats(); s.OpeningConnections != 0 || s.MaxConnections-s.VacantConnections() != 2 {
+			t.Errorf("%d are being opened, %d slots are vacant, want 0, 0", s.OpeningConnections, s.VacantConnections())
+		}
+		ask(t.Context(), p).failed(t, "when both slots are taken", ErrRejected)
+		time.Sleep(callLimit)
+		giveBack(t, p, ask(t.Context(), p).served(t, "when it is closed"))
+		giveBack(t, p, l)
+	})
+}
+
+// StrictMax: a Resize is over when what is too many has begun to leave. What is idle beside
+// it can be had.
+func TestWhatIsIdleCanBeHadWhileOthersAreBeingClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := exchange{closing: func(w *wire, _ error) error {
+			if w.number == 1 {
+				time.Sleep(callLimit - time.Second)
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaiters: -1, StrictMax: true, MaxIdleTime: -1})
+		a, b := borrow(t, p), borrow(t, p)
+		if a.Value().number != 1 {
+			a, b = b, a
+		}
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		giveBack(t, p, a)
+		giveBack(t, p, b)
+		giveBack(t, p, borrow(t, p))
+		if l, ok := p.TryGet(); !ok {
+			t.Error("TryGet finds nothing beside an idle connection")
+		} else {
+			giveBack(t, p, l)
+		}
+		if gateWord(p.gate.Load()).shrinking() {
+			t.Error("the flag of Resize is still set")
+		}
+		time.Sleep(callLimit)
+	})
+}
+
+// In an outage in which opening hangs, attempts that are overdue may take all the slots, or
+// all that MaxOpening allows: then nobody can try, and nobody is kept waiting.
+func TestInAnOutageNobodyWaitsWhileAttemptsThatHangTakeAllRoom(t *testing.T) {
+	for name, c := range map[string]Config{"defaults": {}, "MaxOpening": {MaxOpening: 1}, "one": {MaxConnections: 1}} {
+		bubble(t, name, func(t *testing.T) {
+			hangs := false
+			x := exchange{open: func(ctx context.Context, n int) error {
+				if hangs {
+					<-ctx.Done()
+				}
+				return errDial
+			}}
+			p := start(t, x.factory(), c)
+			for range keepsFailing {
+				ask(t.Context(), p).failed(t, "an outage begins", errDial)
+			}
+			hangs = true
+			var asked []*request[*wire]
+			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(53 * time.Millisecond) {
+				asked = append(asked, ask(t.Context(), p))
+			}
+			time.Sleep(time.Minute)
+			waited := 0
+			for _, r := range asked {
+				if r.took > 0 {
+					waited++
+				}
+			}
+			if waited == 0 || waited > x.tried() {
+				t.Errorf("%d of %d calls waited, for %d attempts", waited, len(asked), x.tried())
+			}
+		})
+	}
+}
+
+// MaxWaiters: what is being opened beyond a limit that has been lowered serves nobody.
+func TestNobodyIsLetWaitForWhatIsBeingOpenedBeyondTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := obstacle(t)
+		x := exchange{open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-hang
+			}
+			return nil
+		}}
+		p := start(t, x.factory(), Config{MaxConnections: 3, MaxWaiters: -1, MaxWaitTime: -1, OpenEagerly: true})
+		l := borrow(t, p)
+		ctx, cancel := context.WithCancel(t.Context())
+		a, b := ask(ctx, p), ask(ctx, p)
+		cancel()
+		a.failed(t, "when its ctx has ended", context.Canceled)
+		b.failed(t, "when its ctx has ended", context.Canceled)
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		ask(t.Context(), p).failed(t, "while the one that may be open is leased", ErrRejected)
+		release()
+		giveBack(t, p, l)
+	})
+}

@@ -155,23 +155,27 @@ func (p *Pool[T]) Stats() Stats {
 	// what the word allows, so that the parts add up always and are exact when
 	// nothing moves. What the sweeper has in hand to check it is idle.
 	var (
-		c     census
-		idle  int
-		ended uint64
+		c      census
+		idle   int
+		leased int
+		ended  uint64
 	)
 	for tries := 0; ; tries++ {
 		round := p.sweeper.round.Load()
-		c, idle, ended = census(p.conns.Load()), 0, 0
+		c, idle, leased, ended = census(p.conns.Load()), 0, 0, 0
 		if round%2 == 1 && time.Duration(p.now())-time.Duration(p.counters.checkBegan.Load()) < time.Second {
-			idle = 1 // unless the check hangs: then nobody can have it
+			idle, leased = 1, -1 // unless the check hangs: then nobody can have it
 		}
 		step.At("stats: census read")
 		for _, b := range *p.banks.Load() {
 			for i := range b.ring.High() {
 				word := b.ring.At(i)
 				ended += word.Generation()
-				if word.Phase() == ring.Idle {
+				switch word.Phase() {
+				case ring.Idle:
 					idle++
+				case ring.Leased:
+					leased++
 				}
 			}
 		}
@@ -186,7 +190,7 @@ func (p *Pool[T]) Stats() Stats {
 	}
 	n := p.counters
 	s := Stats{
-		Gets:               n.gets(ended + uint64(c.established()-idle)),
+		Gets:               n.gets(ended + uint64(max(leased, 0))),
 		MaxConnections:     most,
 		ActiveConnections:  c.established() - idle,
 		IdleConnections:    idle,

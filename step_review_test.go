@@ -4,7 +4,10 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The connection becomes unfit, and then a Get begins, between the look of a settle at the
@@ -97,6 +100,123 @@ func TestALeaseThatWasRevokedCanBePutBackAfterItsSlotWasUsedAgain(t *testing.T) 
 		}
 		if err := p.Put(l); err != ErrNotLeased {
 			t.Errorf("the second Put of it returned %v, want ErrNotLeased", err)
+		}
+	})
+}
+
+// What was marked before it was taken is closed for the reason of the mark, whoever takes it.
+func TestWhatWasReportedBrokenIsNotClosedAsHealthy(t *testing.T) {
+	for _, way := range []string{"broken", "Reset"} {
+		t.Run(way, func(t *testing.T) {
+			staged(t, func(t *testing.T, s *stage) {
+				f, broken := watched(new(exchange))
+				p := start(t, f, Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+				a, b := borrow(t, p), borrow(t, p)
+				want := errCause
+				if way == "broken" {
+					broken(a.Value().number, errCause)
+				} else {
+					p.Reset()
+					want = errReset
+				}
+				putter := s.put("put: published", p, a)
+				resizing(t, p, 1)()
+				putter.end()
+				synctest.Wait()
+				if got := a.Value().closedWith(); len(got) != 1 || !errors.Is(got[0], want) || p.Stats().ClosedResize != 0 {
+					t.Errorf("closed with %v, %d by Resize, want %v, 0", got, p.Stats().ClosedResize, want)
+				}
+				giveBack(t, p, b)
+			})
+		})
+	}
+}
+
+// Whoever comes to wait looks once more, and Check may hang in that look. It keeps nothing
+// but what is being checked: what the waiter is given, it gets, and its ctx can end.
+func TestAWaiterWhoseLookHangsKeepsNothing(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		f := new(exchange).factory()
+		hang, release := obstacle(t)
+		hangs := false
+		f.Check = func(w *wire) error {
+			if hangs && w.number == 1 {
+				<-hang
+			}
+			return nil
+		}
+		p := start(t, f, Config{MaxConnections: 2, CheckInterval: -1, MaxIdleTime: -1})
+		a, b := borrow(t, p), borrow(t, p)
+		if a.Value().number != 1 {
+			a, b = b, a
+		}
+		getter, r := s.get("wait: registered", bg, p)
+		giveBack(t, p, a) // idle: getter is not linked yet
+		hangs = true
+		getter.goOn()     // links itself, and looks
+		giveBack(t, p, b) // given to getter
+		giveBack(t, p, r.served(t, "with the other"))
+		time.Sleep(callLimit + 5*time.Second) // the check is abandoned
+		endWith(t, p, 2, borrow(t, p), borrow(t, p))
+		release()
+		synctest.Wait()
+	})
+}
+
+// A Resize to fewer hides nothing that is idle from those who want it.
+func TestWhatIsIdleCanBeHadWhileThePoolShrinks(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		p := start(t, new(exchange).factory(), Config{MaxConnections: 4, MaxWaiters: -1, MaxIdleTime: -1})
+		fill(t, p, 4)
+		end := s.changing("Resize: flag set", resizing(t, p, 2))
+		l := borrow(t, p)
+		m, ok := p.TryGet()
+		if !ok {
+			t.Fatal("TryGet finds nothing beside three idle connections")
+		}
+		end()
+		endWith(t, p, 2, l, m)
+	})
+}
+
+// An attempt that fails refuses nobody for whom another is being made.
+func TestWhoTriesIsNotRefusedForTheFailureOfAnother(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		x, result := dialing(t)
+		p := empty(t, x, 3)
+		for i := range keepsFailing {
+			r := ask(bg, p)
+			result(i+1, errDial)
+			r.failed(t, "after its open", errDial)
+		}
+		time.Sleep(backoffMost)
+		ctx, cancel := context.WithCancel(bg)
+		first := ask(ctx, p)
+		cancel()
+		first.failed(t, "when its ctx has ended", context.Canceled)
+		time.Sleep(backoffMost + time.Millisecond) // its attempt is overdue
+		second := ask(bg, p)
+		result(keepsFailing+1, errDial)
+		second.pending(t, "while its own open is under way")
+		result(keepsFailing+2, nil)
+		endWith(t, p, 1, second.served(t, "after its open"))
+	})
+}
+
+// What is closed while Stats looks has not been got by anybody.
+func TestStatsCountsNoGetForWhatIsClosedMeanwhile(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		p := start(t, new(exchange).factory(), Config{MaxConnections: 4, MaxIdleTime: -1})
+		if err := p.Warm(bg, 4); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		looker := s.act("stats: census read", func() { p.Stats() })
+		resizing(t, p, 1)()
+		synctest.Wait()
+		looker.end()
+		if got := p.Stats().Gets; got != 0 {
+			t.Errorf("%d Gets are counted, want none", got)
 		}
 	})
 }

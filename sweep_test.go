@@ -45,8 +45,8 @@ func TestAWaitEndsInTimeWhateverElseTheSweeperWaitsFor(t *testing.T) {
 	}
 }
 
-// A waiter looks at idle connections, and Check is called for them, in its goroutine:
-// if that ends, nobody is there to receive what the waiter is given.
+// Whoever comes to wait looks at idle connections, and Check is called for them. If that ends
+// its goroutine, it is not the waiter's, who is served all the same.
 func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := new(exchange)
@@ -65,18 +65,15 @@ func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 		p.gate.Add(uint64(gateWaiter))
 		giveBack(t, p, b) // idle, while somebody counts as waiting
 		fatal = true
-		gone := make(chan struct{})
-		go func() {
-			defer close(gone)
-			p.Get(context.Background())
-		}()
-		<-gone
+		r := ask(context.Background(), p)
+		synctest.Wait()
 		fatal = false
 		p.gate.Sub(uint64(gateWaiter))
 		synctest.Wait()
 		if got := p.Stats(); got.WaitingRequests != 0 || got.OpeningConnections != 0 {
 			t.Errorf("%d wait, %d are being opened, want none", got.WaitingRequests, got.OpeningConnections)
 		}
+		giveBack(t, p, r.served(t, "with another"))
 		atRest(t, p, 1)
 	})
 }

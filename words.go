@@ -27,6 +27,9 @@ func (g gateWord) closed() bool    { return g&gateClosed != 0 }
 func (g gateWord) shrinking() bool { return g&gateShrink != 0 }
 func (g gateWord) waiters() int    { return int(g & gateWaiters) }
 
+// open reports whether what is idle may be taken: nobody waits, and the pool is not closed.
+func (g gateWord) open() bool { return g&^gateShrink == 0 }
+
 // setGate sets a flag of the gate, clearGate clears it.
 func (p *Pool[T]) setGate(flag gateWord) {
 	for g := p.gate.Load(); g&uint64(flag) == 0; g = p.gate.Load() {

@@ -67,12 +67,12 @@ var mutants = []mutant{
 		histories, noOrder,
 	}, {
 		"something is lent after Close", "pool.go",
-		"for p.gate.Load() == 0 {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"for gateWord(p.gate.Load()).open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		"for gateWord(p.gate.Load()).waiters() == 0 {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		histories, noOrder,
 	}, {
 		"TryGet does not care who waits", "pool.go",
-		"for p.gate.Load() == 0 {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"for gateWord(p.gate.Load()).open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		"for !gateWord(p.gate.Load()).closed() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		turns, outOfOrder,
 	}, {

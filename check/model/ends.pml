@@ -105,11 +105,11 @@ inline end(s) {                    /* ok: it was ours to end */
   if :: ok && was==OVERDUE -> atomic { assert(overdue>0); overdue-- } :: else -> skip fi;      /* @ open.go end overdue.Dec */
   was=0
 }
-inline closeUnlent() {
+inline unlent() {
 #if BUG==11
   if :: conn -> conn=0; closed++ :: else -> skip fi;
 #else
-  if :: conn -> atomic { if :: conn -> conn=0; ok=1 :: else -> ok=0 fi };    /* @ open.go closeUnlent conn.CompareAndSwap */
+  if :: conn -> atomic { if :: conn -> conn=0; ok=1 :: else -> ok=0 fi };    /* @ open.go unlent conn.Swap */
                 if :: ok -> closed++ :: else -> skip fi
      :: else -> skip fi;
 #endif
@@ -123,8 +123,8 @@ proctype Opener() {
   fi;
   end(ENDED);
   if
-  :: !ok -> closeUnlent()
-  :: ok && fails -> ok=0; vacated++; closeUnlent()
+  :: !ok -> unlent()
+  :: ok && fails -> ok=0; vacated++; unlent()
   :: ok && !fails -> ok=0; lent++
   fi;
   finished++
@@ -144,7 +144,7 @@ proctype Timer() {
   :: true -> skip
   fi;
   if
-  :: true -> end(ABANDONED); if :: ok -> ok=0; vacated++; closeUnlent() :: else -> skip fi
+  :: true -> end(ABANDONED); if :: ok -> ok=0; vacated++; unlent() :: else -> skip fi
   :: true -> skip
   fi;
   finished++
@@ -190,7 +190,7 @@ proctype CloseTimer(byte i) { bit ok=0; if :: true -> over(i) :: true -> skip fi
 proctype Late() {
   bit ok=0;
   unclosed++;                                                                /* @ open.go opened unclosed.Inc */
-                                                                             /* @ open.go closeUnlent unclosed.Inc */
+                                                                             /* @ open.go unlent unclosed.Inc */
   atomic { assert(unclosed>0); unclosed-- };
   noteAllGone();
   finished++

@@ -94,6 +94,7 @@ byte slot[N];                      /* the bank's slots: the connection in each, 
 
 byte U=0; bit CLOSED=0, SHRINK=0;  /* gate */
 #define GATE0  (U==0 && !CLOSED && !SHRINK)
+#define OPEN0  (U==0 && !CLOSED)
 
 byte max=MAX, open=0, opening=0, leaving=0;      /* conns, one word */
 #define CONNS  (max*512+open*64+opening*8+leaving)
@@ -285,11 +286,11 @@ again:
        :: r<ROUNDS && (r>0 || me==0 || ((CANCEL>>me)&1)!=((CANCEL>>(me-1))&1) || began>=me) ->      /* equal callers begin in order */
           if :: r==0 -> began++ :: else -> skip fi;
           r++; ctxEnded[me]=0; seen=marked;
-          if :: GATE0 -> i=0; bn=have :: else -> goto unavail fi
+          if :: OPEN0 -> i=0; bn=have :: else -> goto unavail fi
     fi };
   goto take;
 get:
-  atomic { if :: GATE0 -> i=0; bn=have :: else -> goto unavail fi };
+  atomic { if :: OPEN0 -> i=0; bn=have :: else -> goto unavail fi };
 take:
   atomic {
     if
@@ -440,7 +441,7 @@ putSlow:
 
   /* ---------------------------------------------------------------- TryGet: pool.go */
 try:
-  atomic { own=0; w=0; c=0; if :: r==0 && GATE0 -> r=ROUNDS; seen=marked; i=0; bn=have :: else -> goto finish fi };
+  atomic { own=0; w=0; c=0; if :: r==0 && OPEN0 -> r=ROUNDS; seen=marked; i=0; bn=have :: else -> goto finish fi };
 tryScan:
   atomic {
     if
@@ -541,7 +542,7 @@ leave:
   atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(CLOSED); goto lost fi };   /* @ close.go empty ring.Reserve */
   atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go empty slots[].Swap */
 #ifdef STRICT
-  atomic { dispose!own,w,ask; ask=0; goto left };
+  atomic { dispose!own,w,ask; ask=0; goto left };                            /* what Watch refused comes here, too */   /* @ open.go openFailed conns.Sub */
 end_dispose:
   atomic { dispose?own,w,ask -> rd=9 };                                      /* Factory.Close has returned */
 #endif
@@ -662,7 +663,6 @@ known:
     :: ru==1 -> ru=0; if :: none -> none=0; goto again :: else -> goto register fi
     :: ru==2 -> ru=0; if :: none -> none=0; goto refuseMe :: else -> goto wait fi
     :: ru==3 -> ru=0; goto heldUp
-    :: ru==4 -> ru=0; goto failedKnown
     fi };
 #endif
 
@@ -713,17 +713,13 @@ tell:
 #endif
 told:
      atomic { assert(cell[own]==w); cell[own]=AS(w,VACANT); own=0; w=0 };    /* @ open.go openFailed ring.Vacate */
-     atomic { open--; opening-- };                                           /* @ open.go openFailed conns.Sub */
+     atomic { open--; opening-- };                                           /* @ open.go openFailed conns.Sub #2 */
      atomic { if :: SHRINK -> rk=4; goto shrunk :: else -> skip fi };
 failedShrunk:
 #if BUG==11
      atomic { ask=0; stale=0; goto end_open };                               /* does not offer the slot again */
 #endif
-     atomic { ru=4; goto unavailable };
-failedKnown:
-     atomic { if :: none -> none=0; tok=UNAVAIL; rf=4; goto refuseAll :: else -> skip fi };
-failedRefused:
-     atomic { tok=0; any=0; if :: stale && ask!=0 && LIVE(ask) -> skip :: else -> ask=0 fi; stale=0; re=3; goto ensureOpen }
+     atomic { if :: stale && ask!=0 && LIVE(ask) -> skip :: else -> ask=0 fi; stale=0; re=3; goto ensureOpen }
 #endif
   fi;
 opened:
@@ -818,7 +814,6 @@ refuseAll:
        :: rf==2 -> rf=0; goto collect
 #if FAILS>0
        :: rf==3 -> rf=0; goto refusedAll
-       :: rf==4 -> rf=0; goto failedRefused
 #endif
        fi }
   :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };

@@ -45,7 +45,7 @@ var faults = []fault{
 	{9, "who loses its cancel does not wait for its token", ".", "TestExploreCancelAgainst.*", one("wait.go",
 		"	t := <-k.ch\n	p.parkers.Put(k)", "	if FAULT {\n		p.parkers.Put(k)\n		return\n	}\n	t := <-k.ch\n	p.parkers.Put(k)"), false},
 	{11, "an open that failed does not offer its slot again", ".", "TestExploreAnOpenFails.*", one("open.go",
-		"			p.ensureOpen(a.asker, a.asked)\n		} else {", "			p.ensureOpen(a.asker, a.asked)\n		} else if !FAULT {"), false},
+		"		p.ensureOpen(a.asker, a.asked)\n	} else {", "		p.ensureOpen(a.asker, a.asked)\n	} else if !FAULT {"), false},
 
 	{12, "settle does not look again after it has published", ".", "TestExplore(PutAgainst|TwoGranters|TwoRegistrants).*", one("settle.go",
 		"if !p.wanted(c) {\n				return", "if FAULT || !p.wanted(c) {\n				return"), false},

@@ -22,7 +22,8 @@ import (
 // One that does not return is given up: Open and Watch a second after
 // [Config.OpenTimeout], Check, Clean and Close after ten seconds. Its slot is free for
 // others then, and its connection is closed. But a Get that is in Check, or a Put that is
-// in Clean, returns when that does and not before, whatever its ctx says.
+// in Clean, returns when that does and not before, whatever its ctx says; and what such a
+// Get is given meanwhile, nobody else has until then.
 type Factory[T any] struct {
 	// Open makes a new connection. It runs in a goroutine of its own, so that
 	// a caller may be served by a returned connection before Open is done. Its

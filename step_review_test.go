@@ -132,37 +132,6 @@ func TestWhatWasReportedBrokenIsNotClosedAsHealthy(t *testing.T) {
 	}
 }
 
-// Whoever comes to wait looks once more, and Check may hang in that look. It keeps nothing
-// but what is being checked: what the waiter is given, it gets, and its ctx can end.
-func TestAWaiterWhoseLookHangsKeepsNothing(t *testing.T) {
-	staged(t, func(t *testing.T, s *stage) {
-		f := new(exchange).factory()
-		hang, release := obstacle(t)
-		hangs := false
-		f.Check = func(w *wire) error {
-			if hangs && w.number == 1 {
-				<-hang
-			}
-			return nil
-		}
-		p := start(t, f, Config{MaxConnections: 2, CheckInterval: -1, MaxIdleTime: -1})
-		a, b := borrow(t, p), borrow(t, p)
-		if a.Value().number != 1 {
-			a, b = b, a
-		}
-		getter, r := s.get("wait: registered", bg, p)
-		giveBack(t, p, a) // idle: getter is not linked yet
-		hangs = true
-		getter.goOn()     // links itself, and looks
-		giveBack(t, p, b) // given to getter
-		giveBack(t, p, r.served(t, "with the other"))
-		time.Sleep(callLimit + 5*time.Second) // the check is abandoned
-		endWith(t, p, 2, borrow(t, p), borrow(t, p))
-		release()
-		synctest.Wait()
-	})
-}
-
 // A Resize to fewer hides nothing that is idle from those who want it.
 func TestWhatIsIdleCanBeHadWhileThePoolShrinks(t *testing.T) {
 	staged(t, func(t *testing.T, s *stage) {

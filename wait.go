@@ -77,10 +77,9 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 	// the first at the gate, would not look, and would sleep beside an idle slot.
 	if before.state.Load() != stateParked {
 		step.At("wait: looks again")
-		p.look(w)
-	} else {
-		w.park()
+		p.look(k, w)
 	}
+	w.park()
 	step.At("wait: parked")
 
 	// The other side is in shut, which sets the flag, then refuses all who wait. If
@@ -129,18 +128,17 @@ func (p *Pool[T]) waited(k *parker, w *waiter) time.Duration {
 	return d
 }
 
-// look is serve for a waiter. Factory.Check may take its time, or end its goroutine: so it
-// has one of its own, and the waiter can be served, or leave, meanwhile.
-func (p *Pool[T]) look(w *waiter) {
-	if p.factory.Check == nil {
-		p.serve()
-		w.park()
-		return
-	}
-	go func() {
-		p.serve()
-		w.park()
+// look is serve for a waiter. Should Factory.Check end its goroutine, its wait ends
+// too: what it would be given, nobody would receive.
+func (p *Pool[T]) look(k *parker, w *waiter) {
+	returned := false
+	defer func() {
+		if !returned {
+			p.leave(k, w)
+		}
 	}()
+	p.serve()
+	returned = true
 }
 
 // serve gives idle slots to waiters, as long as there are both.

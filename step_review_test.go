@@ -189,3 +189,20 @@ func TestStatsCountsNoGetForWhatIsClosedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// Two register at the same time, and both are counted.
+func TestTwoWhoRegisterAtTheSameTimeAreTwo(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		p := start(t, new(exchange).factory(), Config{MaxConnections: 1, MaxWaiters: 2, MaxWaitTime: -1, MaxIdleTime: -1})
+		l := borrow(t, p)
+		getter, second := s.get("register: census read", bg, p)
+		first := ask(bg, p)
+		getter.goOn()
+		if got := p.Stats().WaitingRequests; got != 2 {
+			t.Errorf("%d wait, want 2", got)
+		}
+		giveBack(t, p, l)
+		giveBack(t, p, first.served(t, "after the Put"))
+		endWith(t, p, 1, second.served(t, "after the next"))
+	})
+}

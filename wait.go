@@ -23,6 +23,7 @@ func (p *Pool[T]) register() error {
 		if p.ending(c) { // or closed: the limit comes first
 			return ErrClosed
 		}
+		step.At("register: census read")
 		possible := max(c.max()-c.established(), 0)
 		if g.waiters() >= max(p.config.MaxWaiters, 0)+possible {
 			p.counters.rejected.Inc()

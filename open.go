@@ -230,11 +230,13 @@ func (p *Pool[T]) opened(a *attempt[T]) {
 	h := held{c.slot, b.ring.Fill(i, a.word, stamp)}
 	// The other side is in Reset.
 	if a.era != p.era.Load() {
-		p.destroyFor(h, closedByReset, errReset, a.asker, a.asked)
+		p.conns.Add(uint64(censusLeaving))
+		p.landing.Dec() // it is nothing that its asker could count on
+		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)
 	} else {
 		p.settle(h, true)
+		p.landing.Dec()
 	}
-	p.landing.Dec()
 	p.mindSlots()
 	// Somebody may have come to wait meanwhile, counted this one as being opened
 	// for it, and got nothing.

@@ -104,12 +104,15 @@ func (p *Pool[T]) ensureOpen(asker *waiter, ctx context.Context) (begun bool) {
 // what time alone will allow.
 func (p *Pool[T]) openForWaiters(asker *waiter, ctx context.Context) (begun, held bool) {
 	for {
+		// What is landing has been opened, and is on its way to somebody who waits. In
+		// this order: what is neither being opened nor landing any more has lowered the
+		// gate. What is counted twice asks again when it has landed (opened).
+		c := census(p.conns.Load())
+		underWay := c.opening() - int(p.overdue.Load()) + int(p.landing.Load())
 		g := gateWord(p.gate.Load())
 		if g.closed() || g.waiters() == 0 {
 			return begun, false
 		}
-		c := census(p.conns.Load())
-		underWay := c.opening() - int(p.overdue.Load())
 		if c.open() >= c.max() || underWay >= g.waiters() || p.tooMany(c) {
 			return begun, false
 		}

@@ -537,6 +537,7 @@ destroy:
 #else
   atomic { leaving++; dying++ };                                             /* @ close.go destroyFor conns.Add */
                                                                              /* @ pool.go Detach conns.Add */
+                                                                             /* @ open.go opened conns.Add */
 #endif
 leave:
   atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(CLOSED); goto lost fi };   /* @ close.go empty ring.Reserve */

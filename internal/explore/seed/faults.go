@@ -88,7 +88,7 @@ var faults = []fault{
 	{35, "Reset marks before it changes the era", ".", "TestExploreReset.*", one("reset.go",
 		"	old := p.era.Swap(newEra(p.lifetime))", "	if FAULT {\n		for _, b := range *p.banks.Load() {\n			for i := range b.ring.High() {\n				if c := b.slots[i].Load(); c != nil {\n					p.spoil(c, closedByReset, errReset)\n				}\n			}\n		}\n		p.era.Swap(newEra(p.lifetime)).end(errReset)\n		return\n	}\n	old := p.era.Swap(newEra(p.lifetime))"), false},
 	{36, "a stale open does not open another for its caller", ".", "TestExploreReset.*", one("open.go",
-		"p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)", "if FAULT {\n			p.conns.Add(uint64(censusLeaving))\n			if c, word := p.empty(h); c != nil {\n				p.vacate(c, word)\n				go p.closeConn(c, closedByReset, errReset, func() {})\n			}\n			return\n		}\n		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)"), false},
+		"p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)", "if FAULT {\n			if c, word := p.empty(h); c != nil {\n				p.vacate(c, word)\n				go p.closeConn(c, closedByReset, errReset, func() {})\n			}\n			return\n		}\n		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)"), false},
 	{37, "who returns from an abandoned call goes on with the slot", ".", "TestExploreAnAbandonedCall.*", one("limit.go",
 		"		case !c.call.CompareAndSwap(call, 0):", "		case !FAULT && !c.call.CompareAndSwap(call, 0):"), true},
 	{39, "the flag of what is held back is cleared after the look", ".", "TestExploreTheQuota.*", []edit{

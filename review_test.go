@@ -353,9 +353,9 @@ func TestWhatIsIdleCanBeHadWhileOthersAreBeingClosed(t *testing.T) {
 func TestInAnOutageNobodyWaitsWhileAttemptsThatHangTakeAllRoom(t *testing.T) {
 	for name, c := range map[string]Config{"defaults": {}, "MaxOpening": {MaxOpening: 1}, "one": {MaxConnections: 1}} {
 		bubble(t, name, func(t *testing.T) {
-			hangs := false
+			var hangs atomic.Bool
 			x := exchange{open: func(ctx context.Context, n int) error {
-				if hangs {
+				if hangs.Load() {
 					<-ctx.Done()
 				}
 				return errDial
@@ -364,14 +364,14 @@ func TestInAnOutageNobodyWaitsWhileAttemptsThatHangTakeAllRoom(t *testing.T) {
 			for range keepsFailing {
 				ask(t.Context(), p).failed(t, "an outage begins", errDial)
 			}
-			hangs = true
+			hangs.Store(true)
 			var asked []*request[*wire]
 			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(53 * time.Millisecond) {
 				asked = append(asked, ask(t.Context(), p))
 			}
-			time.Sleep(time.Minute)
 			waited := 0
 			for _, r := range asked {
+				<-r.done
 				if r.took > 0 {
 					waited++
 				}

@@ -285,7 +285,8 @@ func TestFloodOfPingsFailsCheck(t *testing.T) {
 		conn.awaitArrival(32 << 10)
 		err = conn.check(conn.Conn)
 	}
-	if err == nil || !strings.Contains(err.Error(), "within one check") {
+	// On a machine that stands still the pongs may find no room first.
+	if err == nil || !strings.Contains(err.Error(), "within one check") && !strings.Contains(err.Error(), "no room to write") {
 		t.Errorf("Check returned %v", err)
 	}
 	conn.close(conn.Conn, err)

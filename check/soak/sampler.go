@@ -36,7 +36,8 @@ func (s *sampler) sample() {
 	if now.ActiveConnections+now.IdleConnections+now.OpeningConnections+now.VacantConnections() != now.MaxConnections {
 		fail("Stats does not add up")
 	}
-	if now.WaitingRequests > s.life.plan.callers+extraCallers {
+	// An audit has as many callers as there may be connections.
+	if now.WaitingRequests > max(s.life.plan.callers, now.MaxConnections)+extraCallers {
 		fail("more wait than there are callers")
 	}
 	if now.OldestWait < 0 {

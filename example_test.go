@@ -188,6 +188,9 @@ func ExampleExhaustedError() {
 		log.Fatal(err)
 	}
 	defer p.Close()
+	if err := p.Warm(context.Background(), 1); err != nil { // opening may take longer than MaxWaitTime
+		log.Fatal(err)
+	}
 	lease, err := p.Get(context.Background())
 	if err != nil {
 		log.Fatal(err)

@@ -295,7 +295,7 @@ func TestAConnectionThatCheckRejectsIsDestroyed(t *testing.T) {
 			}
 			p := start(t, f, Config{MaxConnections: 3, CheckInterval: time.Second, MaxIdleTime: -1})
 			fill(t, p, 3)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute + time.Second/2) // between two rounds of checks
 			unfit.Store(true)
 			switch way {
 			case "Get":

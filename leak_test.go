@@ -449,7 +449,12 @@ func TestLeasesIsExactUnderLoad(t *testing.T) {
 		for _, l := range kept {
 			giveBack(t, p, l)
 		}
-		if got := p.Leases(); len(got) != 0 {
+		// What was opened for one who was served otherwise may be on its way.
+		got := p.Leases()
+		for end := time.Now().Add(10 * time.Second); len(got) != 0 && time.Now().Before(end); got = p.Leases() {
+			runtime.Gosched()
+		}
+		if len(got) != 0 {
 			t.Errorf("at rest Leases returned %+v", got)
 		}
 	}

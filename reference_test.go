@@ -278,7 +278,7 @@ func tryActions(t *testing.T, max int, actions []byte) {
 		}
 		var f Factory[*wire]
 		f, r.report = watched(r.x)
-		r.p = start(t, f, Config{MaxConnections: max, MaxWaitTime: -1, MaxIdleTime: -1})
+		r.p = start(t, f, Config{MaxConnections: max, MaxOpening: 1, MaxWaitTime: -1, MaxIdleTime: -1}) // they land in the order of their numbers
 		r.run(actions)
 		r.p.Close()
 		synctest.Wait()

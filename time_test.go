@@ -236,6 +236,7 @@ func TestUnderASteadySmallLoadThePoolShrinks(t *testing.T) {
 		var x exchange
 		p := start(t, x.factory(), Config{MaxConnections: 50, MaxIdleTime: 10 * time.Second})
 		fill(t, p, 50)
+		time.Sleep(3 * time.Millisecond) // so that nothing is put back when the sweeper comes
 		for range 1200 {
 			l := borrow(t, p)
 			time.Sleep(10 * time.Millisecond)

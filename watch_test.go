@@ -206,6 +206,7 @@ func TestManyBreakWhileTheyAreUsed(t *testing.T) {
 	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
+	awaitPools(t) // Shutdown does not wait for what is being opened
 	x.allClosedOnce(t)
 	if got := p.Stats(); got.Opened != got.ClosedWatch+got.ClosedShutdown {
 		t.Errorf("%+v, want all of them closed", got)

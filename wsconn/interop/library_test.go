@@ -60,7 +60,7 @@ func TestEchoOfEverySizeStaysOnOneConnection(t *testing.T) {
 	servers := map[string]func(t *testing.T) string{
 		"gorilla": func(t *testing.T) string { return serve(t, gorillaEcho) },
 		"gobwas":  func(t *testing.T) string { return serve(t, gobwasEcho) },
-		"npm ws":  func(t *testing.T) string { return node(t, 100*time.Millisecond) },
+		"npm ws":  func(t *testing.T) string { return node(t, time.Second) },
 		"python":  func(t *testing.T) string { return python(t, 100*time.Millisecond, time.Second) },
 		"nginx":   func(t *testing.T) string { return nginx(t, serve(t, gorillaEcho), 5*time.Second) },
 	}

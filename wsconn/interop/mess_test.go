@@ -80,7 +80,7 @@ func TestNobodySeesTheMess(t *testing.T) {
 		"path=fallback": {OneReplyPerRequest: true, DialOptions: hideSocket()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := node(t, 300*time.Millisecond)
+			url := node(t, time.Second)
 			files := openFiles(t)
 			p := newPool(t, url, opts, pool.Config{MaxConnections: 50, CheckInterval: checkInterval, MaxWaitTime: patience})
 			wrong, n := makeMess(t, p, messDuration(t))
@@ -105,7 +105,7 @@ func TestNobodySeesTheMess(t *testing.T) {
 
 // TestTheMessIsSeenWithoutSupervision shows that the test above can fail.
 func TestTheMessIsSeenWithoutSupervision(t *testing.T) {
-	factory, err := wsconn.NewFactory(node(t, 300*time.Millisecond), nil)
+	factory, err := wsconn.NewFactory(node(t, time.Second), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func oneRequest(ctx context.Context, p *pool.Pool[*wsconn.Conn], r *rand.Rand, i
 }
 
 // attempts is how often a request is sent that the server means to answer.
-const attempts = 3
+const attempts = 10
 
 // A failedError says that a request failed once it had a connection.
 type failedError struct {

@@ -283,7 +283,6 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 	}
 	// The error comes before the capacity, so that no waiter gets the error of an
 	// attempt that began after its own; then the capacity is offered again.
-	b, i := p.bankOf(a.slot)
 	c := p.unlent(a)
 	if c != nil && p.config.StrictMax {
 		p.conns.Sub(uint64(censusOpening - censusLeaving)) // it is open until it is closed
@@ -292,6 +291,7 @@ func (p *Pool[T]) openFailed(a *attempt[T], err error) {
 			p.ensureOpen(nil, nil)
 		})
 	} else {
+		b, i := p.bankOf(a.slot)
 		b.ring.Vacate(i, a.word)
 		p.conns.Sub(uint64(censusOpen + censusOpening))
 		if c != nil {

@@ -62,7 +62,7 @@ func (p *Pool[T]) failed(began outage) {
 
 // unavailable returns an error for those who would wait for nothing: opening keeps
 // failing, no connection is open, and it is not yet time to try again, or somebody else is
-// trying. Otherwise it returns nil.
+// trying, or attempts that hang take all the room. Otherwise it returns nil.
 func (p *Pool[T]) unavailable() error {
 	o := outage(p.outage.Load())
 	if o.failures() < keepsFailing {
@@ -72,7 +72,7 @@ func (p *Pool[T]) unavailable() error {
 	if c.usable() > 0 || c.max() == 0 {
 		return nil
 	}
-	room := c.opening() < c.max() && !p.tooMany(c) // attempts that hang may take it all
+	room := c.opening() < c.max() && !p.tooMany(c)
 	if room && c.opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.retryAt() {
 		return nil
 	}

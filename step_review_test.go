@@ -206,3 +206,22 @@ func TestTwoWhoRegisterAtTheSameTimeAreTwo(t *testing.T) {
 		endWith(t, p, 1, second.served(t, "after the next"))
 	})
 }
+
+// What is landing is on its way to somebody who waits: nobody opens another for him.
+func TestNobodyOpensAnotherForWhatIsLanding(t *testing.T) {
+	staged(t, func(t *testing.T, s *stage) {
+		x, result := dialing(t)
+		p := empty(t, x, 2)
+		landing := s.stopNext("opened: established")
+		r := ask(bg, p)
+		result(1, nil)
+		landing.arrived(t)
+		p.ensureOpen(nil, nil)
+		synctest.Wait()
+		landing.goOn()
+		if got := x.tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once", got)
+		}
+		endWith(t, p, 1, r.served(t, "by what has landed"))
+	})
+}

@@ -14,8 +14,9 @@ import (
 // the coarse clock that Put stamps its slots with. It calls no factory function itself,
 // so that none of them can delay it.
 //
-// It is started by the first caller who waits, by the first connection that Warm opens,
-// or for MinIdle, and sleeps while it has no duties.
+// It is started by the first duty that it has: a wait that may expire, a connection that is
+// open, an open held back, many who have left the queue, or MinIdle. It sleeps while it has
+// none.
 type sweeper struct {
 	started  atomic.Bool
 	kick     chan struct{} // wakes it; capacity 1

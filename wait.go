@@ -89,8 +89,8 @@ func (p *Pool[T]) wait(ctx context.Context) (Lease[T], error) {
 		p.refuseAll(ErrClosed)
 	}
 	if !p.ensureOpen(w, ctx) {
-		// The other side is in openFailed, which notes the failure, then refuses all
-		// who wait.
+		// The other side is in openFailed, which notes the failure, then asks
+		// ensureOpen, which refuses all who wait in a pause.
 		if err := p.unavailable(); err != nil {
 			if p.refuse(w, err) {
 				p.sweepAside()

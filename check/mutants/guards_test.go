@@ -89,11 +89,7 @@ func shape(source string) string {
 // The code moves on, and survivors.md with it: a row for a mutant that is no more would
 // excuse another one some day.
 func TestEverySurvivorThatIsListedIsAMutant(t *testing.T) {
-	dir, err := root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, _, err := generate(dir)
+	dir, all, _, err := generate()
 	if err != nil {
 		t.Fatal(err)
 	}

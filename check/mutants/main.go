@@ -76,18 +76,21 @@ func root() (string, error) {
 	return "", err
 }
 
-// generate returns all mutants, and the sources with them in it.
-func generate(root string) (all []mutant, sources map[string][]byte, err error) {
+// generate returns the directory of the module, all mutants, and the sources with them in it.
+func generate() (dir string, all []mutant, sources map[string][]byte, err error) {
+	if dir, err = root(); err != nil {
+		return "", nil, nil, err
+	}
 	sources = map[string][]byte{}
 	for _, f := range files {
-		source, mutants, err := mutate(root, f, len(all))
+		source, mutants, err := mutate(dir, f, len(all))
 		if err != nil {
-			return nil, nil, err
+			return "", nil, nil, err
 		}
 		sources[f] = source
 		all = append(all, mutants...)
 	}
-	return all, sources, nil
+	return dir, all, sources, nil
 }
 
 // choose returns those of all that are asked for.
@@ -113,11 +116,7 @@ func choose(all []mutant, only string, sample int, seed uint64) ([]mutant, error
 }
 
 func list(only string, sample int, seed uint64) error {
-	dir, err := root()
-	if err != nil {
-		return err
-	}
-	all, _, err := generate(dir)
+	_, all, _, err := generate()
 	if err != nil {
 		return err
 	}
@@ -149,11 +148,7 @@ func (r results) read(file string) error {
 // sum prints how many mutants of each file each stage has caught, and the survivors. What
 // a later file says of a mutant counts.
 func sum(from []string) error {
-	dir, err := root()
-	if err != nil {
-		return err
-	}
-	all, _, err := generate(dir)
+	_, all, _, err := generate()
 	if err != nil {
 		return err
 	}

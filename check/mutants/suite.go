@@ -203,7 +203,7 @@ var (
 
 // A witness notes what a test run prints, and when it did so last.
 type witness struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards what follows: the test run writes, try looks
 	text bytes.Buffer
 	last time.Time
 }
@@ -286,11 +286,7 @@ func (s *stage) try(root, file string, number int) (failure string, longest time
 
 // run runs the stages against the mutants, each up to the first failure.
 func run(only string, sample int, seed uint64, names []string, out string) error {
-	root, err := root()
-	if err != nil {
-		return err
-	}
-	generated, sources, err := generate(root)
+	root, generated, sources, err := generate()
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ type life struct {
 	standing                  atomic.Int64 // open or being opened, as the peer counts them, in a strict pool
 	hooked                    hookCounts
 
-	mu    sync.Mutex
+	mu    sync.Mutex         // guards wires, which the factory's goroutines and the audits use
 	wires map[*wire]struct{} // created, and neither closed nor detached
 }
 

@@ -29,7 +29,7 @@ type soak struct {
 	samples, audits, lives    atomic.Int64
 	longest                   atomic.Duration // call of Get
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards failures: anybody may fail
 	failures []string
 	stuck    func() // what to do when nothing can go on
 }

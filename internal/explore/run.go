@@ -21,6 +21,8 @@ import (
 type Run struct {
 	testing.TB
 
+	// mu guards arrived, words, failures, and each routine's addr and op: several
+	// goroutines may stop in one step.
 	mu       sync.Mutex
 	on       bool // operations stop
 	counts   bool // words get their numbers

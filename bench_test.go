@@ -1,4 +1,4 @@
-package pool
+package pool_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/S4AK4N/pool"
 	"go.uber.org/atomic"
 )
 
@@ -24,18 +25,18 @@ import (
 //	timer     the same with a limit on the wait, as Config.MaxWaitTime is
 //
 // Others' pools are compared in the nested module bench.
-type benchConn struct{ _ int }
+type BenchConn struct{ _ int }
 
-func benchFactory() Factory[*benchConn] {
-	return Factory[*benchConn]{
-		Open:  func(context.Context) (*benchConn, error) { return new(benchConn), nil },
-		Close: func(*benchConn, error) error { return nil },
+func BenchFactory() pool.Factory[*BenchConn] {
+	return pool.Factory[*BenchConn]{
+		Open:  func(context.Context) (*BenchConn, error) { return new(BenchConn), nil },
+		Close: func(*BenchConn, error) error { return nil },
 	}
 }
 
 // benchPool returns a pool of size idle connections.
-func benchPool(b *testing.B, size int) *Pool[*benchConn] {
-	p, err := New(benchFactory(), Config{MaxConnections: size})
+func benchPool(b *testing.B, size int) *pool.Pool[*BenchConn] {
+	p, err := pool.New(BenchFactory(), pool.Config{MaxConnections: size})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -46,8 +47,8 @@ func benchPool(b *testing.B, size int) *Pool[*benchConn] {
 	return p
 }
 
-func benchLeases(b *testing.B, p *Pool[*benchConn], n int) []Lease[*benchConn] {
-	leases := make([]Lease[*benchConn], n)
+func benchLeases(b *testing.B, p *pool.Pool[*BenchConn], n int) []pool.Lease[*BenchConn] {
+	leases := make([]pool.Lease[*BenchConn], n)
 	for i := range leases {
 		var err error
 		if leases[i], err = p.Get(context.Background()); err != nil {
@@ -57,17 +58,17 @@ func benchLeases(b *testing.B, p *Pool[*benchConn], n int) []Lease[*benchConn] {
 	return leases
 }
 
-type chanRival chan *benchConn
+type chanRival chan *BenchConn
 
 func newChanRival(size int) chanRival {
 	c := make(chanRival, size)
 	for range size {
-		c <- new(benchConn)
+		c <- new(BenchConn)
 	}
 	return c
 }
 
-func (c chanRival) get(ctx context.Context) (*benchConn, error) {
+func (c chanRival) get(ctx context.Context) (*BenchConn, error) {
 	select {
 	case conn := <-c:
 		return conn, nil
@@ -76,13 +77,13 @@ func (c chanRival) get(ctx context.Context) (*benchConn, error) {
 	}
 }
 
-func (c chanRival) getTimer(ctx context.Context) (*benchConn, error) {
+func (c chanRival) getTimer(ctx context.Context) (*BenchConn, error) {
 	select {
 	case conn := <-c:
 		return conn, nil
 	default:
 	}
-	timer := time.NewTimer(defaultMaxWaitTime)
+	timer := time.NewTimer(5 * time.Second) // as MaxWaitTime by default
 	defer timer.Stop()
 	select {
 	case conn := <-c:
@@ -90,16 +91,16 @@ func (c chanRival) getTimer(ctx context.Context) (*benchConn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timer.C:
-		return nil, ErrExhausted
+		return nil, pool.ErrExhausted
 	}
 }
 
 type mutexRival struct {
 	mu    sync.Mutex
-	conns []*benchConn
+	conns []*BenchConn
 }
 
-func (m *mutexRival) get() *benchConn {
+func (m *mutexRival) get() *BenchConn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.conns[len(m.conns)-1]
@@ -107,7 +108,7 @@ func (m *mutexRival) get() *benchConn {
 	return c
 }
 
-func (m *mutexRival) put(c *benchConn) {
+func (m *mutexRival) put(c *BenchConn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conns = append(m.conns, c)
@@ -144,13 +145,13 @@ func BenchmarkUncontended(b *testing.B) {
 		})
 	})
 	b.Run("impl=syncpool", func(b *testing.B) {
-		p := sync.Pool{New: func() any { return new(benchConn) }}
-		each(b, 1, func() { p.Put(p.Get().(*benchConn)) })
+		p := sync.Pool{New: func() any { return new(BenchConn) }}
+		each(b, 1, func() { p.Put(p.Get().(*BenchConn)) })
 	})
 	b.Run("impl=mutex", func(b *testing.B) {
 		m := new(mutexRival)
 		for range size {
-			m.put(new(benchConn))
+			m.put(new(BenchConn))
 		}
 		each(b, 1, func() { m.put(m.get()) })
 	})
@@ -242,7 +243,7 @@ func overload(b *testing.B) {
 			})
 		}
 	}
-	channel := func(get func(chanRival, context.Context) (*benchConn, error), callers int) func(b *testing.B) {
+	channel := func(get func(chanRival, context.Context) (*BenchConn, error), callers int) func(b *testing.B) {
 		return func(b *testing.B) {
 			c, ctx := newChanRival(free), cancellable(b)
 			each(b, callers/procs, func() {
@@ -263,18 +264,18 @@ func overload(b *testing.B) {
 	b.Run("size=10000/callers=20000/impl=pool", pooled(10000, 20000))
 }
 
-// A histogram counts times in buckets of 1/32 of a power of two: the measuring itself
+// A spread counts times in buckets of 1/32 of a power of two: the measuring itself
 // must not allocate, or the collector would show in what it measures.
-type histogram [64 * 32]uint32
+type spread [64 * 32]uint32
 
-func (h *histogram) add(d time.Duration) {
+func (h *spread) add(d time.Duration) {
 	n := uint64(d) | 32
 	e := bits.Len64(n) - 6
 	h[e*32+int(n>>e)-32]++
 }
 
 // quantile returns a time that the given part of all does not exceed.
-func (h *histogram) quantile(part float64) time.Duration {
+func (h *spread) quantile(part float64) time.Duration {
 	var total uint32
 	for _, n := range h {
 		total += n
@@ -293,10 +294,10 @@ func BenchmarkWait(b *testing.B) {
 	const size, callers = 2, 128
 	measure := func(b *testing.B, op func()) {
 		var mu sync.Mutex
-		var all histogram
+		var all spread
 		b.SetParallelism(callers / runtime.GOMAXPROCS(0))
 		b.RunParallel(func(pb *testing.PB) {
-			h := new(histogram)
+			h := new(spread)
 			for pb.Next() {
 				began := time.Now()
 				op()
@@ -398,7 +399,7 @@ func BenchmarkStorm(b *testing.B) {
 func BenchmarkLeakAfter(b *testing.B) {
 	for _, after := range []time.Duration{0, time.Hour} {
 		b.Run(fmt.Sprintf("after=%v", after), func(b *testing.B) {
-			p, err := New(benchFactory(), Config{MaxConnections: 1, LeakAfter: after})
+			p, err := pool.New(BenchFactory(), pool.Config{MaxConnections: 1, LeakAfter: after})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -414,38 +415,4 @@ func BenchmarkLeakAfter(b *testing.B) {
 			}
 		})
 	}
-}
-
-// BenchmarkPass is what the sweeper does once a second: one op is one pass over 10,000
-// idle connections. It reports which part of a processor that is.
-func BenchmarkPass(b *testing.B) {
-	for _, lifetime := range []time.Duration{0, time.Hour} {
-		b.Run(fmt.Sprintf("lifetime=%v", lifetime), func(b *testing.B) {
-			p, err := New(benchFactory(), Config{MaxConnections: 10_000, MaxLifetime: lifetime, MaxIdleTime: time.Hour})
-			if err != nil {
-				b.Fatal(err)
-			}
-			// Nobody has asked this pool for anything, so it has no sweeper of its own.
-			p.banks.Store(&[]*bank[*benchConn]{idleBank(10_000, p)})
-			now := time.Duration(p.now())
-			for b.Loop() {
-				now += p.sweeper.passEvery
-				p.sweeper.nextPass = 0
-				p.tick.Store(0) // nothing grows old
-				p.pass(now)
-			}
-			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(p.sweeper.passEvery)*100, "%core")
-		})
-	}
-}
-
-// idleBank returns a bank of connections that are idle, in the given pool.
-func idleBank(n int, p *Pool[*benchConn]) *bank[*benchConn] {
-	k := newBank[*benchConn](0, n)
-	for range n {
-		i, word, _ := k.ring.Claim()
-		k.slots[i].Store(&conn[*benchConn]{pool: p, ring: k.ring, index: i, slot: i, expires: never, sight: new(sight)})
-		k.ring.Give(i, k.ring.Fill(i, word, 0), 0)
-	}
-	return k
 }

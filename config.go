@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/S4AK4N/pool/ring"
+	"github.com/S4AK4N/pool/internal/core"
 )
 
 // Defaults of [Config], in force where a field is zero.
@@ -16,9 +16,6 @@ const (
 	defaultOpenTimeout    = 10 * time.Second
 	defaultCheckInterval  = time.Second
 )
-
-// maxConnections is the most that the census can count, in 16 bits.
-const maxConnections = ring.MaxSize - 1
 
 // Config holds the limits of a [Pool]. The zero Config is valid.
 type Config struct {
@@ -135,8 +132,8 @@ func (c Config) normalize() (Config, error) {
 	case c.LeakAfter < 0:
 		return c, fmt.Errorf("pool: Config.LeakAfter is negative: %v", c.LeakAfter)
 	}
-	c.MaxLifetime = min(c.MaxLifetime, forever/2)
-	c.LeakAfter = min(c.LeakAfter, forever)
+	c.MaxLifetime = min(c.MaxLifetime, core.Forever/2)
+	c.LeakAfter = min(c.LeakAfter, core.Forever)
 	normalizeTime(&c.MaxIdleTime, defaultMaxIdleTime)
 	normalizeTime(&c.MaxWaitTime, defaultMaxWaitTime)
 	normalizeTime(&c.OpenTimeout, defaultOpenTimeout)
@@ -150,13 +147,43 @@ func (c Config) normalize() (Config, error) {
 	return c, nil
 }
 
-// forever is the longest time that can be added to the pool's clock: 146 years.
-const forever = time.Duration(1) << 62
-
 // normalizeTime fills in the default of a time, and cuts off what cannot be counted.
 func normalizeTime(d *time.Duration, byDefault time.Duration) {
 	if *d == 0 {
 		*d = byDefault
 	}
-	*d = min(*d, forever)
+	*d = min(*d, core.Forever)
+}
+
+// checkMax checks a value for MaxConnections.
+func checkMax(what string, n int) error {
+	if n < 0 {
+		return fmt.Errorf("pool: %s is negative: %d", what, n)
+	}
+	if n > core.MaxConnections {
+		return fmt.Errorf("pool: %s is over %d: %d", what, core.MaxConnections, n)
+	}
+	return nil
+}
+
+// bare returns c for the core. c is normalized.
+func (c Config) bare(unboxed func(any) any) core.Config {
+	return core.Config{
+		MaxConnections: c.MaxConnections,
+		MaxIdleTime:    c.MaxIdleTime,
+		MaxLifetime:    c.MaxLifetime,
+		MinIdle:        c.MinIdle,
+		MaxWaitTime:    c.MaxWaitTime,
+		MaxWaiters:     c.MaxWaiters,
+		OpenTimeout:    c.OpenTimeout,
+		MaxOpening:     c.MaxOpening,
+		OpenEagerly:    c.OpenEagerly,
+		StrictMax:      c.StrictMax,
+		CheckInterval:  c.CheckInterval,
+		LeakAfter:      c.LeakAfter,
+		Hooks:          c.Hooks.bare(unboxed),
+		Logger:         c.Logger,
+		Name:           c.Name,
+		Exhausted:      c.exhausted,
+	}
 }

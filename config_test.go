@@ -1,16 +1,13 @@
 package pool
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"math"
 	"net"
-	"strings"
+	"reflect"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -39,19 +36,19 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		{"MaxConnections 65535", Config{MaxConnections: 65535}, with(func(c *Config) { c.MaxConnections = 65535 })},
 		{"MaxIdleTime 1ns", Config{MaxIdleTime: 1}, with(func(c *Config) { c.MaxIdleTime = 1 })},
 		{"MaxIdleTime negative", Config{MaxIdleTime: -1}, with(func(c *Config) { c.MaxIdleTime = -1 })},
-		{"MaxIdleTime longest", Config{MaxIdleTime: math.MaxInt64}, with(func(c *Config) { c.MaxIdleTime = forever })},
+		{"MaxIdleTime longest", Config{MaxIdleTime: math.MaxInt64}, with(func(c *Config) { c.MaxIdleTime = core.Forever })},
 		{"MaxWaitTime 1ns", Config{MaxWaitTime: 1}, with(func(c *Config) { c.MaxWaitTime = 1 })},
 		{"MaxWaitTime negative", Config{MaxWaitTime: math.MinInt64}, with(func(c *Config) { c.MaxWaitTime = math.MinInt64 })},
-		{"MaxWaitTime longest", Config{MaxWaitTime: math.MaxInt64}, with(func(c *Config) { c.MaxWaitTime = forever })},
+		{"MaxWaitTime longest", Config{MaxWaitTime: math.MaxInt64}, with(func(c *Config) { c.MaxWaitTime = core.Forever })},
 		{"MaxWaiters", Config{MaxWaiters: 7}, with(func(c *Config) { c.MaxWaiters = 7 })},
 		{"MaxWaiters negative", Config{MaxWaiters: -1}, with(func(c *Config) { c.MaxWaiters = -1 })},
 		{"MaxWaiters most", Config{MaxWaiters: math.MaxInt}, with(func(c *Config) { c.MaxWaiters = math.MaxInt })},
 		{"OpenTimeout negative", Config{OpenTimeout: -1}, with(func(c *Config) { c.OpenTimeout = -1 })},
-		{"OpenTimeout longest", Config{OpenTimeout: math.MaxInt64}, with(func(c *Config) { c.OpenTimeout = forever })},
+		{"OpenTimeout longest", Config{OpenTimeout: math.MaxInt64}, with(func(c *Config) { c.OpenTimeout = core.Forever })},
 		{"CheckInterval negative", Config{CheckInterval: -1}, with(func(c *Config) { c.CheckInterval = -1 })},
-		{"CheckInterval longest", Config{CheckInterval: math.MaxInt64}, with(func(c *Config) { c.CheckInterval = forever })},
+		{"CheckInterval longest", Config{CheckInterval: math.MaxInt64}, with(func(c *Config) { c.CheckInterval = core.Forever })},
 		{"MaxLifetime 1ns", Config{MaxLifetime: 1}, with(func(c *Config) { c.MaxLifetime = 1 })},
-		{"MaxLifetime longest", Config{MaxLifetime: math.MaxInt64}, with(func(c *Config) { c.MaxLifetime = forever / 2 })},
+		{"MaxLifetime longest", Config{MaxLifetime: math.MaxInt64}, with(func(c *Config) { c.MaxLifetime = core.Forever / 2 })},
 		{"MinIdle", Config{MinIdle: 3}, with(func(c *Config) { c.MinIdle = 3 })},
 		{"MinIdle most", Config{MinIdle: 10}, with(func(c *Config) { c.MinIdle = 10 })},
 		{"MaxOpening", Config{MaxOpening: 3}, with(func(c *Config) { c.MaxOpening = 3 })},
@@ -59,7 +56,7 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		{"OpenEagerly", Config{OpenEagerly: true}, with(func(c *Config) { c.OpenEagerly = true })},
 		{"StrictMax", Config{StrictMax: true}, with(func(c *Config) { c.StrictMax = true })},
 		{"LeakAfter 1ns", Config{LeakAfter: 1}, with(func(c *Config) { c.LeakAfter = 1 })},
-		{"LeakAfter longest", Config{LeakAfter: math.MaxInt64}, with(func(c *Config) { c.LeakAfter = forever })},
+		{"LeakAfter longest", Config{LeakAfter: math.MaxInt64}, with(func(c *Config) { c.LeakAfter = core.Forever })},
 		{"Name", Config{Name: "db"}, with(func(c *Config) { c.Name = "db" })},
 	}
 	for _, tt := range tests {
@@ -78,195 +75,117 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 	}
 }
 
-func TestNewRefusesAConfigAndNamesTheField(t *testing.T) {
-	tests := []struct {
-		give  Config
-		field string
-	}{
-		{Config{MaxConnections: -1}, "Config.MaxConnections"},
-		{Config{MaxConnections: math.MinInt}, "Config.MaxConnections"},
-		{Config{MaxConnections: 65536}, "Config.MaxConnections"},
-		{Config{MaxConnections: math.MaxInt}, "Config.MaxConnections"},
-		{Config{MaxLifetime: -1}, "Config.MaxLifetime"},
-		{Config{MaxLifetime: math.MinInt64}, "Config.MaxLifetime"},
-		{Config{MinIdle: -1}, "Config.MinIdle"},
-		{Config{MinIdle: 11}, "Config.MinIdle"}, // MaxConnections is 10 if it is zero
-		{Config{MinIdle: 4, MaxConnections: 3}, "Config.MinIdle"},
-		{Config{MaxOpening: -1}, "Config.MaxOpening"},
-		{Config{LeakAfter: -1}, "Config.LeakAfter"},
-		{Config{LeakAfter: math.MinInt64}, "Config.LeakAfter"},
+// The shell and the core have structs of their own for the same thing: what one has and the
+// other has not would be forgotten on the way.
+func TestNothingIsForgottenOnTheWayToTheCore(t *testing.T) {
+	onlyIn := map[reflect.Type]map[string]bool{
+		reflect.TypeFor[core.Config](): {"Exhausted": true},
 	}
-	for _, tt := range tests {
-		p, err := New(new(exchange).factory(), tt.give)
-		if p != nil || err == nil || !strings.Contains(err.Error(), tt.field) {
-			t.Errorf("New(%+v) = %v, %v, want an error that names %s", tt.give, p, err, tt.field)
-		}
-	}
-}
-
-// The longest of times must not overflow when they are added to a clock.
-func TestExtremeTimesNeitherExpireAtOnceNorSpin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		f := x.factory()
-		f.Check = func(*wire) error { return errUnfit }
-		p := start(t, f, Config{
-			MaxConnections: 1,
-			MaxWaitTime:    math.MaxInt64,
-			MaxIdleTime:    math.MaxInt64,
-			OpenTimeout:    math.MaxInt64,
-			CheckInterval:  math.MaxInt64,
-		})
-		l := borrow(t, p)
-		r := ask(t.Context(), p)
-		time.Sleep(50 * 365 * 24 * time.Hour)
-		r.pending(t, "after 50 years")
-		giveBack(t, p, l)
-		giveBack(t, p, r.served(t, "after the Put"))
-		time.Sleep(50 * 365 * 24 * time.Hour)
-		if got := p.Stats(); got.IdleConnections != 1 || got.Timeouts != 0 {
-			t.Errorf("after 100 years %+v, want one idle connection", got)
-		}
-	})
-}
-
-func TestTheLongestOfTimesThatArePassedForDoNotExpireAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 2, MaxIdleTime: math.MaxInt64, MaxLifetime: math.MaxInt64, LeakAfter: math.MaxInt64})
-		fill(t, p, 2)
-		l := borrow(t, p)
-		time.Sleep(time.Hour)
-		if got := p.Stats(); got.IdleConnections != 1 || got.Leaked != 0 {
-			t.Errorf("after an hour %+v, want one idle, none leaked", got)
-		}
-		giveBack(t, p, l)
-		if got := p.Stats(); got.IdleConnections != 2 {
-			t.Errorf("after the Put %+v, want two idle", got)
-		}
-	})
-}
-
-func TestShortestTimesWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		f := x.factory()
-		f.Check = func(*wire) error { return nil }
-		p := start(t, f, Config{MaxConnections: 1, MaxWaitTime: 1, MaxIdleTime: 1, CheckInterval: time.Millisecond, LeakAfter: 1})
-		l := borrow(t, p)
-		r := ask(t.Context(), p)
-		time.Sleep(time.Nanosecond)
-		r.failed(t, "after a nanosecond", ErrExhausted)
-		giveBack(t, p, l)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if got := p.Stats().ClosedIdle; got != 1 {
-			t.Errorf("ClosedIdle is %d after a second, want 1", got)
-		}
-	})
-}
-
-func TestNewOpensNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{})
-		time.Sleep(time.Hour)
-		if got := x.tried(); got != 0 {
-			t.Errorf("Open was called %d times, want none", got)
-		}
-		if diff := cmp.Diff(Stats{MaxConnections: 10}, p.Stats()); diff != "" {
-			t.Errorf("Stats of a new pool (-want +got):\n%s", diff)
-		}
-	})
-}
-
-// closer is an io.Closer as a value; pointerCloser is one only by its address.
-type (
-	closer        struct{ closed *int }
-	pointerCloser struct{}
-)
-
-func (c closer) Close() error         { *c.closed++; return io.ErrClosedPipe }
-func (c *pointerCloser) Close() error { return nil }
-
-func validate[T any](f Factory[T]) error {
-	p, err := New(f, Config{})
-	if err == nil {
-		_ = p.Close()
-	}
-	return err
-}
-
-func opens[T any](v T) func(context.Context) (T, error) {
-	return func(context.Context) (T, error) { return v, nil }
-}
-
-func TestNewRequiresOpenAndAWayToClose(t *testing.T) {
-	tests := []struct {
-		name  string
-		err   error
-		field string // "" means that it is valid
-	}{
-		{"no Open", validate(Factory[closer]{}), "Factory.Open"},
-		{"no Open, with Close", validate(Factory[int]{Close: func(int, error) error { return nil }}), "Factory.Open"},
-		{"no Close, int", validate(Factory[int]{Open: opens(1)}), "Factory.Close"},
-		{"no Close, any", validate(Factory[any]{Open: opens[any](closer{new(int)})}), "Factory.Close"},
-		{"no Close, closer by address only", validate(Factory[pointerCloser]{Open: opens(pointerCloser{})}), "Factory.Close"},
-		{"no Close, a closer", validate(Factory[closer]{Open: opens(closer{new(int)})}), ""},
-		{"no Close, pointer to a closer", validate(Factory[*pointerCloser]{Open: opens(new(pointerCloser))}), ""},
-		{"no Close, io.Closer", validate(Factory[io.Closer]{Open: opens[io.Closer](closer{new(int)})}), ""},
-		{"no Close, net.Conn", validate(Factory[net.Conn]{Open: opens[net.Conn](nil)}), ""},
-		{"Close, int", validate(Factory[int]{Open: opens(1), Close: func(int, error) error { return nil }}), ""},
-	}
-	for _, tt := range tests {
-		switch {
-		case tt.field == "" && tt.err != nil:
-			t.Errorf("%s: New returned %v, want nil", tt.name, tt.err)
-		case tt.field != "" && (tt.err == nil || !strings.Contains(tt.err.Error(), tt.field)):
-			t.Errorf("%s: New returned %v, want an error that names %s", tt.name, tt.err, tt.field)
-		}
-	}
-}
-
-func TestTsOwnCloseIsCalledWhereTheFactoryHasNone(t *testing.T) {
-	closed := 0
-	concrete := start(t, Factory[closer]{Open: opens(closer{&closed})}, Config{})
-	giveBack(t, concrete, borrow(t, concrete))
-	concrete.Close() // waits for it
-	if closed != 1 {
-		t.Errorf("a concrete T was closed %d times, want once", closed)
-	}
-	iface := start(t, Factory[io.Closer]{Open: opens[io.Closer](closer{&closed})}, Config{})
-	giveBack(t, iface, borrow(t, iface))
-	iface.Close()
-	if closed != 2 {
-		t.Errorf("an interface T was closed %d times, want once", closed-1)
-	}
-}
-
-func TestNameAndLoggerTellWhatHappens(t *testing.T) {
-	var log strings.Builder
-	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
-	x := exchange{open: func(_ context.Context, attempt int) error {
-		if attempt == 2 {
-			return errDial
-		}
-		return nil
-	}}
-	p := start(t, x.factory(), Config{Name: "orders", Logger: slog.New(handler), MaxConnections: 1})
-	l := borrow(t, p)
-	_ = p.Discard(l, errCause)
-	if _, err := p.Get(t.Context()); err == nil {
-		t.Fatal("Get succeeded, want the error of Open")
-	}
-	p.Close()
-	for _, want := range []string{
-		"level=DEBUG msg=\"connection opened\" pool=orders",
-		"level=DEBUG msg=\"closing a connection\" pool=orders conn=1 reason=discard cause=\"my cause\"",
-		"level=WARN msg=\"opening a connection failed\" pool=orders error=\"wrong password\"",
+	for _, tt := range []struct{ shell, core reflect.Type }{
+		{reflect.TypeFor[Config](), reflect.TypeFor[core.Config]()},
+		{reflect.TypeFor[Stats](), reflect.TypeFor[core.Stats]()},
+		{reflect.TypeFor[Hooks](), reflect.TypeFor[core.Hooks]()},
+		{reflect.TypeFor[LeaseInfo](), reflect.TypeFor[core.LeaseInfo]()},
+		{reflect.TypeFor[Factory[int]](), reflect.TypeFor[core.Factory]()},
 	} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log lacks %q:\n%s", want, log.String())
+		names := func(typ, other reflect.Type) (names []string) {
+			for i := range typ.NumField() {
+				if name := typ.Field(i).Name; !onlyIn[typ][name] {
+					names = append(names, name)
+				}
+			}
+			return names
 		}
+		if diff := cmp.Diff(names(tt.shell, tt.core), names(tt.core, tt.shell)); diff != "" {
+			t.Errorf("%v and that of the core (-shell +core):\n%s", tt.shell, diff)
+		}
+	}
+
+	filled := func(typ reflect.Type) reflect.Value {
+		v := reflect.New(typ).Elem()
+		for i := range typ.NumField() {
+			v.Field(i).Set(something(typ.Field(i).Type))
+		}
+		return v
+	}
+	config := filled(reflect.TypeFor[Config]()).Interface().(Config)
+	bare := config.bare(func(any) any { return nil })
+	for _, v := range []any{
+		bare, bare.Hooks,
+		statsOf(filled(reflect.TypeFor[core.Stats]()).Interface().(core.Stats)),
+		leaseInfoOf(filled(reflect.TypeFor[core.LeaseInfo]()).Interface().(core.LeaseInfo), func(box any) any { return box }),
+		filled(reflect.TypeFor[Factory[int]]()).Interface().(Factory[int]).boxed(),
+	} {
+		r := reflect.ValueOf(v)
+		for i := range r.NumField() {
+			if r.Field(i).IsZero() {
+				t.Errorf("%v.%s has been forgotten", r.Type(), r.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
+// something returns a value that is not zero.
+func something(typ reflect.Type) reflect.Value {
+	v := reflect.New(typ).Elem()
+	switch typ.Kind() {
+	case reflect.Struct:
+		if typ == reflect.TypeFor[time.Time]() {
+			return reflect.ValueOf(time.Unix(1, 1))
+		}
+		for i := range typ.NumField() {
+			if typ.Field(i).IsExported() {
+				v.Field(i).Set(something(typ.Field(i).Type))
+			}
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(typ.Elem()))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(typ, 1, 1))
+	case reflect.Func:
+		v.Set(reflect.MakeFunc(typ, nil))
+	case reflect.Interface:
+		v.Set(reflect.ValueOf(ErrClosed))
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	default:
+		v.Set(reflect.ValueOf(1).Convert(typ))
+	}
+	return v
+}
+
+// factory.go isNil: a nil pointer in an interface is nil, too.
+func TestANilPointerInAnInterfaceIsNoConnection(t *testing.T) {
+	for v, want := range map[any]bool{(*int)(nil): true, 0: false, "": false, new(int): false} {
+		if got := isNil(v); got != want {
+			t.Errorf("isNil of %T(%v) is %v, want %v", v, v, got, want)
+		}
+	}
+	var none net.Conn
+	if !isNil(none) {
+		t.Error("a nil interface is not nil")
+	}
+}
+
+// factory.go box, unbox: whatever T is, what comes out of the box is what has been put in.
+func TestABoxGivesBackWhatIsPutIntoIt(t *testing.T) {
+	type pair struct{ a, b int }
+	in, conn := new(int), net.Conn(new(net.TCPConn))
+	if got := unbox[*int](box(in)); got != in {
+		t.Errorf("a pointer came out as %v, want %v", got, in)
+	}
+	if got := unbox[pair](box(pair{1, 2})); got != (pair{1, 2}) {
+		t.Errorf("a struct came out as %v", got)
+	}
+	if got := unbox[net.Conn](box(conn)); got != conn {
+		t.Errorf("an interface came out as %v, want %v", got, conn)
+	}
+	if got := unbox[any](box[any](&in)); got != &in {
+		t.Errorf("a pointer to a pointer in an any came out as %v, want %v", got, &in)
+	}
+	if got := unbox[net.Conn](nil); got != nil {
+		t.Errorf("of no box came %v", got)
 	}
 }

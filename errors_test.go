@@ -1,4 +1,4 @@
-package pool
+package pool_test
 
 import (
 	"context"
@@ -10,10 +10,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 )
 
 func TestSentinelsAreDistinctAndSayWhoseTheyAre(t *testing.T) {
-	sentinels := []error{ErrExhausted, ErrRejected, ErrClosed, ErrNotLeased}
+	sentinels := []error{pool.ErrExhausted, pool.ErrRejected, pool.ErrClosed, pool.ErrNotLeased}
 	for i, err := range sentinels {
 		if !strings.HasPrefix(err.Error(), "pool: ") {
 			t.Errorf("%q does not begin with %q", err, "pool: ")
@@ -29,21 +32,21 @@ func TestSentinelsAreDistinctAndSayWhoseTheyAre(t *testing.T) {
 // bb8#147, redis#2996: a timeout says how full the pool was.
 func TestExhaustedErrorTellsHowThePoolStood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaitTime: 1500 * time.Millisecond})
-		leases := []Lease[*wire]{borrow(t, p), borrow(t, p)}
-		first := ask(t.Context(), p)
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: 1500 * time.Millisecond})
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		first := testkit.Ask(t.Context(), p)
 		time.Sleep(time.Second)
-		second := ask(t.Context(), p)
+		second := testkit.Ask(t.Context(), p)
 		time.Sleep(time.Second / 2)
-		first.failed(t, "after MaxWaitTime", ErrExhausted)
+		first.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		want := "pool: connection pool exhausted: waited 1.5s, 2 active of 2, 0 opening, 2 waiting (the first for 1.5s)"
-		if got := first.err.Error(); got != want {
+		if got := first.Err.Error(); got != want {
 			t.Errorf("the error says\n%s, want\n%s", got, want)
 		}
-		var exhausted *ExhaustedError
-		if !errors.As(fmt.Errorf("request: %w", first.err), &exhausted) {
-			t.Fatalf("errors.As finds no *ExhaustedError in %v", first.err)
+		var exhausted *pool.ExhaustedError
+		if !errors.As(fmt.Errorf("request: %w", first.Err), &exhausted) {
+			t.Fatalf("errors.As finds no *ExhaustedError in %v", first.Err)
 		}
 		if exhausted.Waited != 1500*time.Millisecond || exhausted.Open != nil {
 			t.Errorf("Waited %v, Open %v", exhausted.Waited, exhausted.Open)
@@ -52,39 +55,18 @@ func TestExhaustedErrorTellsHowThePoolStood(t *testing.T) {
 			t.Errorf("Stats %+v", s)
 		}
 		for _, l := range leases {
-			giveBack(t, p, l)
+			testkit.GiveBack(t, p, l)
 		}
-		giveBack(t, p, second.served(t, "in time"))
+		testkit.GiveBack(t, p, second.Served(t, "in time"))
 	})
-}
-
-func TestExhaustedErrorIsOneLineWithTheCause(t *testing.T) {
-	err := &ExhaustedError{
-		Waited: 5*time.Second + 123456*time.Nanosecond,
-		Stats:  Stats{MaxConnections: 10, ActiveConnections: 7, OpeningConnections: 3, WaitingRequests: 40},
-		Open:   &openError{"", errDial},
-	}
-	want := "pool: connection pool exhausted: waited 5s, 7 active of 10, 3 opening, 40 waiting; " +
-		"last error on opening: pool: open connection: wrong password"
-	if got := err.Error(); got != want {
-		t.Errorf("the error says\n%s, want\n%s", got, want)
-	}
-	for _, target := range []error{ErrExhausted, errDial} {
-		if !errors.Is(err, target) {
-			t.Errorf("errors.Is does not find %v", target)
-		}
-	}
-	if errors.Is(err, ErrRejected) || errors.Is(&ExhaustedError{}, errDial) {
-		t.Error("errors.Is finds what is not there")
-	}
 }
 
 // A factory's error is wrapped, never replaced.
 func TestTheErrorOfOpenIsFoundInThatOfGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := &net.OpError{Op: "dial", Net: "tcp", Err: io.ErrUnexpectedEOF}
-		x := exchange{open: func(context.Context, int) error { return cause }}
-		p := start(t, x.factory(), Config{})
+		x := testkit.Exchange{Open: func(context.Context, int) error { return cause }}
+		p := testkit.Start(t, x.Factory(), pool.Config{})
 		_, err := p.Get(t.Context())
 		var found *net.OpError
 		if !errors.As(err, &found) || found != cause || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -99,64 +81,12 @@ func TestTheErrorOfOpenIsFoundInThatOfGet(t *testing.T) {
 	})
 }
 
-func TestTheErrorOfACtxSaysWhatEndedIt(t *testing.T) {
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	caused, cancelCause := context.WithCancelCause(t.Context())
-	cancelCause(errCause)
-	deadline, cancel := context.WithDeadline(t.Context(), time.Now())
-	defer cancel()
-	tests := []struct {
-		ctx  context.Context
-		open error
-		is   []error
-		text string
-	}{
-		{canceled, nil, []error{context.Canceled}, "pool: context canceled"},
-		{caused, nil, []error{context.Canceled, errCause}, "pool: context canceled: my cause"},
-		{deadline, nil, []error{context.DeadlineExceeded}, "pool: context deadline exceeded"},
-		{deadline, errDial, []error{context.DeadlineExceeded, errDial},
-			"pool: context deadline exceeded; last error on opening: wrong password"},
-		{caused, errDial, []error{context.Canceled, errCause, errDial},
-			"pool: context canceled: my cause; last error on opening: wrong password"},
-	}
-	for _, tt := range tests {
-		err := contextEnded(tt.ctx, tt.open)
-		if got := err.Error(); got != tt.text {
-			t.Errorf("the error says %q, want %q", got, tt.text)
-		}
-		for _, target := range []error{context.Canceled, context.DeadlineExceeded, errCause, errDial} {
-			want := false
-			for _, is := range tt.is {
-				want = want || is == target
-			}
-			if got := errors.Is(err, target); got != want {
-				t.Errorf("errors.Is(%q, %v) is %v, want %v", err, target, got, want)
-			}
-		}
-	}
-}
-
-// In a storm of timeouts errors would be most of what is allocated.
-func TestTheErrorOfACtxWithoutACauseIsNotAllocated(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	got := testing.AllocsPerRun(100, func() {
-		if contextEnded(ctx, nil) == nil {
-			t.Error("no error")
-		}
-	})
-	if got != 0 {
-		t.Errorf("%v allocations, want none", got)
-	}
-}
-
 func TestBrokenMarksAnErrorAndHidesNothingOfIt(t *testing.T) {
-	if got := Broken(nil); got != nil {
+	if got := pool.Broken(nil); got != nil {
 		t.Errorf("Broken(nil) is %v", got)
 	}
 	cause := &net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}
-	err := Broken(cause)
+	err := pool.Broken(cause)
 	var found *net.OpError
 	if err.Error() != cause.Error() || !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &found) || found != cause {
 		t.Errorf("Broken(%v) is %v, in which its cause is not found", cause, err)
@@ -164,42 +94,52 @@ func TestBrokenMarksAnErrorAndHidesNothingOfIt(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
 		want bool
-	}{{err, true}, {fmt.Errorf("query: %w", err), true}, {errors.Join(errCause, err), true}, {cause, false}, {nil, false}} {
-		if got := isBroken(tt.err); got != tt.want {
-			t.Errorf("isBroken(%v) is %v, want %v", tt.err, got, tt.want)
+	}{{err, true}, {fmt.Errorf("query: %w", err), true}, {errors.Join(testkit.ErrCause, err), true}, {cause, false}, {nil, false}} {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{})
+		if got := p.Do(t.Context(), func(context.Context, *testkit.Wire) error { return tt.err }); got != tt.err {
+			t.Errorf("Do returned %v, want %v", got, tt.err)
 		}
-	}
-}
-
-func TestAPanicSaysWhereItHappenedAndHoldsItsValue(t *testing.T) {
-	err := guard("Factory.Check", func() error { panic(errCause) })
-	if got, want := err.Error(), "Factory.Check panicked: my cause"; got != want {
-		t.Errorf("the error says %q, want %q", got, want)
-	}
-	if !errors.Is(err, errCause) {
-		t.Errorf("errors.Is does not find %v in %v", errCause, err)
-	}
-	if got := stackOf(err).Value.String(); !strings.Contains(got, "TestAPanicSaysWhereItHappenedAndHoldsItsValue") {
-		t.Errorf("the stack for the log does not lead to the panic:\n%s", got)
-	}
-	if err := guard("Factory.Check", func() error { panic("text") }); errors.Unwrap(err) != nil {
-		t.Errorf("a panic with a text wraps %v", errors.Unwrap(err))
-	}
-	if err := guard("Factory.Check", func() error { return errUnfit }); err != errUnfit {
-		t.Errorf("without a panic %v, want the error as it is", err)
+		if got := p.Stats().ClosedDiscard == 1; got != tt.want {
+			t.Errorf("the connection was closed for %v: %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 
 // A caller who has not waited has nothing to do with what others had opened.
 func TestACtxThatHadEndedBeforeSaysNothingOfOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := exchange{open: func(context.Context, int) error { return errDial }}
-		p := start(t, x.factory(), Config{})
-		ask(t.Context(), p).failed(t, "the open fails", errDial)
+		x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}
+		p := testkit.Start(t, x.Factory(), pool.Config{})
+		testkit.Ask(t.Context(), p).Failed(t, "the open fails", testkit.ErrDial)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := p.Get(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, errDial) {
+		if _, err := p.Get(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, testkit.ErrDial) {
 			t.Errorf("Get returned %v, want %v and nothing else in it", err, context.Canceled)
+		}
+	})
+}
+
+func TestExhaustedErrorIsOneLineWithTheCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}
+		_, open := testkit.Start(t, x.Factory(), pool.Config{}).Get(t.Context())
+		err := &pool.ExhaustedError{
+			Waited: 5*time.Second + 123456*time.Nanosecond,
+			Stats:  pool.Stats{MaxConnections: 10, ActiveConnections: 7, OpeningConnections: 3, WaitingRequests: 40},
+			Open:   open,
+		}
+		want := "pool: connection pool exhausted: waited 5s, 7 active of 10, 3 opening, 40 waiting; " +
+			"last error on opening: pool: open connection: wrong password"
+		if got := err.Error(); got != want {
+			t.Errorf("the error says\n%s, want\n%s", got, want)
+		}
+		for _, target := range []error{pool.ErrExhausted, testkit.ErrDial} {
+			if !errors.Is(err, target) {
+				t.Errorf("errors.Is does not find %v", target)
+			}
+		}
+		if errors.Is(err, pool.ErrRejected) || errors.Is(&pool.ExhaustedError{}, testkit.ErrDial) {
+			t.Error("errors.Is finds what is not there")
 		}
 	})
 }

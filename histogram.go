@@ -5,10 +5,9 @@ import (
 	"iter"
 	"log/slog"
 	"math"
-	"math/bits"
 	"time"
 
-	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/histogram"
 )
 
 // A Histogram says how long things have taken, as counted up to the moment when it was
@@ -33,41 +32,6 @@ type Histogram struct {
 	Counts []uint64
 }
 
-// The buckets, by the duration in nanoseconds. Those between the first and the last are
-// four for each power of two: the bits behind the leading one tell which.
-const (
-	histogramFirst   = 10 // the first bucket ends at 2¹⁰ ns
-	histogramLast    = 40 // the last bucket begins at 2⁴⁰ ns
-	histogramBuckets = 1 + 4*(histogramLast-histogramFirst) + 1
-)
-
-// bucketOf returns the bucket that d is counted in. What is negative is counted as zero.
-func bucketOf(d time.Duration) int {
-	// A bucket has its upper bound in it, because exporters say "at most". One less,
-	// and the bits of the number tell the bucket.
-	n := uint64(max(d, 1)) - 1
-	exp := bits.Len64(n) - 1
-	switch {
-	case exp < histogramFirst:
-		return 0
-	case exp >= histogramLast:
-		return histogramBuckets - 1
-	}
-	return 1 + 4*(exp-histogramFirst) + int(n>>(exp-2)&3)
-}
-
-// boundOf returns the longest duration that is counted in a bucket.
-func boundOf(bucket int) time.Duration {
-	switch bucket {
-	case 0:
-		return 1 << histogramFirst
-	case histogramBuckets - 1:
-		return math.MaxInt64
-	}
-	exp, quarter := histogramFirst+(bucket-1)/4, (bucket-1)%4
-	return time.Duration(4+quarter+1) << (exp - 2)
-}
-
 // All iterates over all buckets, empty ones too, from the shortest durations to the
 // longest: the upper bound of each, which is in it, and the number of durations in it
 // alone. The bound of the last is the longest Duration, and stands for infinity. The zero
@@ -79,8 +43,8 @@ func boundOf(bucket int) time.Duration {
 // end at a power of two.
 func (h Histogram) All() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
-		for i := range histogramBuckets {
-			if !yield(boundOf(i), h.in(i)) {
+		for i := range histogram.Buckets {
+			if !yield(histogram.BoundOf(i), h.in(i)) {
 				return
 			}
 		}
@@ -137,7 +101,7 @@ func (h Histogram) Mean() time.Duration {
 // less than nothing is nothing.
 func (h Histogram) Sub(earlier Histogram) Histogram {
 	d := Histogram{Sum: max(h.Sum-earlier.Sum, 0)}
-	var counts [histogramBuckets]uint64
+	var counts [histogram.Buckets]uint64
 	for i := range counts {
 		if now, then := h.in(i), earlier.in(i); now > then {
 			counts[i] = now - then
@@ -162,7 +126,7 @@ func (h Histogram) String() string {
 // boundText returns the upper bound of a bucket for people to read.
 func boundText(bound time.Duration) string {
 	if bound == math.MaxInt64 {
-		return "over " + boundText(1<<histogramLast)
+		return "over " + boundText(1<<histogram.Last)
 	}
 	unit := time.Duration(1)
 	for bound/unit >= 1000 {
@@ -180,67 +144,4 @@ func (h Histogram) LogValue() slog.Value {
 		slog.Duration("p99", h.Quantile(0.99)),
 		slog.Duration("mean", h.Mean()),
 	)
-}
-
-// A recorder counts durations for a [Histogram]. The zero recorder is ready for use, and
-// must not be copied after that.
-//
-// No call waits for another: record is two atomic additions, and a recorder or a reader
-// that stalls holds up nobody. Processors that record the same bucket at the same time
-// would take the line from each other, so there are several stripes, each with a count
-// for every bucket: those who record in different ones never meet.
-//
-// It is one block of 4 KiB, without a pointer. It consists of 64-bit words alone, so that
-// all are aligned on 386, too, if it is allocated by itself.
-type recorder struct {
-	stripes [recorderStripes]recorderStripe
-}
-
-const recorderStripes = 4
-
-type recorderStripe struct {
-	sum    atomic.Uint64 // nanoseconds
-	counts [histogramBuckets]atomic.Uint64
-	_      [(pad - 8*(1+histogramBuckets)%pad) % pad]byte // the next stripe lies apart
-}
-
-// record counts d. Callers that are likely to record at the same time should give
-// different stripes; any number will do.
-func (r *recorder) record(stripe uint, d time.Duration) {
-	s := &r.stripes[stripe%recorderStripes]
-	// First the sum, then the count. The other side is in snapshot, which reads the
-	// counts first: whatever it counts, it finds in the sum.
-	if d > 0 && s.sum.Add(uint64(d)) > math.MaxInt64 {
-		// 292 years: 10,000 callers can wait for so long in eleven days. It stays
-		// there. To pass zero in spite of it, others would have to add as much again
-		// between these two steps.
-		s.sum.Store(math.MaxInt64)
-	}
-	s.counts[bucketOf(d)].Inc() // d is recorded here
-}
-
-// snapshot returns what has been recorded. Its buckets are read one after the other: it
-// has everything in it that had been recorded when snapshot was called, and some of what
-// was recorded meanwhile. Of two snapshots, one after the other, no number in the second
-// is less than in the first.
-func (r *recorder) snapshot() Histogram {
-	var (
-		h      Histogram
-		sum    uint64
-		counts [histogramBuckets]uint64
-	)
-	for i := range r.stripes {
-		s := &r.stripes[i]
-		for b := range counts {
-			n := s.counts[b].Load()
-			counts[b] += n
-			h.Count += n
-		}
-		sum = min(sum+min(s.sum.Load(), math.MaxInt64), math.MaxInt64)
-	}
-	if h.Count == 0 {
-		return Histogram{} // the sum of what is about to be recorded can wait
-	}
-	h.Sum, h.Counts = time.Duration(sum), append([]uint64(nil), counts[:]...)
-	return h
 }

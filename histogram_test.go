@@ -1,33 +1,29 @@
-package pool
+package pool_test
 
 import (
 	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"reflect"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
-	"go.uber.org/atomic"
-
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/histogram"
 	"github.com/google/go-cmp/cmp"
 )
 
 const longest = time.Duration(math.MaxInt64)
 
 // recorded returns the histogram of some durations.
-func recorded(durations ...time.Duration) Histogram {
-	r := new(recorder)
+func recorded(durations ...time.Duration) pool.Histogram {
+	r := new(histogram.Recorder)
 	for i, d := range durations {
-		r.record(uint(i), d)
+		r.Record(uint(i), d)
 	}
-	return r.snapshot()
+	return pool.Histogram(r.Snapshot())
 }
 
 // wantBounds are the upper bounds as they are described, made by addition.
@@ -47,7 +43,7 @@ func TestTheBoundsOfAHistogramNeverChange(t *testing.T) {
 	if len(bounds) != 122 {
 		t.Fatalf("the test has %d bounds, want 122", len(bounds))
 	}
-	for _, h := range []Histogram{{}, recorded(time.Second)} {
+	for _, h := range []pool.Histogram{{}, recorded(time.Second)} {
 		var got []time.Duration
 		for bound := range h.All() {
 			got = append(got, bound)
@@ -57,43 +53,9 @@ func TestTheBoundsOfAHistogramNeverChange(t *testing.T) {
 		}
 	}
 	for i, want := range map[int]time.Duration{0: 1024, 1: 1280, 2: 1536, 3: 1792, 4: 2048, 5: 2560, 120: 1_099_511_627_776} {
-		if got := boundOf(i); got != want {
+		if got := histogram.BoundOf(i); got != want {
 			t.Errorf("bucket %d ends at %d ns, want %d", i, got, want)
 		}
-	}
-}
-
-func TestEveryDurationIsInTheBucketThatHasIt(t *testing.T) {
-	bounds := wantBounds()
-	seen := make([]bool, len(bounds))
-	check := func(d time.Duration) {
-		want, _ := slices.BinarySearch(bounds, d) // the first bound that is not less
-		if got := bucketOf(d); got != want {
-			t.Fatalf("%d ns is in bucket %d, want %d", d, got, want)
-		}
-		seen[want] = true
-	}
-	for d := range time.Duration(1 << 16) {
-		check(d)
-		check(-d)
-	}
-	for exp := 16; exp < 63; exp++ {
-		for eighth := range time.Duration(8) {
-			at := 1<<exp + eighth<<(exp-3)
-			for d := at - 2000; d <= at+2000; d++ {
-				check(d)
-			}
-		}
-	}
-	for d := range time.Duration(2000) {
-		check(longest - d)
-		check(math.MinInt64 + d)
-	}
-	for range 1_000_000 {
-		check(time.Duration(rand.Uint64() >> rand.UintN(64)))
-	}
-	if i := slices.Index(seen, false); i >= 0 {
-		t.Errorf("nothing has been tried in bucket %d", i)
 	}
 }
 
@@ -157,14 +119,14 @@ func TestQuantileIsNeverLessThanTheExactOneNorAQuarterMore(t *testing.T) {
 
 func TestQuantileAtTheLimits(t *testing.T) {
 	three := recorded(1500, 3000, 6000) // bounds 1536, 3072, 6144
-	huge := Histogram{Count: math.MaxUint64, Counts: []uint64{1, math.MaxUint64 - 2, 1}}
+	huge := pool.Histogram{Count: math.MaxUint64, Counts: []uint64{1, math.MaxUint64 - 2, 1}}
 	for _, tt := range []struct {
 		name string
-		h    Histogram
+		h    pool.Histogram
 		q    float64
 		want time.Duration
 	}{
-		{"nothing", Histogram{}, 0.5, 0},
+		{"nothing", pool.Histogram{}, 0.5, 0},
 		{"0", three, 0, 1536},
 		{"below 0", three, -7, 1536},
 		{"minus infinity", three, math.Inf(-1), 1536},
@@ -207,26 +169,12 @@ func TestMeanIsExact(t *testing.T) {
 	}
 }
 
-func TestASumThatIsTooLongStaysAtTheLongest(t *testing.T) {
-	for _, stripes := range []uint{1, recorderStripes} {
-		r := new(recorder)
-		for i := range uint(20) {
-			r.record(i%stripes, longest-5)
-			r.record(i%stripes, time.Second)
-		}
-		h := r.snapshot()
-		if h.Sum != longest || h.Count != 40 {
-			t.Errorf("%d stripes: the sum of %d is %d, want %d of 40", stripes, h.Count, h.Sum, longest)
-		}
-	}
-}
-
 func TestWhatIsNotUsedIsTheZeroHistogram(t *testing.T) {
-	if diff := cmp.Diff(Histogram{}, new(recorder).snapshot()); diff != "" {
+	if diff := cmp.Diff(pool.Histogram{}, pool.Histogram(new(histogram.Recorder).Snapshot())); diff != "" {
 		t.Errorf("a new recorder (-want +got):\n%s", diff)
 	}
 	h := recorded(time.Millisecond, time.Second)
-	if diff := cmp.Diff(Histogram{}, h.Sub(h)); diff != "" {
+	if diff := cmp.Diff(pool.Histogram{}, h.Sub(h)); diff != "" {
 		t.Errorf("less itself (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(recorded(time.Second, time.Millisecond), h); diff != "" {
@@ -238,27 +186,27 @@ func TestWhatIsNotUsedIsTheZeroHistogram(t *testing.T) {
 }
 
 func TestSubIsWhatHasBeenRecordedBetween(t *testing.T) {
-	r := new(recorder)
-	record := func(durations ...time.Duration) Histogram {
+	r := new(histogram.Recorder)
+	record := func(durations ...time.Duration) pool.Histogram {
 		for i, d := range durations {
-			r.record(uint(i), d)
+			r.Record(uint(i), d)
 		}
-		return r.snapshot()
+		return pool.Histogram(r.Snapshot())
 	}
 	none := record()
 	one := record(time.Millisecond)
 	four := record(2*time.Millisecond, time.Millisecond, time.Hour)
 	for _, tt := range []struct {
 		name      string
-		got, want Histogram
+		got, want pool.Histogram
 	}{
 		{"from the start", one.Sub(none), recorded(time.Millisecond)},
 		{"from the start, all", four.Sub(none), four},
 		{"between", four.Sub(one), recorded(time.Millisecond, 2*time.Millisecond, time.Hour)},
-		{"nothing less nothing", none.Sub(none), Histogram{}},
-		{"the wrong way round", one.Sub(four), Histogram{}},
+		{"nothing less nothing", none.Sub(none), pool.Histogram{}},
+		{"the wrong way round", one.Sub(four), pool.Histogram{}},
 		{"in part more than there is", recorded(time.Second, time.Second).Sub(recorded(time.Second, time.Hour)),
-			Histogram{Count: 1, Counts: recorded(time.Second).Counts}},
+			pool.Histogram{Count: 1, Counts: recorded(time.Second).Counts}},
 	} {
 		if diff := cmp.Diff(tt.want, tt.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
@@ -277,10 +225,10 @@ func TestHistogramForPeople(t *testing.T) {
 	}
 	many[999] = time.Minute
 	for _, tt := range []struct {
-		h         Histogram
+		h         pool.Histogram
 		text, log string
 	}{
-		{Histogram{}, "count 0", "wait.count=0 wait.p50=0s wait.p90=0s wait.p99=0s wait.mean=0s"},
+		{pool.Histogram{}, "count 0", "wait.count=0 wait.p50=0s wait.p90=0s wait.p99=0s wait.mean=0s"},
 		{recorded(0), "count 1, p50 1.02µs, p99 1.02µs, max 1.02µs", "wait.count=1 wait.p50=1.024µs wait.p90=1.024µs wait.p99=1.024µs wait.mean=0s"},
 		{recorded(many...), "count 1000, p50 537ms, p99 1.07s, max 1m0.1s", "wait.count=1000 wait.p50=536.870912ms wait.p90=939.524096ms wait.p99=1.073741824s wait.mean=559.5ms"},
 		{recorded(5*time.Second, 5*time.Second, time.Hour), "count 3, p50 5.37s, p99 over 18m20s, max over 18m20s", "wait.count=3 wait.p50=5.36870912s wait.p90=2562047h47m16.854775807s wait.p99=2562047h47m16.854775807s wait.mean=20m3.333333333s"},
@@ -289,7 +237,7 @@ func TestHistogramForPeople(t *testing.T) {
 			t.Errorf("String is\n%s, want\n%s", got, tt.text)
 		}
 		// As a field of a struct it reads the same.
-		if got, want := fmt.Sprintf("%+v", struct{ WaitTime Histogram }{tt.h}), "{WaitTime:"+tt.text+"}"; got != want {
+		if got, want := fmt.Sprintf("%+v", struct{ WaitTime pool.Histogram }{tt.h}), "{WaitTime:"+tt.text+"}"; got != want {
 			t.Errorf("a struct that has it reads\n%s, want\n%s", got, want)
 		}
 		var log strings.Builder
@@ -300,173 +248,9 @@ func TestHistogramForPeople(t *testing.T) {
 	}
 }
 
-// The numbers are exact in the end; and while they are counted up, they agree with each
-// other, and none ever goes down.
-func TestManyRecordWhileOthersRead(t *testing.T) {
-	const (
-		recorders, readers = 6, 2
-		snapshots          = 3000 // of each reader
-		d                  = 3 * time.Microsecond
-	)
-	r := new(recorder)
-	var (
-		recording, reading sync.WaitGroup
-		done               atomic.Bool
-		made               [recorders]uint64
-		moved              atomic.Uint64
-	)
-	for g := range recorders {
-		recording.Go(func() {
-			for !done.Load() {
-				for range 100 {
-					r.record(uint(g), d)
-					r.record(uint(g)+uint(made[g]), d<<g)
-					made[g]++
-				}
-				runtime.Gosched() // with one processor too, others have their turn
-			}
-		})
-	}
-	for range readers {
-		reading.Go(func() {
-			var last Histogram
-			for range snapshots {
-				h := r.snapshot()
-				var sum uint64
-				for b, n := range h.Counts {
-					if n < last.in(b) {
-						t.Errorf("bucket %d had %d, has %d", b, last.in(b), n)
-						return
-					}
-					sum += n
-				}
-				if h.Count != sum {
-					t.Errorf("Count is %d, but the buckets have %d", h.Count, sum)
-					return
-				}
-				var least time.Duration // that those counted took
-				for g := range recorders {
-					least += time.Duration(h.in(bucketOf(d<<g))) * (d << g)
-				}
-				if h.Sum < least || h.Sum < last.Sum {
-					t.Errorf("Sum is %v, was %v, and those that are counted took %v", h.Sum, last.Sum, least)
-					return
-				}
-				if h.Count > last.Count {
-					moved.Inc()
-				}
-				last = h
-				runtime.Gosched()
-			}
-		})
-	}
-	reading.Wait()
-	done.Store(true)
-	recording.Wait()
-
-	want := new(recorder)
-	for g := range recorders {
-		for range made[g] {
-			want.record(0, d)
-			want.record(0, d<<g)
-		}
-	}
-	if diff := cmp.Diff(want.snapshot(), r.snapshot()); diff != "" {
-		t.Errorf("in the end (-want +got):\n%s", diff)
-	}
-	if moved.Load() < snapshots/10 {
-		t.Errorf("only %d snapshots of %d saw anything move", moved.Load(), readers*snapshots)
-	}
-	t.Logf("%v, in %d snapshots of which %d saw something move", r.snapshot(), readers*snapshots, moved.Load())
-}
-
-func TestRecordersWithDifferentStripesNeverMeet(t *testing.T) {
-	r := new(recorder)
-	for stripe := range uint(3 * recorderStripes) {
-		r.record(stripe, time.Second)
-	}
-	for i := range r.stripes {
-		if got := time.Duration(r.stripes[i].sum.Load()); got != 3*time.Second {
-			t.Errorf("stripe %d has %v, want 3s", i, got)
-		}
-	}
-	for _, stripe := range []uint{1_000_003, math.MaxUint} {
-		r.record(stripe, time.Second)
-	}
-	if h := r.snapshot(); h.Count != 3*recorderStripes+2 || h.Sum != (3*recorderStripes+2)*time.Second {
-		t.Errorf("a recorder has %v, %v together, want %d", h, h.Sum, 3*recorderStripes+2)
-	}
-}
-
-func TestARecorderIsOneBlockOfWordsThatLieApart(t *testing.T) {
-	var words int
-	aligned(t, reflect.TypeFor[recorder](), "recorder", 0, &words)
-	if want := recorderStripes * (1 + histogramBuckets); words != want {
-		t.Errorf("a recorder has %d words, want %d", words, want)
-	}
-	if size := unsafe.Sizeof(recorder{}); size != 4096 {
-		t.Errorf("a recorder has %d bytes, want 4096", size)
-	}
-	var r recorder
-	for i := range r.stripes[1:] {
-		end := uintptr(unsafe.Pointer(&r.stripes[i].counts[histogramBuckets-1])) + 8
-		if next := uintptr(unsafe.Pointer(&r.stripes[i+1])); next%pad != uintptr(unsafe.Pointer(&r))%pad || next < end {
-			t.Errorf("stripe %d begins at %d of a block of %d bytes", i+1, next-uintptr(unsafe.Pointer(&r)), pad)
-		}
-	}
-}
-
-func TestRecordAllocatesNothing(t *testing.T) {
-	r := new(recorder)
-	var d time.Duration
-	if n := testing.AllocsPerRun(1000, func() {
-		r.record(uint(d), d)
-		d = d*5/4 + 1
-	}); n != 0 {
-		t.Errorf("record allocates %v objects, want none", n)
-	}
-	if n := testing.AllocsPerRun(1000, func() { r.snapshot() }); n != 1 {
-		t.Errorf("a snapshot allocates %v objects, want 1", n)
-	}
-	r = new(recorder)
-	if n := testing.AllocsPerRun(1000, func() { r.snapshot() }); n != 0 {
-		t.Errorf("a snapshot of nothing allocates %v objects, want none", n)
-	}
+func TestQuantileAllocatesNothing(t *testing.T) {
 	h := recorded(time.Second)
 	if n := testing.AllocsPerRun(1000, func() { h.Quantile(0.99) }); n != 0 {
 		t.Errorf("Quantile allocates %v objects, want none", n)
-	}
-}
-
-// One operation is one call of record, all in the same bucket, which is the worst.
-func BenchmarkRecord(b *testing.B) {
-	for _, same := range []bool{false, true} {
-		name := "stripe=own"
-		if same {
-			name = "stripe=same"
-		}
-		b.Run(name, func(b *testing.B) {
-			r := new(recorder)
-			var next atomic.Uint32
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				var stripe uint
-				if !same {
-					stripe = uint(next.Inc())
-				}
-				for pb.Next() {
-					r.record(stripe, time.Millisecond)
-				}
-			})
-		})
-	}
-}
-
-func BenchmarkSnapshot(b *testing.B) {
-	r := new(recorder)
-	r.record(0, time.Second)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.snapshot()
 	}
 }

@@ -1,8 +1,9 @@
 package pool
 
 import (
-	"log/slog"
 	"time"
+
+	"github.com/S4AK4N/pool/internal/core"
 )
 
 // Hooks are functions that a [Pool] calls when something happens that is not an ordinary
@@ -32,77 +33,11 @@ type Hooks struct {
 	Leaked func(lease LeaseInfo)
 }
 
-// hookApart calls a hook in a goroutine of its own, and waits for it: the calling
-// goroutine has things to do afterwards, even if the hook calls runtime.Goexit.
-func (p *Pool[T]) hookApart(name string, call func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.hook(name, call)
-	}()
-	<-done
-}
-
-// hook calls a hook and survives its panic.
-func (p *Pool[T]) hook(name string, call func()) {
-	if err := guard("Hooks."+name, func() error { call(); return nil }); err != nil {
-		p.config.Logger.Error("a hook panicked", slog.String("hook", name), slog.Any("error", err), stackOf(err))
+// bare returns h for the core.
+func (h Hooks) bare(unboxed func(any) any) core.Hooks {
+	b := core.Hooks{Opened: h.Opened, Closed: h.Closed, Waited: h.Waited, Rejected: h.Rejected}
+	if h.Leaked != nil {
+		b.Leaked = func(l core.LeaseInfo) { h.Leaked(leaseInfoOf(l, unboxed)) }
 	}
-}
-
-func (p *Pool[T]) hookOpened(took time.Duration, err error) {
-	if f := p.config.Hooks.Opened; f != nil {
-		p.hookApart("Opened", func() { f(took, err) })
-	}
-}
-
-func (p *Pool[T]) hookClosed(why reason, cause error) {
-	if f := p.config.Hooks.Closed; f != nil {
-		p.hookApart("Closed", func() { f(why.String(), cause) })
-	}
-}
-
-func (p *Pool[T]) hookWaited(l Lease[T], waited time.Duration, err error) {
-	f := p.config.Hooks.Waited
-	if f == nil {
-		return
-	}
-	returned := false
-	defer func() {
-		if !returned && err == nil { // runtime.Goexit: nobody will get the lease
-			_ = p.Put(l)
-		}
-	}()
-	p.hook("Waited", func() { f(waited, err) })
-	returned = true
-}
-
-func (p *Pool[T]) hookRejected(err error) {
-	if f := p.config.Hooks.Rejected; f != nil {
-		p.hook("Rejected", func() { f(err) })
-	}
-}
-
-// logEvery is how often the same failure is logged.
-const logEvery = 10 * time.Second
-
-// A logLimit lets one of many equal messages pass every logEvery.
-type logLimit struct {
-	next    counter // when the next may pass, on the pool's clock
-	skipped counter // how many have not passed since the last one
-}
-
-// warn logs at warning level, unless it has done so a short while ago. What was left out
-// is counted in the next message.
-func (p *Pool[T]) warn(limit *logLimit, message string, args ...any) {
-	now := uint64(p.now())
-	next := limit.next.Load()
-	if now < next || !limit.next.CompareAndSwap(next, now+uint64(logEvery)) {
-		limit.skipped.Inc()
-		return
-	}
-	if n := limit.skipped.Swap(0); n > 0 {
-		args = append(args, slog.Uint64("more_since_last", n))
-	}
-	p.config.Logger.Warn(message, args...)
+	return b
 }

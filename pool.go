@@ -2,13 +2,9 @@ package pool
 
 import (
 	"context"
-	"sync"
-	"time"
-	"unsafe"
+	"errors"
 
-	"github.com/S4AK4N/pool/internal/atomic"
-	"github.com/S4AK4N/pool/internal/step"
-	"github.com/S4AK4N/pool/ring"
+	"github.com/S4AK4N/pool/internal/core"
 )
 
 // A Pool lends connections of type T, each to one caller at a time, and keeps at
@@ -24,48 +20,7 @@ import (
 // In the terms of the Go memory model, what a caller did before [Pool.Put]
 // synchronizes before the return of the [Pool.Get] that lends the connection next.
 type Pool[T any] struct {
-	// Whoever queues or is handed something changes the gate and one end of the
-	// queue, and they go from one processor to the other together. While nobody
-	// waits, none of them is written.
-	gate  atomic.Uint64 // a gateWord
-	queue queue
-	_     [pad - 8 - unsafe.Sizeof(queue{})]byte
-
-	conns  atomic.Uint64 // a census
-	outage atomic.Uint64 // an outage
-	took   atomic.Uint64 // how long opening takes, in ns; 0: not known
-	_      [pad - 24]byte
-
-	// Read by every Get and Put; tick alone is written after New, by the
-	// sweeper and by whoever opens a connection. ring and slots are those of the first
-	// bank.
-	tick      atomic.Uint32 // time, in ticks of tickLength
-	idleTicks uint32        // a slot of this age or more is idle for too long
-	plain     bool          // an idle connection can be lent without any ado
-	ring      *ring.Ring
-	slots     []atomic.Pointer[conn[T]]
-	factory   Factory[T]
-	config    Config
-
-	banks    atomic.Pointer[[]*bank[T]] // all slots
-	parkers  sync.Pool                  // of *parker. Never shared by pools: channels must not leave a synctest bubble
-	stripes  atomic.Uint32              // parkers made
-	epoch    time.Time                  // zero of the pool's clock
-	sweeper  sweeper
-	counters *counters
-	overdue  atomic.Int32  // connections that are being opened, and have been for overdueAfter
-	spares   atomic.Int32  // connections that are being opened for nobody who waits
-	landing  atomic.Int32  // connections that are established, and neither idle nor lent yet
-	lastOpen atomic.Error  // nil if the last call of Factory.Open succeeded
-	lastMax  atomic.Uint32 // MaxConnections of a pool that is closed
-
-	lifetime context.Context // ends when the pool is closed
-	close    context.CancelCauseFunc
-	era      atomic.Pointer[era]
-	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for that
-	unclosed atomic.Int32                  // connections opened, and neither closed nor detached
-	allGone  chan struct{}                 // closed when the pool is, and unclosed is 0
-	gone     atomic.Bool                   // allGone has been closed
+	core core.Pool // begins with the words that many write, so it lies where the allocator puts p
 }
 
 // New returns a pool that opens its connections by means of factory. It opens none
@@ -80,27 +35,8 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	first := newBank[T](0, config.MaxConnections)
-	p := &Pool[T]{
-		plain:    factory.Check == nil && config.LeakAfter == 0,
-		ring:     first.ring,
-		slots:    first.slots,
-		factory:  factory,
-		config:   config,
-		epoch:    time.Now(),
-		counters: new(counters),
-		allGone:  make(chan struct{}),
-	}
-	p.banks.Store(&[]*bank[T]{first})
-	p.conns.Store(uint64(censusMax) * uint64(config.MaxConnections))
-	p.queue.init()
-	p.parkers.New = func() any { return newParker(uint(p.stripes.Inc())) }
-	p.lifetime, p.close = context.WithCancelCause(context.Background())
-	p.era.Store(newEra(p.lifetime))
-	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
-	if config.MinIdle > 0 {
-		p.passSoon()
-	}
+	p := new(Pool[T])
+	p.core.Init(factory.boxed(), config.bare(unboxed[T]))
 	return p, nil
 }
 
@@ -121,126 +57,16 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 //
 // What Get opens outlives a caller who gives up: it goes to the next, or is idle.
 func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
-	if ctx.Err() != nil {
-		return Lease[T]{}, contextEnded(ctx, nil)
-	}
-	if p.gate.Load() == 0 {
-		step.At("get: gate read")
-		if i, word, ok := p.ring.Take(); ok { // the lease begins here
-			if c := p.slots[i].Load(); c != nil && p.plain && p.fit(c, word) {
-				return Lease[T]{c, word}, nil
-			}
-			if l, ok := p.admit(held{i, word}); ok {
-				return p.noted(l, 1), nil
-			}
-		}
-	}
-	return p.get(ctx, 1)
-}
-
-// get is Get without a short cut, for a function of the API so many calls above it.
-func (p *Pool[T]) get(ctx context.Context, above int) (Lease[T], error) {
-	for gateWord(p.gate.Load()).open() {
-		h, ok := p.take()
-		if !ok {
-			break
-		}
-		if l, ok := p.admit(h); ok {
-			return p.noted(l, above+1), nil
-		}
-		// It has been closed. There may be another.
-	}
-	l, err := p.wait(ctx)
-	if err != nil {
-		return l, err
-	}
-	return p.noted(l, above+1), nil
-}
-
-// noted returns a lease that has just begun. If leaks are looked for, it notes who has
-// taken it: the caller of the function of the API that is so many calls above this one.
-func (p *Pool[T]) noted(l Lease[T], above int) Lease[T] {
-	if p.config.LeakAfter > 0 {
-		p.note(l, above+1)
-	}
-	return l
+	l, err := p.core.Get(ctx)
+	return Lease[T]{lease: l}, err
 }
 
 // TryGet lends a connection if one is idle and nobody waits for it. It neither
 // waits nor opens one, so it is for work that can be left undone. False says also that
 // the pool is closed.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
-	for gateWord(p.gate.Load()).open() {
-		h, ok := p.take()
-		if !ok {
-			if h, ok = p.scan(); !ok {
-				break
-			}
-		}
-		if l, ok := p.admit(h); ok {
-			return p.noted(l, 1), true
-		}
-	}
-	return Lease[T]{}, false
-}
-
-// fit reports whether an idle connection may be lent, as far as one can tell
-// without the factory. It is the part of admit that every Get needs, small enough to
-// be inlined.
-func (p *Pool[T]) fit(c *conn[T], word ring.Word) bool {
-	return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks
-}
-
-// idleFor returns how long a slot has been idle, in ticks, give or take one. The
-// coarse clock is only as good as the sweeper that keeps it: in a process that was
-// stopped for hours, whoever gets in before the sweeper does finds what was young
-// when the process stopped still young.
-func (p *Pool[T]) idleFor(word ring.Word) uint32 {
-	return uint32(uint16(p.tick.Load()) - word.Stamp())
-}
-
-// admit turns a slot that was idle into the lease of the caller who has taken it,
-// unless the connection is not fit to be lent. That one is closed.
-func (p *Pool[T]) admit(h held) (Lease[T], bool) {
-	l, fit, _ := p.examine(h)
-	return l, fit
-}
-
-// examine is admit, and reports whether the call of Factory.Check was abandoned.
-func (p *Pool[T]) examine(h held) (l Lease[T], fit, abandoned bool) {
-	c := p.connIn(h.slot)
-	if c == nil {
-		return l, false, false // revoked by Close
-	}
-	if d := c.unfit.Load(); d != nil {
-		p.destroy(h, d.why, d.cause)
-		return l, false, false
-	}
-	// In an outage MinIdle may have kept it: better an old one than none.
-	if p.idleFor(h.word) >= p.idleTicks && p.outage.Load() == 0 {
-		p.destroy(h, closedByIdleTime, nil)
-		return l, false, false
-	}
-	if p.factory.Check != nil {
-		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
-			return l, false, abandoned
-		}
-		if d := c.unfit.Load(); d != nil { // that may have taken a while
-			p.destroy(h, d.why, d.cause)
-			return l, false, false
-		}
-	}
-	if p.lost(h) {
-		return l, false, false
-	}
-	return Lease[T]{c, h.word}, true, false
-}
-
-// lost reports whether Close has revoked a held slot. Whoever has had one in hand for
-// more than a moment, while Factory.Check ran or a token was on its way, asks before
-// it lends the connection.
-func (p *Pool[T]) lost(h held) bool {
-	return gateWord(p.gate.Load()).closed() && p.word(h.slot) != h.word
+	l, ok := p.core.TryGet()
+	return Lease[T]{lease: l}, ok
 }
 
 // Put ends a lease and returns its connection to the pool: to the caller that has
@@ -254,93 +80,19 @@ func (p *Pool[T]) lost(h held) bool {
 // Put returns [ErrNotLeased], having changed nothing, for a lease that has ended
 // already, is the zero Lease, or is another pool's. So it may be deferred, whether or not
 // Discard or Detach comes before.
-func (p *Pool[T]) Put(l Lease[T]) error {
-	c := l.conn
-	if c == nil || c.pool != p {
-		return ErrNotLeased
-	}
-	if p.gate.Load() != 0 || p.factory.Clean != nil {
-		return p.putSlow(l)
-	}
-	step.At("put: gate read")
-	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
-	if !ok {
-		return unlessRevoked(p.notLeased(l))
-	}
-	step.At("put: published")
-	// The slot is anybody's now. See settle for those who might miss it.
-	if p.gate.Load() != 0 || c.unfit.Load() != nil {
-		p.reconsider(held{c.slot, word})
-	}
-	return nil
-}
-
-// putSlow ends a lease while somebody waits, or the pool is closed, or there is
-// something to be cleaned.
-func (p *Pool[T]) putSlow(l Lease[T]) error {
-	h, err := p.reclaim(l)
-	if err != nil {
-		return unlessRevoked(err)
-	}
-	if p.factory.Clean != nil && l.conn.unfit.Load() == nil && !gateWord(p.gate.Load()).closed() {
-		if fit, _ := p.ask(h, l.conn, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
-			return nil
-		}
-	}
-	p.settle(h, false)
-	return nil
-}
+func (p *Pool[T]) Put(l Lease[T]) error { return p.core.Put(l.lease) }
 
 // Discard ends a lease and closes its connection. Its slot is free for others at
 // once. cause goes to Factory.Close and to the log; nil stands for no particular
 // one. Errors are as for [Pool.Put].
-func (p *Pool[T]) Discard(l Lease[T], cause error) error {
-	h, err := p.reclaim(l)
-	if err != nil {
-		return unlessRevoked(err)
-	}
-	if cause == nil {
-		cause = errDiscarded
-	}
-	p.destroy(h, closedByDiscard, cause)
-	return nil
-}
+func (p *Pool[T]) Discard(l Lease[T], cause error) error { return p.core.Discard(l.lease, cause) }
 
 // Detach ends a lease and takes its connection out of the pool for good: it is the
 // caller's now, who closes it. Its slot is free for others at once. Errors are as
 // for [Pool.Put], and [ErrClosed] if [Pool.Close] has closed the connection.
 func (p *Pool[T]) Detach(l Lease[T]) (T, error) {
-	h, err := p.reclaim(l)
-	if err == nil {
-		p.conns.Add(uint64(censusLeaving))
-		if c, busy := p.empty(h); c != nil {
-			p.counters.detached.Inc()
-			p.vacate(c, busy)
-			p.ensureOpen(nil, nil)
-			p.forget()
-			return c.value, nil
-		}
-		err = errRevoked // between the two steps
-	}
-	if err == errRevoked {
-		err = ErrClosed
-	}
-	var zero T
-	return zero, err
-}
-
-// reclaim ends a lease: the slot belongs to the pool again, and all copies of the
-// lease are worthless from here on. The error is ErrNotLeased, or errRevoked.
-func (p *Pool[T]) reclaim(l Lease[T]) (held, error) {
-	c := l.conn
-	if c == nil || c.pool != p {
-		return held{}, ErrNotLeased
-	}
-	word, ok := c.ring.Renew(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
-	if !ok {
-		return held{}, p.notLeased(l)
-	}
-	return held{c.slot, word}, nil
+	box, err := p.core.Detach(l.lease)
+	return unbox[T](box), err
 }
 
 // Do calls f with a connection: it is Get, f, and Put. It returns the error of f as
@@ -350,31 +102,88 @@ func (p *Pool[T]) reclaim(l Lease[T]) (held, error) {
 // error is marked with [Broken]: then it is closed. If f panics, the connection is
 // closed, and the panic goes on.
 func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) error) error {
-	l, err := p.getFor(ctx)
+	l, err := p.core.Get(ctx)
 	if err != nil {
 		return err
 	}
 	returned := false
 	defer func() {
 		if !returned { // a panic, or runtime.Goexit
-			_ = p.Discard(l, errFuncPanicked)
+			_ = p.core.Discard(l, core.ErrFuncPanicked)
 		}
 	}()
-	err = f(ctx, l.Value())
+	err = f(ctx, unbox[T](l.Box()))
 	broken := isBroken(err) // this is others' code, too
 	returned = true
 	if broken {
-		_ = p.Discard(l, err)
+		_ = p.core.Discard(l, err)
 	} else {
-		_ = p.Put(l)
+		_ = p.core.Put(l)
 	}
 	return err
 }
 
-// getFor is Get for Do, whose caller is the one to be noted.
-func (p *Pool[T]) getFor(ctx context.Context) (Lease[T], error) {
-	if p.config.LeakAfter == 0 || ctx.Err() != nil {
-		return p.Get(ctx)
+// Warm opens connections until n are open, those included that were open before, and
+// returns when they are. It returns the first error of Factory.Open and does not try
+// again: in an outage it returns [ErrUnavailable] at once. It returns an error that wraps
+// ctx.Err if ctx ends before, and [ErrClosed] if the pool is closed. What has been opened,
+// or is being opened, remains in any case. Open is given the values of ctx. n may be up to
+// MaxConnections; no more than [Config.MaxOpening] are opened at the same time.
+//
+// What Warm opens is idle, and closed after [Config.MaxIdleTime] if nobody uses it. To
+// begin with MinIdle in place, call Warm(ctx, MinIdle) after New.
+func (p *Pool[T]) Warm(ctx context.Context, n int) error { return p.core.Warm(ctx, n) }
+
+// Resize changes [Config.MaxConnections] to n, between 1 and 65,535, while the pool is in
+// use. More takes effect at once, also for those who wait. Less takes no connection
+// from anybody: what is too many is closed at once if it is idle, and otherwise when it
+// comes back. Until then Stats.VacantConnections is negative. Resize does not wait, and
+// returns [ErrClosed] if the pool has been closed.
+func (p *Pool[T]) Resize(n int) error {
+	if n == 0 {
+		return errors.New("pool: Resize: MaxConnections is 0: to end a pool, close it")
 	}
-	return p.get(ctx, 2)
+	if err := checkMax("Resize: MaxConnections", n); err != nil {
+		return err
+	}
+	return p.core.Resize(n)
 }
+
+// Reset closes every connection that exists now, because they are of no use any more, as
+// after a failover or with new credentials: those that are idle at once, those that are
+// leased when they come back. One that is being opened is not used either; its ctx
+// ends, and another one is opened for the caller who asked. Reset does not wait. What is
+// opened after the call is not concerned.
+//
+// It also ends the pauses between attempts after failures.
+func (p *Pool[T]) Reset() { p.core.Reset() }
+
+// Stats returns how the pool stands. It looks at every slot, and holds nobody up.
+func (p *Pool[T]) Stats() Stats { return statsOf(p.core.Stats()) }
+
+// Leases lists the leases that are in force: which connection, since when, and where it
+// was taken. What the pool has in its own hands, to check it, to clean it, or on its way
+// to a waiter, is among them. Each is looked at on its own, and nobody is held up.
+func (p *Pool[T]) Leases() []LeaseInfo {
+	var leases []LeaseInfo
+	for _, l := range p.core.Leases() {
+		leases = append(leases, leaseInfoOf(l, unboxed[T]))
+	}
+	return leases
+}
+
+// Shutdown closes the pool and waits for what is still in use. From the call on
+// nothing is lent: those who wait and those who come get [ErrClosed]. Idle
+// connections are closed at once, leased ones when they are put back. Shutdown
+// returns nil when all are closed, but for those that are being opened: they are
+// closed when they are open. If ctx ends before, it closes those that are still
+// leased, as [Pool.Close] does, and returns an error that wraps ctx.Err. So with a
+// ctx that does not end, it waits for as long as anybody keeps a connection.
+func (p *Pool[T]) Shutdown(ctx context.Context) error { return p.core.Shutdown(ctx) }
+
+// Close closes the pool and all its connections at once, also those that are
+// leased: their holders see them fail. Those who wait and those who come get
+// [ErrClosed]. Close waits for Factory.Close to return, but not for longer than a
+// second, and not for connections that are being opened: they are closed when they
+// are open. It returns nil. Calls after the first do nothing more, but wait as well.
+func (p *Pool[T]) Close() error { return p.core.Close() }

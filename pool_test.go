@@ -1,4 +1,4 @@
-package pool
+package pool_test
 
 import (
 	"context"
@@ -9,23 +9,29 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/leftover"
+	"github.com/S4AK4N/pool/internal/testkit"
 )
+
+func TestMain(m *testing.M) { leftover.Main(m) }
 
 func TestGetLendsAnIdleConnectionBeforeItOpensOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 100})
-		first := borrow(t, p)
-		giveBack(t, p, first)
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 100})
+		first := testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, first)
 		for range 50 {
-			l := borrow(t, p)
-			if got := l.Value().number; got != 1 {
+			l := testkit.Borrow(t, p)
+			if got := l.Value().Number; got != 1 {
 				t.Fatalf("Get lent connection %d, want the idle one", got)
 			}
-			giveBack(t, p, l)
+			testkit.GiveBack(t, p, l)
 		}
 		synctest.Wait()
-		if got := x.tried(); got != 1 {
+		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times, want once", got)
 		}
 	})
@@ -33,24 +39,24 @@ func TestGetLendsAnIdleConnectionBeforeItOpensOne(t *testing.T) {
 
 func TestGetOpensUpToMaxConnectionsAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 3})
-		leases := []Lease[*wire]{borrow(t, p), borrow(t, p), borrow(t, p)}
-		seen := map[*wire]bool{}
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3})
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		seen := map[*testkit.Wire]bool{}
 		for _, l := range leases {
 			seen[l.Value()] = true
 		}
 		if len(seen) != 3 {
 			t.Errorf("three leases are of %d connections", len(seen))
 		}
-		r := ask(t.Context(), p)
-		r.pending(t, "with all connections leased")
-		if got := x.tried(); got != 3 {
+		r := testkit.Ask(t.Context(), p)
+		r.Pending(t, "with all connections leased")
+		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times, want 3", got)
 		}
-		giveBack(t, p, leases[1])
-		if got := r.served(t, "after a Put"); got.Value() != leases[1].Value() {
-			t.Errorf("the waiter got connection %d, want the one that was returned", got.Value().number)
+		testkit.GiveBack(t, p, leases[1])
+		if got := r.Served(t, "after a Put"); got.Value() != leases[1].Value() {
+			t.Errorf("the waiter got connection %d, want the one that was returned", got.Value().Number)
 		}
 	})
 }
@@ -58,14 +64,14 @@ func TestGetOpensUpToMaxConnectionsAndNoMore(t *testing.T) {
 func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 5
-		x := exchange{open: func(_ context.Context, attempt int) error {
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
 			time.Sleep(time.Duration(1+attempt%7) * time.Millisecond)
 			if attempt%5 == 0 {
-				return errDial
+				return testkit.ErrDial
 			}
 			return nil
 		}}
-		p := start(t, x.factory(), Config{MaxConnections: most})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: most})
 		var wg sync.WaitGroup
 		for g := range 40 {
 			wg.Go(func() {
@@ -79,10 +85,10 @@ func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
 					time.Sleep(time.Duration(g%3) * time.Millisecond)
 					switch (g + i) % 10 {
 					case 0:
-						_ = p.Discard(l, errCause)
+						_ = p.Discard(l, testkit.ErrCause)
 					case 1:
 						if w, err := p.Detach(l); err == nil {
-							_ = x.hangUp(w, nil)
+							_ = x.HangUp(w, nil)
 						}
 					default:
 						_ = p.Put(l)
@@ -95,36 +101,36 @@ func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
 		synctest.Wait()
 		// Close begins when its slot is free already. But it begins before time goes
 		// on, and to open another takes time.
-		if got := x.openAtMost(); got > most {
+		if got := x.OpenAtMost(); got > most {
 			t.Errorf("%d connections were open at once, want at most %d", got, most)
 		}
 		if got := p.Stats(); got.ActiveConnections+got.IdleConnections > most || got.ActiveConnections != 0 || got.WaitingRequests != 0 {
 			t.Errorf("at the end %+v", got)
 		}
 		p.Close()
-		x.allClosedOnce(t)
+		x.AllClosedOnce(t)
 	})
 }
 
 func TestTryGetLendsWhatIsIdleAndNeverOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 2})
-		if l, ok := p.TryGet(); ok || l != (Lease[*wire]{}) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2})
+		if l, ok := p.TryGet(); ok || l != (pool.Lease[*testkit.Wire]{}) {
 			t.Error("TryGet of an empty pool lent something")
 		}
-		l := borrow(t, p)
+		l := testkit.Borrow(t, p)
 		if _, ok := p.TryGet(); ok {
 			t.Error("TryGet lent a connection that is leased")
 		}
-		giveBack(t, p, l)
+		testkit.GiveBack(t, p, l)
 		again, ok := p.TryGet()
 		if !ok || again.Value() != l.Value() {
 			t.Error("TryGet did not lend the idle connection")
 		}
-		giveBack(t, p, again)
+		testkit.GiveBack(t, p, again)
 		synctest.Wait()
-		if got := x.tried(); got != 1 {
+		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times, want once, for the Get", got)
 		}
 	})
@@ -133,48 +139,48 @@ func TestTryGetLendsWhatIsIdleAndNeverOpens(t *testing.T) {
 // sqlx#453, HikariCP#1909: newcomers overtake between release and wake-up.
 func TestTryGetTakesNothingWhileAnybodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hang, release := obstacle(t)
-		x := exchange{open: func(_ context.Context, attempt int) error {
+		hang, release := testkit.Obstacle(t)
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
 			if attempt > 1 {
 				<-hang
 			}
 			return nil
 		}}
-		p := start(t, x.factory(), Config{MaxConnections: 2, MaxWaitTime: -1})
-		l := borrow(t, p)
-		r := ask(t.Context(), p) // its connection is being opened
-		giveBack(t, p, l)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		r := testkit.Ask(t.Context(), p) // its connection is being opened
+		testkit.GiveBack(t, p, l)
 		if _, ok := p.TryGet(); ok {
 			t.Error("TryGet overtook a waiter")
 		}
-		l = r.served(t, "after the Put")
+		l = r.Served(t, "after the Put")
 		release()
 		synctest.Wait() // the second connection is idle
-		r = ask(t.Context(), p)
-		giveBack(t, p, r.served(t, "with one idle"))
-		giveBack(t, p, l)
+		r = testkit.Ask(t.Context(), p)
+		testkit.GiveBack(t, p, r.Served(t, "with one idle"))
+		testkit.GiveBack(t, p, l)
 	})
 }
 
 func TestALeaseTellsOfItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := exchange{open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
-		p := start(t, x.factory(), Config{MaxConnections: 1})
+		x := testkit.Exchange{Open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		began := time.Now()
-		first := borrow(t, p)
+		first := testkit.Borrow(t, p)
 		opened := began.Add(time.Second)
-		if first.Value() != x.opened()[0] || first.Reused() || !first.Opened().Equal(opened) {
-			t.Errorf("first lease: connection %d, reused %v, opened %v", first.Value().number, first.Reused(), first.Opened())
+		if first.Value() != x.Opened()[0] || first.Reused() || !first.Opened().Equal(opened) {
+			t.Errorf("first lease: connection %d, reused %v, opened %v", first.Value().Number, first.Reused(), first.Opened())
 		}
 		time.Sleep(time.Second)
-		giveBack(t, p, first)
-		second := borrow(t, p)
+		testkit.GiveBack(t, p, first)
+		second := testkit.Borrow(t, p)
 		if !second.Reused() || !second.Opened().Equal(opened) {
 			t.Errorf("second lease: reused %v, opened %v, want true, %v", second.Reused(), second.Opened(), opened)
 		}
-		r := ask(t.Context(), p)
-		giveBack(t, p, second)
-		handed := r.served(t, "after a Put")
+		r := testkit.Ask(t.Context(), p)
+		testkit.GiveBack(t, p, second)
+		handed := r.Served(t, "after a Put")
 		if !handed.Reused() {
 			t.Error("a lease that was handed over is not reused")
 		}
@@ -184,11 +190,11 @@ func TestALeaseTellsOfItsConnection(t *testing.T) {
 		}
 		// The next connection in the same slot is a new one.
 		_ = p.Discard(handed, nil)
-		fresh := borrow(t, p)
-		if fresh.Reused() || fresh.Value().number != 2 || !fresh.Opened().After(opened) {
-			t.Errorf("after Discard: connection %d, reused %v", fresh.Value().number, fresh.Reused())
+		fresh := testkit.Borrow(t, p)
+		if fresh.Reused() || fresh.Value().Number != 2 || !fresh.Opened().After(opened) {
+			t.Errorf("after Discard: connection %d, reused %v", fresh.Value().Number, fresh.Reused())
 		}
-		giveBack(t, p, fresh)
+		testkit.GiveBack(t, p, fresh)
 	})
 }
 
@@ -196,8 +202,8 @@ func TestALeaseTellsOfItsConnection(t *testing.T) {
 // gone bad meanwhile, as any other.
 func TestAConnectionThatHasLainIdleBeforeItsFirstLeaseIsReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := exchange{open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
-		p := start(t, x.factory(), Config{MaxConnections: 1})
+		x := testkit.Exchange{Open: func(context.Context, int) error { time.Sleep(time.Second); return nil }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -209,31 +215,31 @@ func TestAConnectionThatHasLainIdleBeforeItsFirstLeaseIsReused(t *testing.T) {
 		if !ok || !l.Reused() {
 			t.Errorf("TryGet lent %v, reused %v, want both", ok, l.Reused())
 		}
-		giveBack(t, p, l)
+		testkit.GiveBack(t, p, l)
 	})
 }
 
 func TestTheZeroLeaseIsNone(t *testing.T) {
-	var l Lease[*wire]
+	var l pool.Lease[*testkit.Wire]
 	if l.Value() != nil || l.Reused() || !l.Opened().IsZero() {
 		t.Errorf("the zero Lease says %v, %v, %v", l.Value(), l.Reused(), l.Opened())
 	}
-	if got := (Lease[int]{}).Value(); got != 0 {
+	if got := (pool.Lease[int]{}).Value(); got != 0 {
 		t.Errorf("Value of the zero Lease[int] is %d", got)
 	}
 }
 
 func TestDiscardClosesTheConnectionWithItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
-		for n, cause := range []error{errCause, nil} {
-			l := borrow(t, p)
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		for n, cause := range []error{testkit.ErrCause, nil} {
+			l := testkit.Borrow(t, p)
 			if err := p.Discard(l, cause); err != nil {
 				t.Fatalf("Discard: %v", err)
 			}
 			synctest.Wait()
-			got := x.opened()[n].closedWith()
+			got := x.Opened()[n].ClosedWith()
 			if len(got) != 1 || got[0] == nil || cause != nil && got[0] != cause {
 				t.Errorf("after Discard(%v) the connection was closed with %v", cause, got)
 			}
@@ -248,30 +254,30 @@ func TestDiscardClosesTheConnectionWithItsCause(t *testing.T) {
 // free at once, even if Close never returns.
 func TestDiscardAndDetachServeAWaiterAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hang, _ := obstacle(t)
-		x := exchange{closing: func(w *wire, _ error) error {
-			if w.number == 1 {
+		hang, _ := testkit.Obstacle(t)
+		x := testkit.Exchange{Closing: func(w *testkit.Wire, _ error) error {
+			if w.Number == 1 {
 				<-hang
 			}
 			return nil
 		}}
-		p := start(t, x.factory(), Config{MaxConnections: 1, MaxWaitTime: -1})
-		l := borrow(t, p)
-		r := ask(t.Context(), p)
-		if err := p.Discard(l, errCause); err != nil {
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		r := testkit.Ask(t.Context(), p)
+		if err := p.Discard(l, testkit.ErrCause); err != nil {
 			t.Fatal(err)
 		}
-		l = r.served(t, "after Discard")
-		if l.Value().number != 2 || l.Reused() {
-			t.Errorf("the waiter got connection %d, want a new one", l.Value().number)
+		l = r.Served(t, "after Discard")
+		if l.Value().Number != 2 || l.Reused() {
+			t.Errorf("the waiter got connection %d, want a new one", l.Value().Number)
 		}
-		r = ask(t.Context(), p)
+		r = testkit.Ask(t.Context(), p)
 		if w, err := p.Detach(l); err != nil || w != l.Value() {
 			t.Fatalf("Detach = %v, %v", w, err)
 		}
-		l = r.served(t, "after Detach")
-		giveBack(t, p, l)
-		if got := len(x.opened()[1].closedWith()); got != 0 {
+		l = r.Served(t, "after Detach")
+		testkit.GiveBack(t, p, l)
+		if got := len(x.Opened()[1].ClosedWith()); got != 0 {
 			t.Errorf("a detached connection was closed %d times by the pool", got)
 		}
 	})
@@ -279,22 +285,22 @@ func TestDiscardAndDetachServeAWaiterAtOnce(t *testing.T) {
 
 func TestDetachTakesTheConnectionOutForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
-		w, err := p.Detach(borrow(t, p))
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		w, err := p.Detach(testkit.Borrow(t, p))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := p.Stats(); got.VacantConnections() != 1 || got.Detached != 1 {
 			t.Errorf("after Detach %+v", got)
 		}
-		l := borrow(t, p)
+		l := testkit.Borrow(t, p)
 		if l.Value() == w {
 			t.Error("a detached connection was lent")
 		}
-		giveBack(t, p, l)
+		testkit.GiveBack(t, p, l)
 		p.Close()
-		if got := len(w.closedWith()); got != 0 {
+		if got := len(w.ClosedWith()); got != 0 {
 			t.Errorf("the pool closed a detached connection %d times", got)
 		}
 	})
@@ -303,11 +309,11 @@ func TestDetachTakesTheConnectionOutForGood(t *testing.T) {
 func TestDoLendsTheConnectionForTheCallOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		ctx := context.WithValue(t.Context(), key{}, "value")
-		err := p.Do(ctx, func(got context.Context, w *wire) error {
-			if got != ctx || w != x.opened()[0] {
+		err := p.Do(ctx, func(got context.Context, w *testkit.Wire) error {
+			if got != ctx || w != x.Opened()[0] {
 				t.Errorf("Do called its function with (%v, %v)", got, w)
 			}
 			if s := p.Stats(); s.ActiveConnections != 1 {
@@ -326,23 +332,23 @@ func TestDoLendsTheConnectionForTheCallOnly(t *testing.T) {
 
 func TestDoReturnsTheErrorOfItsFunctionAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
-		give := func(err error) func(context.Context, *wire) error {
-			return func(context.Context, *wire) error { return err }
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		give := func(err error) func(context.Context, *testkit.Wire) error {
+			return func(context.Context, *testkit.Wire) error { return err }
 		}
-		if got := p.Do(t.Context(), give(errCause)); got != errCause {
-			t.Errorf("Do returned %v, want %v", got, errCause)
+		if got := p.Do(t.Context(), give(testkit.ErrCause)); got != testkit.ErrCause {
+			t.Errorf("Do returned %v, want %v", got, testkit.ErrCause)
 		}
 		if s := p.Stats(); s.IdleConnections != 1 {
 			t.Errorf("after an ordinary error %+v, want the connection back", s)
 		}
-		broken := Broken(errCause)
+		broken := pool.Broken(testkit.ErrCause)
 		if got := p.Do(t.Context(), give(broken)); got != broken {
 			t.Errorf("Do returned %v, want %v", got, broken)
 		}
 		synctest.Wait()
-		if got := x.opened()[0].closedWith(); len(got) != 1 || !errors.Is(got[0], errCause) {
+		if got := x.Opened()[0].ClosedWith(); len(got) != 1 || !errors.Is(got[0], testkit.ErrCause) {
 			t.Errorf("after Broken the connection was closed with %v", got)
 		}
 		if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != 1 {
@@ -351,7 +357,7 @@ func TestDoReturnsTheErrorOfItsFunctionAsItIs(t *testing.T) {
 		// Without a connection the function is not called.
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		got := p.Do(ctx, func(context.Context, *wire) error { t.Error("called"); return nil })
+		got := p.Do(ctx, func(context.Context, *testkit.Wire) error { t.Error("called"); return nil })
 		if !errors.Is(got, context.Canceled) {
 			t.Errorf("Do returned %v, want %v", got, context.Canceled)
 		}
@@ -361,24 +367,24 @@ func TestDoReturnsTheErrorOfItsFunctionAsItIs(t *testing.T) {
 // go#13677, commons-pool POOL-336: a panic leaves a slot lost.
 func TestDoDiscardsTheConnectionWhenItsFunctionPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		func() {
 			defer func() {
-				if got := recover(); got != errCause {
+				if got := recover(); got != testkit.ErrCause {
 					t.Errorf("recovered %v, want the panic to go on up", got)
 				}
 			}()
-			_ = p.Do(t.Context(), func(context.Context, *wire) error { panic(errCause) })
+			_ = p.Do(t.Context(), func(context.Context, *testkit.Wire) error { panic(testkit.ErrCause) })
 		}()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = p.Do(t.Context(), func(context.Context, *wire) error { runtime.Goexit(); return nil })
+			_ = p.Do(t.Context(), func(context.Context, *testkit.Wire) error { runtime.Goexit(); return nil })
 		}()
 		<-done
 		synctest.Wait()
-		x.allClosedOnce(t)
+		x.AllClosedOnce(t)
 		if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != 2 {
 			t.Errorf("after a panic and a Goexit %+v, want both connections discarded", s)
 		}
@@ -388,27 +394,27 @@ func TestDoDiscardsTheConnectionWhenItsFunctionPanics(t *testing.T) {
 func TestMaxWaitersRejectsOneMoreThanMayWait(t *testing.T) {
 	tests := []struct{ maxWaiters, wait int }{{2, 2}, {1, 1}, {-1, 0}, {-100, 0}}
 	for _, tt := range tests {
-		bubble(t, fmt.Sprint("MaxWaiters=", tt.maxWaiters), func(t *testing.T) {
+		testkit.Bubble(t, fmt.Sprint("MaxWaiters=", tt.maxWaiters), func(t *testing.T) {
 			// vitess#3726, fasthttp#718: an unbounded queue turns one sick backend
 			// into a full outage.
-			hang, release := obstacle(t)
-			x := exchange{open: func(context.Context, int) error { <-hang; return nil }}
-			p := start(t, x.factory(), Config{MaxConnections: 3, MaxWaiters: tt.maxWaiters, MaxWaitTime: -1})
-			var waiting []*request[*wire]
+			hang, release := testkit.Obstacle(t)
+			x := testkit.Exchange{Open: func(context.Context, int) error { <-hang; return nil }}
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaiters: tt.maxWaiters, MaxWaitTime: -1})
+			var waiting []*testkit.Request[*testkit.Wire]
 			for range 3 + tt.wait { // three for whom a connection is being opened
-				r := ask(t.Context(), p)
-				r.pending(t, "while opening hangs")
+				r := testkit.Ask(t.Context(), p)
+				r.Pending(t, "while opening hangs")
 				waiting = append(waiting, r)
 			}
-			ask(t.Context(), p).failed(t, "one more", ErrRejected)
+			testkit.Ask(t.Context(), p).Failed(t, "one more", pool.ErrRejected)
 			release()
 			synctest.Wait()
 			// All three are leased: nothing can be opened for anybody now.
-			ask(t.Context(), p).failed(t, "with all leased", ErrRejected)
+			testkit.Ask(t.Context(), p).Failed(t, "with all leased", pool.ErrRejected)
 			for _, r := range waiting {
-				giveBack(t, p, r.served(t, "in turn"))
+				testkit.GiveBack(t, p, r.Served(t, "in turn"))
 			}
-			giveBack(t, p, borrow(t, p))
+			testkit.GiveBack(t, p, testkit.Borrow(t, p))
 			if got := p.Stats(); got.Rejected != 2 || got.WaitingRequests != 0 {
 				t.Errorf("%+v, want 2 rejected", got)
 			}
@@ -418,9 +424,9 @@ func TestMaxWaitersRejectsOneMoreThanMayWait(t *testing.T) {
 
 func TestWithoutMaxWaitersThousandsMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x exchange
-		p := start(t, x.factory(), Config{MaxConnections: 1})
-		l := borrow(t, p)
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		l := testkit.Borrow(t, p)
 		var wg sync.WaitGroup
 		for range 5000 {
 			wg.Go(func() {
@@ -429,14 +435,14 @@ func TestWithoutMaxWaitersThousandsMayWait(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				giveBack(t, p, l)
+				testkit.GiveBack(t, p, l)
 			})
 		}
 		synctest.Wait()
 		if got := p.Stats().WaitingRequests; got != 5000 {
 			t.Errorf("%d wait, want 5000", got)
 		}
-		giveBack(t, p, l)
+		testkit.GiveBack(t, p, l)
 		wg.Wait()
 	})
 }

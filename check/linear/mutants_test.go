@@ -31,56 +31,87 @@ var mutants = []mutant{
 		"Word(stamp)<<stampShift | w&genMask",
 		histories, noOrder,
 	}, {
-		"a connection for a caller who has gone goes to two others", "settle.go",
-		"ch <- token{err: errEnded}\n\t\treturn false",
+		"a connection for a caller who has gone goes to two others", "internal/core/settle.go",
+		"ch <- queue.Token{Err: errEnded}\n\t\treturn false",
 		"ch <- t\n\t\treturn false",
 		histories, noOrder,
 	}, {
-		"one more may be open than MaxConnections", "pool.go",
-		"first := newBank[T](0, config.MaxConnections)",
-		"config.MaxConnections++; first := newBank[T](0, config.MaxConnections)",
+		"one more may be open than MaxConnections", "internal/core/pool.go",
+		"first := newBank(0, config.MaxConnections)",
+		"config.MaxConnections++; first := newBank(0, config.MaxConnections)",
 		histories, noOrder,
 	}, {
-		"what was reported while it was leased is lent before Put has looked", "pool.go",
+		"what was reported while it was leased is lent before Put has looked", "internal/core/pool.go",
 		"return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks",
 		"return p.idleFor(word) < p.idleTicks",
 		histories, noOrder,
 	}, {
-		"a waiter is lent what was reported before it came", "settle.go",
+		"a waiter is lent what was reported before it came", "internal/core/settle.go",
 		"if c.unfit.Load() != nil {\n\t\t\tcontinue",
 		"if false {\n\t\t\tcontinue",
 		histories, noOrder,
 	}, {
-		"what was being opened at a Reset is lent", "open.go",
-		"if a.era != p.era.Load() {\n\t\tp.destroyFor",
-		"if false {\n\t\tp.destroyFor",
+		"what was being opened at a Reset is lent", "internal/core/open.go",
+		"if a.era != p.era.Load() {\n\t\tp.conns.Add",
+		"if false {\n\t\tp.conns.Add",
 		histories, noOrder,
 	}, {
-		"more are opened than a Resize allows", "words.go",
-		"return c%censusMax + census(n)*censusMax",
-		"return c%censusMax + census(max(n, min(c.max(), 2*n)))*censusMax",
+		"more are opened than a Resize allows", "internal/words/census.go",
+		"return c%CensusMax + Census(n)*CensusMax",
+		"return c%CensusMax + Census(max(n, min(c.Max(), 2*n)))*CensusMax",
 		histories, noOrder,
 	}, {
-		"TryGet trusts the hints", "pool.go",
+		"TryGet trusts the hints", "internal/core/pool.go",
 		"if h, ok = p.scan(); !ok {\n\t\t\t\tbreak",
 		"if true {\n\t\t\t\tbreak",
 		histories, noOrder,
 	}, {
-		"something is lent after Close", "pool.go",
-		"for gateWord(p.gate.Load()).open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
-		"for gateWord(p.gate.Load()).waiters() == 0 {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"something is lent after Close", "internal/core/pool.go",
+		"for words.Gate(p.gate.Load()).Open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"for words.Gate(p.gate.Load()).Waiters() == 0 {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		histories, noOrder,
 	}, {
-		"TryGet does not care who waits", "pool.go",
-		"for gateWord(p.gate.Load()).open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
-		"for !gateWord(p.gate.Load()).closed() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"TryGet does not care who waits", "internal/core/pool.go",
+		"for words.Gate(p.gate.Load()).Open() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
+		"for !words.Gate(p.gate.Load()).Closed() {\n\t\th, ok := p.take()\n\t\tif !ok {\n\t\t\tif h",
 		turns, outOfOrder,
 	}, {
-		"Get does not care who waits", "pool.go",
+		"Get does not care who waits", "internal/core/pool.go",
 		"if p.gate.Load() == 0 {\n\t\tstep.At(\"get: gate read\")",
-		"if !gateWord(p.gate.Load()).closed() {\n\t\tstep.At(\"get: gate read\")",
+		"if !words.Gate(p.gate.Load()).Closed() {\n\t\tstep.At(\"get: gate read\")",
 		turns, outOfOrder,
 	},
+}
+
+// rootOf returns the directory of the pool's module.
+func rootOf(t *testing.T) string {
+	t.Helper()
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/S4AK4N/pool").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(bytes.TrimSpace(root))
+}
+
+// put returns the text of a file with the error in it.
+func (m mutant) put(t *testing.T, root string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Fatalf("%s: %s has %q %d times, want once", m.name, m.file, m.old, n)
+	}
+	return strings.Replace(string(text), m.old, m.new, 1)
+}
+
+// A change of the code may take an error's place away, and should hear of it at once.
+func TestEveryErrorHasItsPlace(t *testing.T) {
+	root := rootOf(t)
+	for _, m := range mutants {
+		m.put(t, root)
+	}
 }
 
 // With -overlay, go test compiles other text than is in the files.
@@ -88,23 +119,13 @@ func TestErrorsPutIntoThePoolAreFound(t *testing.T) {
 	if os.Getenv("LINEAR_MUTANTS") == "" {
 		t.Skip("check/linear/run mutants takes some minutes")
 	}
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/S4AK4N/pool").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := rootOf(t)
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
-			file := filepath.Join(string(bytes.TrimSpace(root)), m.file)
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(text), m.old); n != 1 {
-				t.Fatalf("%s has %q %d times", m.file, m.old, n)
-			}
+			file := filepath.Join(root, m.file)
 			dir := t.TempDir()
 			changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
-			if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+			if err := os.WriteFile(changed, []byte(m.put(t, root)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			list, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})

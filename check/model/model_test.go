@@ -18,7 +18,10 @@ import (
 
 // The directories whose code the models mirror, from here, by what stands before the names
 // of their files.
-var sources = map[string]string{"": "../..", "ring/": "../../ring"}
+var sources = map[string]string{
+	"": "../../internal/core", "queue/": "../../internal/queue", "sight/": "../../internal/sight",
+	"histogram/": "../../internal/histogram", "ring/": "../../ring",
+}
 
 // leftOut says which operations no model mirrors, and why. One without a number is for all
 // that differ in the number only.
@@ -35,7 +38,7 @@ var leftOut = []struct{ reason, operations string }{
 		open.go openFailed openErrors.Inc
 		open.go openFailed lastOpen.Store
 		pool.go Detach detached.Inc
-		stats.go gets mostGets.CompareAndSwap
+		counters.go gets mostGets.CompareAndSwap
 		wait.go accept canceled.Inc
 		wait.go accept timeouts.Inc
 		wait.go accept unavailable.Inc
@@ -43,27 +46,27 @@ var leftOut = []struct{ reason, operations string }{
 		wait.go wait canceled.Inc
 		wait.go wait unavailable.Inc
 		close.go shut lastMax.Store
-		pool.go New stripes.Inc`},
+		pool.go Init stripes.Inc`},
 	{"Histograms have a test of their own, and nothing depends on them.", `
-		histogram.go record counts[].Inc
-		histogram.go record sum.Add
-		histogram.go record sum.Store`},
+		histogram/recorder.go Record counts[].Inc
+		histogram/recorder.go Record sum.Add
+		histogram/recorder.go Record sum.Store`},
 	{"What is remembered of a lease for those who look for leaks. It decides nothing but what is reported.", `
-		leak.go note stack.Store
-		leak.go note taken.Store
-		leak.go note where.Store
-		leak.go note word.Store
-		leak.go see at.Store
+		sight/sight.go Note stack.Store
+		sight/sight.go Note taken.Store
+		sight/sight.go Note where.Store
+		sight/sight.go Note word.Store
+		sight/sight.go See at.Store
 		leak.go see leaked.Inc
-		leak.go see word.Store`},
+		sight/sight.go See word.Store`},
 	{"Not an atomic.", `
 		leak.go info epoch.Add`},
 	{"Which error a holder gets whose lease Close has revoked.", `
 		close.go notLeased revoked.CompareAndSwap`},
 	{"Before the pool is anybody else's.", `
-		pool.go New banks.Store
-		pool.go New conns.Store
-		pool.go New era.Store
+		pool.go Init banks.Store
+		pool.go Init conns.Store
+		pool.go Init era.Store
 		sweep.go init unaware.Store`},
 	{"The pool's coarse clock, and how long opening takes: time is a choice in the models.", `
 		sweep.go advanceTick tick.CompareAndSwap
@@ -86,7 +89,7 @@ var leftOut = []struct{ reason, operations string }{
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `
 		open.go begin spares.Inc
 		open.go attemptOver spares.Dec`},
-	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in the tests of package pool.", `
+	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in check/steps.", `
 		warm.go Warm failed<-
 		warm.go nextEnd ended.CompareAndSwap
 		warm.go openEnded ended.CompareAndSwap

@@ -1,5 +1,5 @@
 /* The pool: slots, gate, census, waiters, opens, and everything that takes a slot away or brings one back.
-   It mirrors pool.go, wait.go, settle.go, quota.go, outage.go, open.go, close.go, bank.go, resize.go, reset.go,
+   It mirrors of internal/core pool.go, wait.go, settle.go, quota.go, outage.go, open.go, close.go, slots.go, resize.go, reset.go,
    and of warm.go, sweep.go and pass.go what takes and gives slots, step by step.
 
    One step is one atomic operation. A load and the compare-and-swap that depends on it are one step
@@ -10,7 +10,7 @@
    and ensureOpen return to where rs, rd and re say.
 
    The queue is abstract here: front, enqueue and decide take effect at the points that queue.pml
-   shows them to have. With -DMSQ it is the list of queue.go itself.
+   shows them to have. With -DMSQ it is the list of internal/queue itself.
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
    object), STRICT (StrictMax), QUOTA, MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
@@ -296,7 +296,7 @@ take:
     if
     :: i>=bn -> i=0; bn=0; goto unavail
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ pool.go Get ring.Take */
-                                                                             /* @ bank.go take ring.Take */
+                                                                             /* @ slots.go take ring.Take */
     :: else -> i++; goto take
     fi };
   atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto get :: else -> skip fi };
@@ -347,7 +347,7 @@ link:
      fi
   fi;
 #else
-  atomic { linked++; nd=linked; st[nd]=LOOKING; who[nd]=me };                /* @ queue.go enqueue next.CompareAndSwap */
+  atomic { linked++; nd=linked; st[nd]=LOOKING; who[nd]=me };                /* @ queue/queue.go Enqueue next.CompareAndSwap */
 #endif
 #if BUG==1
   goto looked;                                                               /* does not look again */
@@ -363,14 +363,14 @@ lookScan:
   atomic {
     if
     :: i>=bn -> i=0; bn=0; goto looked
-    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ bank.go scan ring.Scan */
+    :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ slots.go scan ring.Scan */
     :: else -> i++; goto lookScan
     fi };
   atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto look :: else -> skip fi };        /* examine */
   atomic { if :: unfit[c] -> rd=3; goto destroy :: else -> skip fi };
   atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto look :: else -> c=0; checked=1; rs=1; goto settle fi };
 looked:
-  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue.go park state.CompareAndSwap */
+  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
 #if BUG!=8
   atomic { if :: CLOSED -> tok=REFUSED; rf=1; goto refuseAll :: else -> skip fi };
 #endif
@@ -393,7 +393,7 @@ wait:
   :: atomic { (CANCEL>>me)&1 -> ctxEnded[me]=1 };
      if
      :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }         /* select may see either */
-     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue.go decide state.CompareAndSwap */
+     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
         U--;                                                                 /* @ wait.go leave gate.Sub */
 #ifdef MSQ
         front(); f=0; h=0;
@@ -477,7 +477,7 @@ settleFront:
 #endif
   if
   :: atomic { f==0 -> goto publish }
-  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue.go decide state.CompareAndSwap */
+  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue/queue.go Decide state.CompareAndSwap */
      U--;                                                                    /* @ settle.go grant gate.Sub */
      atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
 #ifdef MSQ
@@ -502,7 +502,7 @@ settleFront:
      }
   fi;
 publish:
-  atomic { if :: cell[own]==w -> w=AS(w,IDLE); cell[own]=w :: else -> assert(CLOSED); goto settled fi };   /* @ bank.go publish ring.Publish */
+  atomic { if :: cell[own]==w -> w=AS(w,IDLE); cell[own]=w :: else -> assert(CLOSED); goto settled fi };   /* @ slots.go publish ring.Publish */
 wanted:
   atomic { if :: unfit[c] && BUG!=25 -> goto takeBack :: else -> skip fi };
   atomic { if :: GATE0 -> goto settled :: CLOSED -> goto takeBack :: !CLOSED && SHRINK -> skip :: else -> goto wantedFront fi };
@@ -517,7 +517,7 @@ wantedFront:
 #endif
     fi };
 takeBack:
-  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; goto settle :: else -> skip fi };   /* @ bank.go retake ring.Retake */
+  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; goto settle :: else -> skip fi };   /* @ slots.go retake ring.Retake */
 settled:
   atomic { own=0; w=0; c=0; f=0; checked=0;
     if
@@ -613,7 +613,7 @@ admit:
   atomic {                                                                   /* @ quota.go openForWaiters conns.CompareAndSwap */
     if :: CONNS==cc -> open++; opening++; cc=0; n=0 :: else -> cc=0; n=0; goto ensureOpen fi };
   atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od;
-    assert(n<have); cell[n]=AS(cell[n],BUSY) };                              /* @ bank.go claim ring.Claim */
+    assert(n<have); cell[n]=AS(cell[n],BUSY) };                              /* @ slots.go claim ring.Claim */
   atomic { start!n,cell[n],ask,era,outage; n=0; if :: ask!=0 -> begun=1 :: else -> skip fi; ask=0; goto ensureOpen };
 #if FAILS>0
 heldUp:                            /* it is not yet time */
@@ -779,7 +779,7 @@ lifted:
   /* ---------------------------------------------------------------- Close, Shutdown: close.go */
 shut:
   max=0;                                                                     /* @ close.go shut conns.CompareAndSwap */
-  CLOSED=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+  CLOSED=1;                                                                  /* @ gate.go setGate gate.CompareAndSwap */
   atomic { tok=REFUSED; rf=2; goto refuseAll };
 collect:
   atomic { tok=0; any=0; i=0; bn=have };
@@ -836,7 +836,7 @@ refuseAll:
   /* ---------------------------------------------------------------- Resize(me): resize.go */
 resize:
 #if BUG!=29
-  atomic { if :: have<me -> have=me :: else -> skip fi };                    /* @ bank.go more banks.CompareAndSwap */
+  atomic { if :: have<me -> have=me :: else -> skip fi };                    /* @ slots.go more banks.CompareAndSwap */
 #endif
 #if BUG==15
   SHRINK=1;                                                                  /* the flag before the limit */
@@ -849,7 +849,7 @@ limited:
 #endif
   atomic { if :: OVER -> skip :: else -> goto trimmed fi };
 #if BUG!=15
-  SHRINK=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+  SHRINK=1;                                                                  /* @ gate.go setGate gate.CompareAndSwap */
 #endif
 trim:
   atomic { if :: OVER -> i=0; bn=have :: else -> goto trimmed fi };
@@ -866,10 +866,10 @@ trimmed:
 shrunk:
   atomic { if :: OVER -> goto shrunkEnd :: else -> skip fi };
   atomic { if :: !SHRINK -> goto shrunkEnd :: else -> skip fi };
-  SHRINK=0;                                                                  /* @ words.go clearGate gate.CompareAndSwap */
+  SHRINK=0;                                                                  /* @ gate.go clearGate gate.CompareAndSwap */
 #if BUG!=14
   atomic { if :: OVER -> skip :: else -> goto shrunkEnd fi };
-  SHRINK=1;                                                                  /* @ words.go setGate gate.CompareAndSwap */
+  SHRINK=1;                                                                  /* @ gate.go setGate gate.CompareAndSwap */
   atomic {                                                                   /* trim; one within another goes on in the outer one */
     if
     :: rk==1 && !nest -> rk=0; nest=1; rs1=rs; rs=0; rd1=rd; rd=0; ask1=ask; ask=0; goto trim

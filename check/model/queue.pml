@@ -1,4 +1,4 @@
-/* The queue of waiters alone (queue.go), with everything that decides a waiter: those who hand on a
+/* The queue of waiters alone (internal/queue), with everything that decides a waiter: those who hand on a
    connection, those who expire, refuse the asker of an open, leave, and unlink from the middle.
 
    One step is one atomic operation. The load before a compare-and-swap is one step with it where the
@@ -81,11 +81,11 @@ inline front() {
 /* advance makes nx, which is decided, the dummy in place of h. */
 inline advance() {
 #if BUG!=12
-  atomic { if :: tail==h -> tail=nx :: else -> skip fi };                    /* @ queue.go advance tail.CompareAndSwap */
+  atomic { if :: tail==h -> tail=nx :: else -> skip fi };                    /* @ queue/queue.go Advance tail.CompareAndSwap */
 #endif
   if
-  :: atomic { head==h -> head=nx; assert(!LIVE(nx)) };                       /* @ queue.go advance head.CompareAndSwap */
-     atomic { nxt[h]=h; severed=severed|(1<<h) }                             /* @ queue.go advance next.Store */
+  :: atomic { head==h -> head=nx; assert(!LIVE(nx)) };                       /* @ queue/queue.go Advance head.CompareAndSwap */
+     atomic { nxt[h]=h; severed=severed|(1<<h) }                             /* @ queue/queue.go Advance next.Store */
   :: atomic { head!=h -> skip }
   fi
 }
@@ -111,25 +111,25 @@ again:
      if
      :: atomic { nxt[t]==t -> assert(tail!=t); t=0 }                         /* severed: tail has moved on */
      :: atomic { nxt[t]!=NIL && nxt[t]!=t -> nx=nxt[t] };
-        atomic { if :: tail==t -> tail=nx :: else -> skip fi; nx=0; t=0 }    /* @ queue.go enqueue tail.CompareAndSwap */
+        atomic { if :: tail==t -> tail=nx :: else -> skip fi; nx=0; t=0 }    /* @ queue/queue.go Enqueue tail.CompareAndSwap */
      :: atomic { nxt[t]==NIL -> skip };
         if
-        :: atomic { nxt[t]==NIL ->                                           /* @ queue.go enqueue next.CompareAndSwap */
+        :: atomic { nxt[t]==NIL ->                                           /* @ queue/queue.go Enqueue next.CompareAndSwap */
              linked++; nd=linked; assert(nd==t+1 || BUG);
              st[nd]=LOOKING; who[nd]=me; nxt[nd]=NIL; num[nd]=num[t]+1; nxt[t]=nd; nodeOf[me]=nd };
-           atomic { if :: tail==t -> tail=nd :: else -> skip fi; t=0; break }   /* @ queue.go enqueue tail.CompareAndSwap #2 */
+           atomic { if :: tail==t -> tail=nd :: else -> skip fi; t=0; break }   /* @ queue/queue.go Enqueue tail.CompareAndSwap #2 */
         :: atomic { nxt[t]!=NIL -> t=0 }
         fi
      fi
   od;
-  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue.go park state.CompareAndSwap */
+  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
 end_wait:
   if
   :: ch[me]?tok -> assert(tok==nd)
   :: canc ->
      if
      :: ch[me]?tok -> assert(tok==nd)                                        /* select may see either */
-     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue.go decide state.CompareAndSwap */
+     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
         atomic { U--; nodeOf[me]=0 };                                        /* @ wait.go leave gate.Sub */
         front(); h=0; f=0
      :: atomic { !LIVE(nd) -> skip };
@@ -215,20 +215,20 @@ proctype Sweeper() {
 #endif
                  :: else -> skip fi;
 #if BUG!=5 && BUG!=4
-              atomic { if :: tail==cur -> tail=nx :: else -> skip fi };      /* @ queue.go unlink tail.CompareAndSwap */
+              atomic { if :: tail==cur -> tail=nx :: else -> skip fi };      /* @ queue/queue.go Unlink tail.CompareAndSwap */
 #endif
               if
 #if BUG==13
               :: nxt[prev]=nx                                                /* a store: prev may have been severed */
 #else
-              :: atomic { nxt[prev]==cur -> nxt[prev]=nx }                   /* @ queue.go unlink next.CompareAndSwap */
+              :: atomic { nxt[prev]==cur -> nxt[prev]=nx }                   /* @ queue/queue.go Unlink next.CompareAndSwap */
               :: atomic { nxt[prev]!=cur -> break }
 #endif
               fi;
 #if BUG!=6
               if :: head==h0 -> skip :: else -> break fi;
 #endif
-              if :: nx!=NIL -> nxt[cur]=cur :: else -> break fi;             /* @ queue.go unlink next.Store */
+              if :: nx!=NIL -> nxt[cur]=cur :: else -> break fi;             /* @ queue/queue.go Unlink next.Store */
               cur=0; nx=0
            fi
         od
@@ -259,9 +259,9 @@ proctype Counter() {
 init {
   byte k=0, i2=0, n2=0;
   atomic {
-    st[0]=TAKEN; nxt[0]=NIL; head=0; tail=0;                                 /* @ queue.go init state.Store */
-                                                                             /* @ queue.go init head.Store */
-                                                                             /* @ queue.go init tail.Store */
+    st[0]=TAKEN; nxt[0]=NIL; head=0; tail=0;                                 /* @ queue/queue.go Init state.Store */
+                                                                             /* @ queue/queue.go Init head.Store */
+                                                                             /* @ queue/queue.go Init tail.Store */
     do :: k<PRELINK -> k++; nxt[k-1]=k; nxt[k]=NIL; who[k]=k-1; nodeOf[k-1]=k; num[k]=k; st[k]=PARKED; linked=k; tail=k; U++
        :: else -> break od;
     k=0;

@@ -9,7 +9,7 @@
 // All mutants are compiled into one test binary for each stage, behind a variable that is
 // read from the environment, so a mutant costs no more than the tests up to the first that
 // fails. A mutant has a name that does not depend on those in other functions:
-// settle.go:grant:if1 is the first if of grant.
+// internal/core/settle.go:grant:if1 is the first if of grant.
 package main
 
 import (
@@ -29,8 +29,12 @@ import (
 // files are those with guards in them, of the ring and of the pool's core.
 var files = []string{
 	"ring/ring.go", "ring/search.go", "ring/start.go", "ring/start_explore.go",
-	"queue.go", "settle.go", "wait.go", "quota.go", "outage.go", "open.go", "close.go", "resize.go", "reset.go",
-	"warm.go", "limit.go", "pass.go", "sweep.go", "bank.go", "leak.go", "pool.go", "stats.go", "lease.go", "words.go",
+	"internal/queue/queue.go", "internal/queue/parker.go", "internal/words/outage.go", "internal/sight/sight.go",
+	"internal/core/settle.go", "internal/core/wait.go", "internal/core/quota.go", "internal/core/outage.go",
+	"internal/core/open.go", "internal/core/close.go", "internal/core/resize.go", "internal/core/reset.go",
+	"internal/core/warm.go", "internal/core/limit.go", "internal/core/pass.go", "internal/core/sweep.go",
+	"internal/core/slots.go", "internal/core/leak.go", "internal/core/pool.go", "internal/core/counters.go",
+	"internal/core/conn.go", "internal/core/gate.go", "internal/core/hooks.go", "pool.go", "factory.go",
 }
 
 func main() {

@@ -20,14 +20,14 @@ import (
 )
 
 // A stage is a part of the suite that is run against each mutant that has survived those
-// before.
+// before: some tests of one package. Several may have the same name.
 type stage struct {
 	name    string
 	pkg     string // from the root of the module
 	tags    string
-	tests   func(s *stage, root, file string) (arguments []string, err error) // for a mutant of that file
-	onlyFor string                                                            // mutants of files that begin like that
-	limit   time.Duration                                                     // a test that takes longer hangs
+	tests   func(s *stage, root, file string) (arguments []string, any bool, err error) // for a mutant of that file
+	onlyFor string                                                                      // mutants of files that begin like that
+	limit   time.Duration                                                               // a test that takes longer hangs
 	binary  string
 }
 
@@ -39,6 +39,9 @@ const slow = "^(TestCloseAgainstEverything|TestAWaitAllocatesNextToNothing|TestA
 	"TestAConnectionThatIsPutBackAfterAQuietTimeIsNotClosedAtOnce|TestServiceIsFullWithinASecondOfTheServersReturn|" +
 	"TestRandomActionsOfMany)$"
 
+// The packages with the tests of the core: those beside it, and those by subject.
+var packages = []string{"internal/core", "internal/queue", "internal/words", "check/lending", "check/opening", "check/ending", "check/insight", "check/stress", "."}
+
 // stages returns the stages with the given names. Each limit is several times what the
 // longest test takes without a mutant; run measures that, and refuses to go on if it is
 // not so.
@@ -49,11 +52,19 @@ func stages(names []string) ([]*stage, error) {
 			{name: "ring", pkg: "ring", tags: "step", tests: inFiles(`step_test\.go$`), onlyFor: "ring/", limit: 8 * time.Second},
 			{name: "ring", pkg: "ring", tags: "explore", tests: inFiles(`^explore_ring_test\.go$`), onlyFor: "ring/", limit: 60 * time.Second},
 		},
-		"near":    {{name: "near", tests: near, limit: 8 * time.Second}},
-		"quick":   {{name: "quick", tests: arguments("-test.skip", slow), limit: 8 * time.Second}},
-		"step":    {{name: "step", tags: "step", tests: inFiles(`(^|_)step_.*test\.go$|_step_test\.go$`), limit: 8 * time.Second}},
-		"slow":    {{name: "slow", tests: arguments("-test.run", slow), limit: 60 * time.Second}},
-		"explore": {{name: "explore", tags: "explore", tests: scenarios, limit: 60 * time.Second}},
+		"step": {
+			{name: "step", pkg: "internal/queue", tags: "step", tests: inFiles(`^step_test\.go$`), onlyFor: "internal/queue/", limit: 8 * time.Second},
+			{name: "step", pkg: "check/steps", tags: "step", tests: noArguments, limit: 8 * time.Second},
+		},
+		"explore": {
+			{name: "explore", pkg: "internal/queue", tags: "explore", tests: inFiles(`^explore_`), onlyFor: "internal/queue/", limit: 60 * time.Second},
+			{name: "explore", pkg: "check/schedules", tags: "explore", tests: chosen(explored, "close"), limit: 60 * time.Second},
+		},
+	}
+	for _, pkg := range packages {
+		all["near"] = append(all["near"], &stage{name: "near", pkg: pkg, tests: near, limit: 8 * time.Second})
+		all["quick"] = append(all["quick"], &stage{name: "quick", pkg: pkg, tests: arguments("-test.skip", slow), limit: 8 * time.Second})
+		all["slow"] = append(all["slow"], &stage{name: "slow", pkg: pkg, tests: arguments("-test.run", slow), limit: 60 * time.Second})
 	}
 	var chosen []*stage
 	for _, n := range names {
@@ -65,21 +76,21 @@ func stages(names []string) ([]*stage, error) {
 	return chosen, nil
 }
 
-func noArguments(*stage, string, string) ([]string, error) { return nil, nil }
+func noArguments(*stage, string, string) ([]string, bool, error) { return nil, true, nil }
 
-func arguments(a ...string) func(*stage, string, string) ([]string, error) {
-	return func(*stage, string, string) ([]string, error) { return a, nil }
+func arguments(a ...string) func(*stage, string, string) ([]string, bool, error) {
+	return func(*stage, string, string) ([]string, bool, error) { return a, true, nil }
 }
 
 var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
 
 // inFiles chooses the tests in the files with such names.
-func inFiles(pattern string) func(*stage, string, string) ([]string, error) {
+func inFiles(pattern string) func(*stage, string, string) ([]string, bool, error) {
 	name := regexp.MustCompile(pattern)
-	return func(s *stage, root, _ string) ([]string, error) {
+	return func(s *stage, root, _ string) ([]string, bool, error) {
 		entries, err := os.ReadDir(filepath.Join(root, s.pkg))
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		var tests []string
 		for _, e := range entries {
@@ -88,55 +99,57 @@ func inFiles(pattern string) func(*stage, string, string) ([]string, error) {
 			}
 			source, err := os.ReadFile(filepath.Join(root, s.pkg, e.Name()))
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			for _, m := range testFunction.FindAllSubmatch(source, -1) {
 				tests = append(tests, string(m[1]))
 			}
 		}
-		if len(tests) == 0 {
-			return nil, fmt.Errorf("stage %s: no tests", s.name)
-		}
-		return []string{"-test.run", "^(" + strings.Join(tests, "|") + ")$"}, nil
+		return []string{"-test.run", "^(" + strings.Join(tests, "|") + ")$"}, len(tests) > 0, nil
 	}
 }
 
-// nearest are the test files that are likely to catch a mutant of a file.
+// nearest are the test files that are likely to catch a mutant of a file, beside those
+// that are called guards_test.go and those in the package itself.
 var nearest = map[string]string{
-	"queue.go": "queue|fifo|waits", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
+	"queue.go": "queue|fifo|waits", "parker.go": "queue|alloc", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
 	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "recover|quota",
 	"open.go": "open|recover|factory|quota|limit|reset|warm", "close.go": "close|strict|misuse|kill|limit", "resize.go": "resize|config",
 	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
-	"sweep.go": "sweep|time|idle|limit|lifetime", "bank.go": "resize", "leak.go": "leak", "pool.go": "pool|misuse|close|idle|leak|limit",
-	"stats.go": "stats", "lease.go": "pool|misuse", "words.go": "resize|close",
+	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
+	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
+}
+
+// explored are the files with scenarios that are likely to catch a mutant of a file: to go
+// through all takes minutes.
+var explored = map[string]string{
+	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "limit",
+	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit",
+	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
+}
+
+// chosen chooses the tests in the files that a map names for the file of a mutant.
+func chosen(of map[string]string, otherwise string) func(*stage, string, string) ([]string, bool, error) {
+	return func(s *stage, root, file string) ([]string, bool, error) {
+		names, ok := of[filepath.Base(file)]
+		if !ok {
+			names = otherwise
+		}
+		return inFiles("^("+names+")_test\\.go$")(s, root, file)
+	}
 }
 
 // near chooses the tests that are likely to catch a mutant.
-func near(s *stage, root, file string) ([]string, error) {
-	names, ok := nearest[file]
+func near(s *stage, root, file string) (args []string, any bool, err error) {
+	if filepath.Dir(file) == s.pkg {
+		return []string{"-test.skip", slow}, true, nil
+	}
+	names, ok := nearest[filepath.Base(file)]
 	if !ok {
 		names = "pool"
 	}
-	args, err := inFiles("^(guards|"+names+")_test\\.go$")(s, root, file)
-	return append(args, "-test.skip", slow), err
-}
-
-// explored are the files with scenarios that are likely to catch a mutant of a file.
-var explored = map[string]string{
-	"ring/ring.go": "close|open", "ring/search.go": "close|open", "queue.go": "queue|wait", "settle.go": "wait|close",
-	"wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "limit", "open.go": "open|reset", "close.go": "close",
-	"resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "pass.go": "time", "sweep.go": "time|limit",
-	"bank.go": "resize", "pool.go": "close|open|queue", "words.go": "resize|close",
-}
-
-// scenarios chooses those of the explorer that are likely to catch a mutant: to go through
-// all takes minutes.
-func scenarios(s *stage, root, file string) ([]string, error) {
-	names, ok := explored[file]
-	if !ok {
-		names = "close"
-	}
-	return inFiles("^explore_("+names+")_test\\.go$")(s, root, file)
+	args, any, err = inFiles("^(guards|"+names+")_test\\.go$")(s, root, file)
+	return append(args, "-test.skip", slow), any, err
 }
 
 // What the results say.
@@ -169,8 +182,18 @@ func build(root, dir string, sources map[string][]byte, all []*stage) error {
 			return err
 		}
 	}
-	for pkg, file := range map[string]string{"pool": "mutant_switch.go", "ring": "ring/mutant_switch.go"} {
-		if err := add(file, fmt.Appendf(nil, theSwitch, pkg)); err != nil {
+	switched := map[string]bool{}
+	for file := range sources {
+		dir := filepath.Dir(file)
+		if switched[dir] {
+			continue
+		}
+		switched[dir] = true
+		pkg := filepath.Base(dir)
+		if dir == "." {
+			pkg = "pool"
+		}
+		if err := add(filepath.Join(dir, "mutant_switch.go"), fmt.Appendf(nil, theSwitch, pkg)); err != nil {
 			return err
 		}
 	}
@@ -183,7 +206,7 @@ func build(root, dir string, sources map[string][]byte, all []*stage) error {
 		return err
 	}
 	for _, s := range all {
-		s.binary = filepath.Join(dir, "test_"+s.pkg+"_"+s.tags)
+		s.binary = filepath.Join(dir, "test_"+strings.ReplaceAll(s.pkg, "/", "_")+"_"+s.tags)
 		if _, err := os.Stat(s.binary); err == nil {
 			continue // another stage's, too
 		}
@@ -222,10 +245,10 @@ func (w *witness) silence() time.Duration {
 }
 
 // try runs a stage against one mutant; number 0 is none. It returns what has failed first,
-// or "", and the longest time for which a test took.
+// or "", also if it has no test for such a mutant, and the longest time that a test took.
 func (s *stage) try(root, file string, number int) (failure string, longest time.Duration, err error) {
-	args, err := s.tests(s, root, file)
-	if err != nil {
+	args, any, err := s.tests(s, root, file)
+	if err != nil || !any {
 		return "", 0, err
 	}
 	args = append(args, "-test.v", "-test.short", "-test.failfast", "-test.timeout", "5m")
@@ -309,11 +332,11 @@ func run(only string, sample int, seed uint64, names []string, out string) error
 	}
 	for _, s := range suite {
 		began := time.Now()
-		failure, longest, err := s.try(root, "pool.go", 0)
+		failure, longest, err := s.try(root, "internal/core/pool.go", 0)
 		if err != nil {
 			return err
 		}
-		log.Printf("stage %s%s without a mutant: %v, the longest test %v", s.name, strings.Repeat(", tag "+s.tags, min(len(s.tags), 1)),
+		log.Printf("stage %s of %s%s without a mutant: %v, the longest test %v", s.name, s.pkg, strings.Repeat(", tag "+s.tags, min(len(s.tags), 1)),
 			time.Since(began).Round(time.Second/10), longest.Round(time.Second/10))
 		if failure != "" || longest > s.limit/2 {
 			return fmt.Errorf("without a mutant it must pass, and no test may take half of %v: %s", s.limit, failure)

@@ -5,7 +5,8 @@ package main
 type fault struct {
 	number  int
 	name    string
-	pkg     string
+	code    string // the folder of its edits
+	pkg     string // the package of the tests
 	tests   string // that should find it
 	edits   []edit
 	crashes bool // it may end the process instead of failing the test
@@ -13,101 +14,109 @@ type fault struct {
 
 type edit struct{ file, old, new string }
 
+// Where faults are seeded, and where their tests are.
+const (
+	coreCode     = "internal/core"
+	queueCode    = "internal/queue"
+	ringCode     = "ring"
+	schedulesPkg = "check/schedules"
+)
+
 func one(file, old, new string) []edit { return []edit{{file, old, new}} }
 
 // The first eleven have the numbers of the model in which they were thought of (10 has
 // none).
 var faults = []fault{
-	{1, "a waiter does not look again after its link", ".", "TestExplorePutAgainst.*", one("wait.go",
-		"if before.state.Load() != stateParked {",
-		"if looks := before.state.Load() != stateParked; looks && !FAULT && !seededSecond(looks) {"), false},
-	{2, "Put does not look again after it has published", ".", "TestExplorePutAgainst.*", one("pool.go",
+	{1, "a waiter does not look again after its link", coreCode, schedulesPkg, "TestExplorePutAgainst.*", one("wait.go",
+		"if !before.HasParked() {",
+		"if looks := !before.HasParked(); looks && !FAULT && !seededSecond(looks) {"), false},
+	{2, "Put does not look again after it has published", coreCode, schedulesPkg, "TestExplorePutAgainst.*", one("pool.go",
 		"if p.gate.Load() != 0 || c.unfit.Load() != nil {",
 		"if !FAULT && (p.gate.Load() != 0 || c.unfit.Load() != nil) {"), false},
-	{3, "a granter gives up when it loses a waiter", ".", "TestExploreCancelAgainst.*", one("settle.go",
+	{3, "a granter gives up when it loses a waiter", coreCode, schedulesPkg, "TestExploreCancelAgainst.*", one("settle.go",
 		"		// Decided by somebody else, or of no use to it: on to the next.",
 		"		if FAULT {\n			p.publish(h)\n			return\n		}\n		//"), false},
-	{4, "the last waiter is unlinked", ".", "TestExploreUnlink.*", one("queue.go",
+	{4, "the last waiter is unlinked", queueCode, queueCode, "TestExploreUnlink.*", one("queue.go",
 		"		if next == nil || next == cur {\n			return // Q4",
 		"		if FAULT && next == nil && !live {\n			q.tail.CompareAndSwap(cur, prev)\n			prev.next.CompareAndSwap(cur, nil)\n			return\n		}\n		if next == nil || next == cur {\n			return // Q4"), false},
-	{5, "tail is not brought past what unlink removes", ".", "TestExploreUnlink.*", one("queue.go",
+	{5, "tail is not brought past what unlink removes", queueCode, queueCode, "TestExploreUnlink.*", one("queue.go",
 		"if q.tail.Load() == cur {", "if !FAULT && q.tail.Load() == cur {"), false},
-	{6, "unlink severs without a look at head", ".", "TestExploreUnlink.*", one("queue.go",
+	{6, "unlink severs without a look at head", queueCode, queueCode, "TestExploreUnlink.*", one("queue.go",
 		"if q.head.Load() != head {", "if !FAULT && q.head.Load() != head {"), false},
-	{7, "who is first is asked of the gate", ".", "TestExploreTwoRegistrantsAndTwoGranters", []edit{
-		{"wait.go", "if gateWord(p.gate.Add(uint64(gateWaiter))).closed() {",
-			"if g := gateWord(p.gate.Add(uint64(gateWaiter))); FAULT && seededNote(g.waiters() == 1) || g.closed() {"},
+	{7, "who is first is asked of the gate", coreCode, schedulesPkg, "TestExploreTwoRegistrantsAndTwoGranters", []edit{
+		{"wait.go", "if words.Gate(p.gate.Add(uint64(words.GateWaiter))).Closed() {",
+			"if g := words.Gate(p.gate.Add(uint64(words.GateWaiter))); FAULT && seededNote(g.Waiters() == 1) || g.Closed() {"},
 		{"wait.go", "// now is the pool's clock:",
 			"func seededNote(first bool) bool { noteFirst(first); return false }\nfunc seededSecond(looks bool) bool { return FAULT && !wasFirst() }\n\n// now is the pool's clock:"},
 	}, false},
-	{8, "a waiter does not ask whether the pool is closed", ".", "TestExploreCloseAgainst.*", one("wait.go",
-		"if gateWord(p.gate.Load()).closed() {\n		p.refuseAll", "if !FAULT && gateWord(p.gate.Load()).closed() {\n		p.refuseAll"), false},
-	{9, "who loses its cancel does not wait for its token", ".", "TestExploreCancelAgainst.*", one("wait.go",
-		"	t := <-k.ch\n	p.parkers.Put(k)", "	if FAULT {\n		p.parkers.Put(k)\n		return\n	}\n	t := <-k.ch\n	p.parkers.Put(k)"), false},
-	{11, "an open that failed does not offer its slot again", ".", "TestExploreAnOpenFails.*", one("open.go",
+	{8, "a waiter does not ask whether the pool is closed", coreCode, schedulesPkg, "TestExploreCloseAgainst.*", one("wait.go",
+		"if words.Gate(p.gate.Load()).Closed() {\n		p.refuseAll", "if !FAULT && words.Gate(p.gate.Load()).Closed() {\n		p.refuseAll"), false},
+	{9, "who loses its cancel does not wait for its token", coreCode, schedulesPkg, "TestExploreCancelAgainst.*", one("wait.go",
+		"	t := <-k.Tokens()\n	p.parkers.Put(k)", "	if FAULT {\n		p.parkers.Put(k)\n		return\n	}\n	t := <-k.Tokens()\n	p.parkers.Put(k)"), false},
+	{11, "an open that failed does not offer its slot again", coreCode, schedulesPkg, "TestExploreAnOpenFails.*", one("open.go",
 		"		p.ensureOpen(a.asker, a.asked)\n	} else {", "		p.ensureOpen(a.asker, a.asked)\n	} else if !FAULT {"), false},
 
-	{12, "settle does not look again after it has published", ".", "TestExplore(PutAgainst|TwoGranters|TwoRegistrants).*", one("settle.go",
+	{12, "settle does not look again after it has published", coreCode, schedulesPkg, "TestExplore(PutAgainst|TwoGranters|TwoRegistrants).*", one("settle.go",
 		"if !p.wanted(c) {\n				return", "if FAULT || !p.wanted(c) {\n				return"), false},
-	{13, "advance does not bring tail past what it removes", ".", "TestExplore(Unlink|Leavers).*", one("queue.go",
+	{13, "advance does not bring tail past what it removes", queueCode, queueCode, "TestExplore(Unlink|Leavers).*", one("queue.go",
 		"if q.tail.Load() == dummy {", "if !FAULT && q.tail.Load() == dummy {"), false},
-	{15, "a slot is vacated after the count is lowered", ".", "TestExplore.*Discard.*", one("close.go",
-		"	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim\n	p.conns.Sub(uint64(censusOpen + censusLeaving))",
-		"	if !FAULT {\n		c.ring.Vacate(c.index, busy)\n	}\n	p.conns.Sub(uint64(censusOpen + censusLeaving))\n	if FAULT {\n		c.ring.Vacate(c.index, busy)\n	}"), false},
-	{16, "who empties a slot does not open for those who wait", ".", "TestExplore.*Discard.*", one("close.go",
+	{15, "a slot is vacated after the count is lowered", coreCode, schedulesPkg, "TestExplore.*Discard.*", one("close.go",
+		"	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim\n	p.conns.Sub(uint64(words.CensusOpen + words.CensusLeaving))",
+		"	if !FAULT {\n		c.ring.Vacate(c.index, busy)\n	}\n	p.conns.Sub(uint64(words.CensusOpen + words.CensusLeaving))\n	if FAULT {\n		c.ring.Vacate(c.index, busy)\n	}"), false},
+	{16, "who empties a slot does not open for those who wait", coreCode, schedulesPkg, "TestExplore.*Discard.*", one("close.go",
 		"		p.vacate(c, word)\n		p.ensureOpen(asker, asked)", "		p.vacate(c, word)\n		if !FAULT {\n			p.ensureOpen(asker, asked)\n		}"), false},
-	{17, "the publisher does not ask whether the pool is closed", ".", "TestExploreShutdown.*", one("settle.go",
-		"if g.closed() || g.shrinking()", "if !FAULT && g.closed() || g.shrinking()"), false},
-	{18, "who takes a held slot out of its phase does not ask for Close", ".", "TestExploreCloseAgainst.*", one("close.go",
+	{17, "the publisher does not ask whether the pool is closed", coreCode, schedulesPkg, "TestExploreShutdown.*", one("settle.go",
+		"if g.Closed() || g.Shrinking()", "if !FAULT && g.Closed() || g.Shrinking()"), false},
+	{18, "who takes a held slot out of its phase does not ask for Close", coreCode, schedulesPkg, "TestExploreCloseAgainst.*", one("close.go",
 		"	busy, ok := b.ring.Reserve(i, h.word)\n	if !ok {", "	busy, ok := b.ring.Reserve(i, h.word)\n	if !ok && !FAULT {"), true},
-	{19, "who marks a connection does not look whether it is idle", ".", "TestExploreAReport.*", one("reset.go",
+	{19, "who marks a connection does not look whether it is idle", coreCode, schedulesPkg, "TestExploreAReport.*", one("reset.go",
 		"	step.At(\"spoil: marked\")", "	step.At(\"spoil: marked\")\n	if FAULT {\n		return\n	}"), false},
-	{20, "the publisher does not look for a mark", ".", "TestExploreAReport.*", []edit{
+	{20, "the publisher does not look for a mark", coreCode, schedulesPkg, "TestExploreAReport.*", []edit{
 		{"settle.go", "	if c.unfit.Load() != nil {\n		return true", "	if !FAULT && c.unfit.Load() != nil {\n		return true"},
 	}, false},
-	{21, "the reporter closes whatever it finds in the slot", ".", "TestExploreAWordThatComesBack.*", one("reset.go",
+	{21, "the reporter closes whatever it finds in the slot", coreCode, schedulesPkg, "TestExploreAWordThatComesBack.*", one("reset.go",
 		"	if b.slots[i].Load() == c {\n		p.destroy", "	if FAULT || b.slots[i].Load() == c {\n		p.destroy"), false},
-	{22, "the sweeper disarms without a last look", ".", "TestExploreTheSweeperDisarms.*", one("sweep.go",
-		"	if _, w := p.queue.front(); w == nil {\n		return never, true", "	if _, w := p.queue.front(); w == nil || FAULT {\n		return never, true"), false},
-	{23, "two expire or grant the same waiter", ".", "TestExploreExpiry.*", one("queue.go",
+	{22, "the sweeper disarms without a last look", coreCode, schedulesPkg, "TestExploreTheSweeperDisarms.*", one("sweep.go",
+		"	if _, w := p.queue.Front(); w == nil {\n		return never, true", "	if _, w := p.queue.Front(); w == nil || FAULT {\n		return never, true"), false},
+	{23, "two expire or grant the same waiter", queueCode, schedulesPkg, "TestExploreExpiry.*", one("queue.go",
 		"if w.state.CompareAndSwap(old, state) { // the end of the wait", "if FAULT {\n			w.state.Store(state)\n			return true\n		}\n		if w.state.CompareAndSwap(old, state) {"), true},
-	{24, "the order of the queue is not kept: the granter takes the second", ".", "TestExploreTwoGrantersAndTwo.*|TestExplorePutAgainstTwo.*", one("settle.go",
-		"		dummy, w := p.queue.front()\n		if w == nil {\n			step.At(\"settle: nobody waits\")",
-		"		dummy, w := p.queue.front()\n		if FAULT && w != nil {\n			if next := w.next.Load(); next != nil && next != w && next.live() {\n				if p.grant(next, token{held: h}) {\n					return\n				}\n				continue\n			}\n		}\n		if w == nil {\n			step.At(\"settle: nobody waits\")"), false},
+	{24, "the order of the queue is not kept: the granter takes the second", coreCode, schedulesPkg, "TestExploreTwoGrantersAndTwo.*|TestExplorePutAgainstTwo.*", one("settle.go",
+		"		dummy, w := p.queue.Front()\n		if w == nil {\n			step.At(\"settle: nobody waits\")",
+		"		dummy, w := p.queue.Front()\n		if FAULT && w != nil {\n			if next := w.Next(); next != nil && next != w && next.Live() {\n				if p.grant(next, queue.Token{Slot: h.slot, Word: h.word}) {\n					return\n				}\n				continue\n			}\n		}\n		if w == nil {\n			step.At(\"settle: nobody waits\")"), false},
 
-	{30, "two leavers count the same surplus", ".", "TestExplore(ResizeDown|TheEndOfOneResize).*", one("resize.go",
-		"		if p.conns.CompareAndSwap(uint64(c), uint64(c+censusLeaving)) {", "		if FAULT {\n			p.conns.Add(uint64(censusLeaving))\n			return true\n		}\n		if p.conns.CompareAndSwap(uint64(c), uint64(c+censusLeaving)) {"), false},
-	{31, "Resize collects before it sets the flag", ".", "TestExploreResizeDown.*", one("resize.go",
-		"		p.setGate(gateShrink)\n		step.At(\"Resize: flag set\")\n		p.trim()", "		if FAULT {\n			p.trim()\n		}\n		p.setGate(gateShrink)\n		step.At(\"Resize: flag set\")\n		if !FAULT {\n			p.trim()\n		}"), false},
-	{32, "who clears the flag of Resize does not read the limit again", ".", "TestExploreTheEndOfOneResize.*", one("resize.go",
+	{30, "two leavers count the same surplus", coreCode, schedulesPkg, "TestExplore(ResizeDown|TheEndOfOneResize).*", one("resize.go",
+		"		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusLeaving)) {", "		if FAULT {\n			p.conns.Add(uint64(words.CensusLeaving))\n			return true\n		}\n		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusLeaving)) {"), false},
+	{31, "Resize collects before it sets the flag", coreCode, schedulesPkg, "TestExploreResizeDown.*", one("resize.go",
+		"		p.setGate(words.GateShrink)\n		step.At(\"Resize: flag set\")\n		p.trim()", "		if FAULT {\n			p.trim()\n		}\n		p.setGate(words.GateShrink)\n		step.At(\"Resize: flag set\")\n		if !FAULT {\n			p.trim()\n		}"), false},
+	{32, "who clears the flag of Resize does not read the limit again", coreCode, schedulesPkg, "TestExploreTheEndOfOneResize.*", one("resize.go",
 		"		step.At(\"shrunk: flag cleared\")", "		step.At(\"shrunk: flag cleared\")\n		if FAULT {\n			return\n		}"), false},
-	{33, "a Resize that raises the limit opens for nobody", ".", "TestExploreResizeUp.*", one("resize.go",
+	{33, "a Resize that raises the limit opens for nobody", coreCode, schedulesPkg, "TestExploreResizeUp.*", one("resize.go",
 		"	p.ensureOpen(nil, nil)\n	p.config.Logger.Info(\"resized\"", "	if !FAULT {\n		p.ensureOpen(nil, nil)\n	}\n	p.config.Logger.Info(\"resized\""), false},
-	{34, "an open does not look at the era when it has stored", ".", "TestExploreReset.*", one("open.go",
+	{34, "an open does not look at the era when it has stored", coreCode, schedulesPkg, "TestExploreReset.*", one("open.go",
 		"	if a.era != p.era.Load() {", "	if !FAULT && a.era != p.era.Load() {"), false},
-	{35, "Reset marks before it changes the era", ".", "TestExploreReset.*", one("reset.go",
+	{35, "Reset marks before it changes the era", coreCode, schedulesPkg, "TestExploreReset.*", one("reset.go",
 		"	old := p.era.Swap(newEra(p.lifetime))", "	if FAULT {\n		for _, b := range *p.banks.Load() {\n			for i := range b.ring.High() {\n				if c := b.slots[i].Load(); c != nil {\n					p.spoil(c, closedByReset, errReset)\n				}\n			}\n		}\n		p.era.Swap(newEra(p.lifetime)).end(errReset)\n		return\n	}\n	old := p.era.Swap(newEra(p.lifetime))"), false},
-	{36, "a stale open does not open another for its caller", ".", "TestExploreReset.*", one("open.go",
+	{36, "a stale open does not open another for its caller", coreCode, schedulesPkg, "TestExploreReset.*", one("open.go",
 		"p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)", "if FAULT {\n			if c, word := p.empty(h); c != nil {\n				p.vacate(c, word)\n				go p.closeConn(c, closedByReset, errReset, func() {})\n			}\n			return\n		}\n		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)"), false},
-	{37, "who returns from an abandoned call goes on with the slot", ".", "TestExploreAnAbandonedCall.*", one("limit.go",
+	{37, "who returns from an abandoned call goes on with the slot", coreCode, schedulesPkg, "TestExploreAnAbandonedCall.*", one("limit.go",
 		"		case !c.call.CompareAndSwap(call, 0):", "		case !FAULT && !c.call.CompareAndSwap(call, 0):"), true},
-	{39, "the flag of what is held back is cleared after the look", ".", "TestExploreTheQuota.*", []edit{
+	{39, "the flag of what is held back is cleared after the look", coreCode, schedulesPkg, "TestExploreTheQuota.*", []edit{
 		{"quota.go", "	p.sweeper.heldBack.Store(false) // before the look", "	if !FAULT {\n		p.sweeper.heldBack.Store(false)\n	} // before the look"},
 		{"quota.go", "	step.At(\"lift: looked\")\n", "	step.At(\"lift: looked\")\n	if FAULT && !held {\n		p.sweeper.heldBack.Store(false)\n	}\n"},
 	}, false},
-	{40, "nobody holds back: the sweeper is not told", ".", "TestExploreTheQuota.*", one("quota.go",
+	{40, "nobody holds back: the sweeper is not told", coreCode, schedulesPkg, "TestExploreTheQuota.*", one("quota.go",
 		"		p.holdBack()\n", "		if !FAULT {\n			p.holdBack()\n		}\n"), false},
-	{41, "an abandoned open goes on with its slot", ".", "TestExploreAnAbandonedOpen.*", one("open.go",
+	{41, "an abandoned open goes on with its slot", coreCode, schedulesPkg, "TestExploreAnAbandonedOpen.*", one("open.go",
 		"		case !p.end(a, attemptEnded):", "		case !p.end(a, attemptEnded) && !FAULT:"), true},
 
-	{50, "a searcher does not look again when it has cleared a hint", "ring", "TestExplore.*", one("search.go",
+	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},
-	{51, "Give does not set the hint", "ring", "TestExplore.*", one("ring.go",
+	{51, "Give does not set the hint", ringCode, ringCode, "TestExplore.*", one("ring.go",
 		"	// The giver's side of the race in search.go; the other is in search.\n	if !r.hinted(slot) {", "	if !FAULT && !r.hinted(slot) {"), false},
-	{52, "a slot is moved by a load and a store", "ring", "TestExplore.*", one("ring.go",
+	{52, "a slot is moved by a load and a store", ringCode, ringCode, "TestExplore.*", one("ring.go",
 		"	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))", "	if FAULT {\n		if from.Phase() != phase || r.At(slot) != from {\n			return false\n		}\n		r.cell(slot).Store(uint64(to))\n		return true\n	}\n	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))"), true},
-	{53, "high is raised by a store", "ring", "TestExploreClaimers.*", one("ring.go",
+	{53, "high is raised by a store", ringCode, ringCode, "TestExploreClaimers.*", one("ring.go",
 		"		if r.high.CompareAndSwap(old, h) {", "		if FAULT {\n			r.high.Store(h)\n			return\n		}\n		if r.high.CompareAndSwap(old, h) {"), false},
-	{54, "a hint is set by a store", "ring", "TestExplore.*", one("search.go",
+	{54, "a hint is set by a store", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"		if h.CompareAndSwap(old, old|bit) {", "		if FAULT {\n			h.Store(old | bit)\n			return\n		}\n		if h.CompareAndSwap(old, old|bit) {"), false},
 }

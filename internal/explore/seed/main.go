@@ -42,7 +42,7 @@ func seed(only *regexp.Regexp, verbose bool) error {
 		return err
 	}
 	binaries := map[string]string{}
-	for _, pkg := range []string{".", "ring"} {
+	for _, pkg := range []string{schedulesPkg, queueCode, ringCode} {
 		binary := filepath.Join(dir, filepath.Base(pkg)+"-explore.test")
 		build := exec.Command("go", "test", "-c", "-tags", "explore", "-overlay", overlay, "-o", binary, "./"+pkg)
 		if out, err := build.CombinedOutput(); err != nil {
@@ -119,7 +119,7 @@ func write(dir string) (overlay string, err error) {
 	text := map[string]string{}
 	for _, f := range faults {
 		for _, e := range f.edits {
-			name := filepath.Join(f.pkg, e.file)
+			name := filepath.Join(f.code, e.file)
 			if text[name] == "" {
 				b, err := os.ReadFile(name)
 				if err != nil {
@@ -133,8 +133,8 @@ func write(dir string) (overlay string, err error) {
 			text[name] = strings.Replace(text[name], e.old, strings.ReplaceAll(e.new, "FAULT", "(seeded == "+strconv.Itoa(f.number)+")"), 1)
 		}
 	}
-	for pkg, name := range map[string]string{".": "pool", "ring": "ring"} {
-		text[filepath.Join(pkg, "seeded_fault.go")] = strings.Replace(support, "PACKAGE", name, 1)
+	for _, code := range []string{coreCode, queueCode, ringCode} {
+		text[filepath.Join(code, "seeded_fault.go")] = strings.Replace(support, "PACKAGE", filepath.Base(code), 1)
 	}
 	replace := map[string]string{}
 	for name, s := range text {

@@ -1,0 +1,356 @@
+package insight
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+	"github.com/google/go-cmp/cmp"
+)
+
+// addsUp fails the test unless the parts of s are what a pool of most can hold.
+func addsUp(t *testing.T, s pool.Stats, most int) {
+	t.Helper()
+	sum := s.ActiveConnections + s.IdleConnections + s.OpeningConnections + s.VacantConnections()
+	if sum != most || s.MaxConnections != most || min(s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.VacantConnections()) < 0 {
+		t.Errorf("the parts don't add up: %+v, %d vacant", s, s.VacantConnections())
+	}
+}
+
+// HikariCP#1662, #731: "timed out, idle=29", with figures taken at different instants.
+// In any snapshot active, idle, opening and vacant make up MaxConnections.
+func TestStatsAddUpAtEverySampleUnderLoad(t *testing.T) {
+	const most = 300 // the more slots, the more happens while they are counted
+	x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+		if attempt%4 == 0 {
+			return testkit.ErrDial
+		}
+		return nil
+	}}
+	p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: most})
+	stop := make(chan struct{})
+	var load, sampler sync.WaitGroup
+	for range 2 {
+		sampler.Go(func() {
+			for {
+				addsUp(t, p.Stats(), most)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for g := range 12 {
+		load.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 60 {
+				var leases []pool.Lease[*testkit.Wire]
+				for range 20 {
+					if l, err := p.Get(context.Background()); err == nil {
+						leases = append(leases, l)
+					}
+				}
+				for _, l := range leases {
+					switch random.IntN(4) {
+					case 0:
+						_ = p.Discard(l, nil)
+					case 1:
+						_, _ = p.Detach(l)
+					default:
+						_ = p.Put(l)
+					}
+				}
+			}
+		})
+	}
+	load.Wait()
+	p.Close()
+	close(stop)
+	sampler.Wait()
+	// An open that nobody waits for any more may not have come to its end yet: Close
+	// does not wait for it.
+	addsUp(t, p.Stats(), most)
+}
+
+func TestStatsSaysHowThePoolStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := testkit.Obstacle(t)
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 2 {
+				<-hang
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, MaxWaitTime: -1, MaxIdleTime: -1})
+		l := testkit.Borrow(t, p)
+		testkit.Fill(t, p, 1)
+		want := pool.Stats{MaxConnections: 4, ActiveConnections: 1, IdleConnections: 1, Gets: 2, Waits: 2, Opened: 2}
+		if diff := cmp.Diff(want, testkit.Figures(p)); diff != "" {
+			t.Errorf("one leased, one idle (-want +got):\n%s", diff)
+		}
+		m := testkit.Borrow(t, p)
+		first := testkit.Ask(t.Context(), p)
+		time.Sleep(3 * time.Second)
+		second, third := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
+		time.Sleep(time.Second)
+		want = pool.Stats{MaxConnections: 4, ActiveConnections: 2, OpeningConnections: 2, WaitingRequests: 3, OldestWait: 4 * time.Second, Gets: 3, Waits: 5, Opened: 2}
+		if diff := cmp.Diff(want, testkit.Figures(p)); diff != "" {
+			t.Errorf("two leased, two being opened for three (-want +got):\n%s", diff)
+		}
+		testkit.GiveBack(t, p, l)
+		first.Served(t, "after the Put")
+		if got := p.Stats(); got.OldestWait != time.Second || got.WaitingRequests != 2 {
+			t.Errorf("when the oldest is served %+v", got)
+		}
+		release()
+		testkit.GiveBack(t, p, second.Served(t, "when two more are open"))
+		testkit.GiveBack(t, p, third.Served(t, "when two more are open"))
+		testkit.GiveBack(t, p, first.Lease)
+		testkit.GiveBack(t, p, m)
+		want = pool.Stats{MaxConnections: 4, IdleConnections: 4, Gets: 6, Waits: 5, Opened: 4}
+		if diff := cmp.Diff(want, testkit.Figures(p)); diff != "" {
+			t.Errorf("all idle (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Each counter is brought to a number of its own.
+func TestCountersAreExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var unchecked, uncleaned, fails bool
+		x := testkit.Exchange{Open: func(context.Context, int) error {
+			if fails {
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		f, broken := testkit.Watched(&x)
+		f.Check = func(*testkit.Wire) error {
+			if unchecked {
+				return testkit.ErrUnfit
+			}
+			return nil
+		}
+		f.Clean = func(*testkit.Wire) error {
+			if uncleaned {
+				return testkit.ErrUnfit
+			}
+			return nil
+		}
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 20, CheckInterval: -1, MaxIdleTime: time.Minute, MaxWaitTime: time.Second, MaxWaiters: 3})
+		var want pool.Stats
+		lend := func(n int) (leases []pool.Lease[*testkit.Wire]) {
+			for range n {
+				leases = append(leases, testkit.Borrow(t, p))
+			}
+			return leases
+		}
+		put := func(leases []pool.Lease[*testkit.Wire]) {
+			for _, l := range leases {
+				testkit.GiveBack(t, p, l)
+			}
+		}
+		same := func(what string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, testkit.Figures(p)); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		want.MaxConnections = 20
+		same("new")
+
+		put(lend(1))
+		want.Gets, want.Waits, want.Opened, want.IdleConnections = 1, 1, 1, 1
+		same("one opened")
+		time.Sleep(2 * time.Minute)
+		want.ClosedIdle, want.IdleConnections = 1, 0
+		same("expired")
+
+		put(lend(2))
+		want.Gets, want.Waits, want.Opened, want.IdleConnections = 3, 3, 3, 2
+		same("two opened")
+		unchecked = true
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet lent an unfit connection")
+		}
+		unchecked = false
+		want.ClosedCheck, want.IdleConnections = 2, 0
+		same("two rejected by Check")
+
+		leases := lend(3)
+		uncleaned = true
+		put(leases)
+		uncleaned = false
+		want.Gets, want.Waits, want.Opened, want.ClosedClean = 6, 6, 6, 3
+		same("three rejected by Clean")
+
+		leases = lend(4)
+		for _, l := range leases {
+			broken(l.Value().Number, testkit.ErrCause)
+			broken(l.Value().Number, testkit.ErrCause)
+		}
+		put(leases)
+		want.Gets, want.Waits, want.Opened, want.ClosedWatch = 10, 10, 10, 4
+		same("four reported broken")
+
+		for _, l := range lend(5) {
+			_ = p.Discard(l, nil)
+			_ = p.Discard(l, nil)
+		}
+		want.Gets, want.Waits, want.Opened, want.ClosedDiscard = 15, 15, 15, 5
+		same("five discarded")
+
+		for _, l := range lend(6) {
+			_, _ = p.Detach(l)
+		}
+		want.Gets, want.Waits, want.Opened, want.Detached = 21, 21, 21, 6
+		same("six detached")
+
+		fails = true
+		for range 7 {
+			testkit.Ask(t.Context(), p).Failed(t, "Open fails", testkit.ErrDial)
+			time.Sleep(words.BackoffMost)
+		}
+		fails = false
+		want.Waits, want.OpenErrors, want.Unavailable = 28, 7, 7-words.KeepsFailing+1
+		same("seven failed")
+
+		leases = lend(20)
+		want.Gets, want.Waits, want.Opened, want.ActiveConnections = 41, 48, 41, 20
+		same("twenty opened")
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			testkit.Ask(ctx, p)
+		}
+		for range 8 {
+			testkit.Ask(t.Context(), p).Failed(t, "three wait", pool.ErrRejected)
+		}
+		cancel()
+		want.Waits, want.Canceled, want.Rejected = 51, 3, 8
+		same("three canceled, eight rejected")
+		for range 2 {
+			for range 2 {
+				testkit.Ask(t.Context(), p)
+			}
+			time.Sleep(time.Second)
+		}
+		want.Waits, want.Timeouts = 55, 4
+		same("four timeouts")
+
+		put(leases[:9])
+		p.Close()
+		put(leases[9:]) // revoked
+		want.ActiveConnections, want.ClosedShutdown = 0, 20
+		same("closed")
+
+		n := p.Stats()
+		if sum := n.Detached + n.ClosedIdle + n.ClosedCheck + n.ClosedClean + n.ClosedWatch + n.ClosedDiscard + n.ClosedShutdown; n.Opened != sum {
+			t.Errorf("Opened is %d, and what became of them %d", n.Opened, sum)
+		}
+	})
+}
+
+func TestGetsCountsEveryLeaseOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, clean := range []bool{false, true} {
+			var x testkit.Exchange
+			f := x.Factory()
+			if clean {
+				f.Clean = func(*testkit.Wire) error { return nil }
+			}
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxWaitTime: -1})
+			for range 10 {
+				l := testkit.Borrow(t, p)
+				m, n := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
+				testkit.GiveBack(t, p, l)
+				testkit.GiveBack(t, p, m.Served(t, "first"))
+				testkit.GiveBack(t, p, n.Served(t, "second"))
+				if l, ok := p.TryGet(); ok {
+					testkit.GiveBack(t, p, l)
+				}
+			}
+			if got := p.Stats().Gets; got != 40 {
+				t.Errorf("clean %v: Gets is %d after 40 leases", clean, got)
+			}
+		}
+	})
+}
+
+func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
+	var s pool.Stats
+	v := reflect.ValueOf(&s).Elem()
+	for i := range v.NumField() { // a number of its own for each field
+		switch f := v.Field(i); {
+		case f.CanInt():
+			f.SetInt(int64(i + 1))
+		case f.CanUint():
+			f.SetUint(uint64(i + 1))
+		case f.Kind() == reflect.Interface:
+			f.Set(reflect.ValueOf(testkit.ErrDial))
+		default:
+			f.FieldByName("Count").SetUint(uint64(i + 1))
+		}
+	}
+	var log strings.Builder
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 {
+			return slog.Attr{}
+		}
+		return a
+	}})
+	slog.New(handler).Info("", "pool", s)
+	want := `pool.max=1 pool.active=2 pool.idle=3 pool.opening=4 pool.waiting=5 pool.oldest_wait=6ns ` +
+		`pool.last_open_error="wrong password" pool.gets=8 pool.waits=9 pool.timeouts=10 pool.canceled=11 pool.rejected=12 ` +
+		`pool.unavailable=13 pool.leaked=14 ` +
+		`pool.opened=15 pool.open_errors=16 pool.detached=17 pool.closed_idle=18 pool.closed_lifetime=19 pool.closed_check=20 ` +
+		`pool.closed_clean=21 pool.closed_watch=22 pool.closed_discard=23 pool.closed_reset=24 pool.closed_resize=25 ` +
+		`pool.closed_abandoned=26 pool.closed_shutdown=27 pool.abandoned=28 ` +
+		`pool.wait_time.count=29`
+	got, times, _ := strings.Cut(log.String(), " pool.wait_time.p50=")
+	if !strings.Contains(times, " pool.open_time.count=30 pool.open_time.p50=") {
+		t.Errorf("the log of Stats has no open_time behind wait_time: %s", times)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the log of Stats (-want +got):\n%s", diff)
+	}
+	if got := s.LogValue(); got.Kind() != slog.KindGroup || len(got.Group()) != v.NumField() {
+		t.Errorf("LogValue has %d attributes of kind %v, want a group of all %d fields", len(got.Group()), got.Kind(), v.NumField())
+	}
+}
+
+// A connection that the sweeper checks is still to be had, and nobody has got it. A
+// counter that goes back looks like a restart to those who draw it.
+func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		f := x.Factory()
+		var p *pool.Pool[*testkit.Wire]
+		checks := 0
+		f.Check = func(*testkit.Wire) error {
+			checks++
+			if got := p.Stats(); got.IdleConnections != 1 || got.ActiveConnections != 0 || got.Gets != 1 {
+				t.Errorf("during a check: %+v, want one idle, and one lease so far", got)
+			}
+			return nil
+		}
+		p = testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: -1})
+		testkit.GiveBack(t, p, testkit.Borrow(t, p))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if checks < 9 {
+			t.Errorf("%d checks in ten seconds", checks)
+		}
+	})
+}

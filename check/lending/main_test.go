@@ -1,0 +1,9 @@
+package lending
+
+import (
+	"testing"
+
+	"github.com/S4AK4N/pool/internal/leftover"
+)
+
+func TestMain(m *testing.M) { leftover.Main(m) }

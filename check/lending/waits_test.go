@@ -1,0 +1,262 @@
+package lending
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/histogram"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A tally is what a histogram should have: so many durations of each length.
+type tally map[time.Duration]int
+
+// has fails the test unless h has exactly the durations of the tally.
+func (want tally) has(t *testing.T, what string, h pool.Histogram) {
+	t.Helper()
+	var count uint64
+	var sum time.Duration
+	buckets := map[time.Duration]int{}
+	for d, n := range want {
+		count += uint64(n)
+		sum += d * time.Duration(n)
+		buckets[histogram.BoundOf(histogram.BucketOf(d))] += n
+	}
+	got := map[time.Duration]int{}
+	for bound, n := range h.All() {
+		if n > 0 {
+			got[bound] = int(n)
+		}
+	}
+	if h.Count != count || h.Sum != sum {
+		t.Errorf("%s: %d durations of %v in all, want %d of %v", what, h.Count, h.Sum, count, sum)
+	}
+	if diff := cmp.Diff(buckets, got); diff != "" {
+		t.Errorf("%s, by bucket (-want +got):\n%s", what, diff)
+	}
+}
+
+// vitess-gh#238: only successful waits were recorded, so the outage did not show. Here
+// every wait counts, however it ended, and nothing that did not wait.
+func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := false
+		x := testkit.Exchange{Open: func(ctx context.Context, _ int) error {
+			_ = testkit.Pause(ctx, testkit.OpenTime)
+			if fails {
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: 2 * time.Second, MaxWaiters: 2})
+		want := tally{}
+		same := func(when string) {
+			t.Helper()
+			synctest.Wait()
+			s := p.Stats()
+			want.has(t, when, s.WaitTime)
+			if s.WaitTime.Count != s.Waits {
+				t.Errorf("%s: %d waits are in the histogram, and %d were counted", when, s.WaitTime.Count, s.Waits)
+			}
+		}
+		same("at first")
+		l := testkit.Borrow(t, p)
+		want[testkit.OpenTime]++
+		same("one opened")
+		testkit.GiveBack(t, p, l)
+		l = testkit.Borrow(t, p)
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet found one")
+		}
+		same("an idle one")
+
+		fails = true
+		testkit.Ask(t.Context(), p)
+		time.Sleep(testkit.OpenTime)
+		synctest.Wait()
+		want[testkit.OpenTime]++
+		same("Open failed")
+		fails = false
+		m := testkit.Borrow(t, p)
+		want[testkit.OpenTime]++
+
+		for i := range 3 {
+			r := testkit.Ask(t.Context(), p)
+			time.Sleep(time.Duration(i+1) * 200 * time.Millisecond)
+			testkit.GiveBack(t, p, l)
+			l = r.Served(t, "after the Put")
+			want[time.Duration(i+1)*200*time.Millisecond]++
+		}
+		same("three served by a return")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		testkit.Ask(ctx, p)
+		time.Sleep(time.Second)
+		cancel()
+		want[time.Second]++
+		same("canceled")
+		testkit.Ask(ctx, p)
+		same("canceled before")
+
+		for range 3 {
+			testkit.Ask(t.Context(), p)
+			testkit.Ask(t.Context(), p)
+			testkit.Ask(t.Context(), p).Failed(t, "the third who waits", pool.ErrRejected)
+			time.Sleep(2 * time.Second)
+			synctest.Wait() // they have left
+			want[2*time.Second] += 2
+		}
+		same("six timeouts and three rejected")
+
+		testkit.Ask(t.Context(), p)
+		time.Sleep(time.Millisecond)
+		p.Close()
+		want[time.Millisecond]++
+		same("closed")
+		_, _ = p.Put(l), p.Put(m)
+	})
+}
+
+// The same in an outage: its waits show at the quantile that people watch.
+func TestAnOutageShowsInWaitTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := false
+		x := testkit.Exchange{Open: func(ctx context.Context, _ int) error {
+			if down {
+				<-ctx.Done()
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 100, MaxIdleTime: -1, MaxWaitTime: time.Second, OpenTimeout: time.Minute})
+		testkit.Fill(t, p, 100)
+		before := p.Stats().WaitTime
+		p.Reset()
+		down = true
+		for range 50 {
+			testkit.Ask(t.Context(), p)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		s := p.Stats()
+		if got := s.WaitTime.Sub(before); got.Count != 50 || got.Quantile(0.5) < time.Second || got.Mean() != time.Second {
+			t.Errorf("the waits of the outage are %v, want 50 of a second", got)
+		}
+		if got := s.WaitTime.Quantile(0.9); s.Timeouts != 50 || got < time.Second {
+			t.Errorf("p90 of all waits is %v, want that the outage shows", got)
+		}
+	})
+}
+
+func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var took time.Duration
+		var result error
+		deaf, release := testkit.Obstacle(t)
+		x := testkit.Exchange{Open: func(ctx context.Context, _ int) error {
+			if took == 0 {
+				<-deaf
+				return nil
+			}
+			_ = testkit.Pause(ctx, took)
+			return result
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 20, MaxIdleTime: -1, MaxWaitTime: -1, OpenTimeout: 10 * time.Second})
+		want := tally{}
+		open := func(d time.Duration, err error, n int) {
+			t.Helper()
+			for range n {
+				took, result = d, err
+				r := testkit.Ask(t.Context(), p)
+				time.Sleep(d)
+				r.Returned()
+				want[d]++
+				time.Sleep(words.BackoffMost)
+			}
+			want.has(t, d.String(), p.Stats().OpenTime)
+		}
+		open(100*time.Millisecond, nil, 3)
+		open(250*time.Millisecond, testkit.ErrDial, 5)
+		open(40*time.Millisecond, nil, 2)
+		open(10*time.Second, testkit.ErrDial, 1) // ended by OpenTimeout
+		open(time.Millisecond, nil, 1)
+
+		took = 0
+		testkit.Ask(t.Context(), p)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want[11*time.Second]++
+		want.has(t, "abandoned after the second that it is given", p.Stats().OpenTime)
+		release()
+		synctest.Wait()
+		want.has(t, "what was abandoned has ended", p.Stats().OpenTime)
+		if s := p.Stats(); s.OpenTime.Count != s.Opened+s.OpenErrors || s.Opened != 6 || s.OpenErrors != 7 || s.Abandoned != 1 {
+			t.Errorf("%+v, want 6 opened, 7 errors, 1 abandoned, and all of them in OpenTime", s)
+		}
+	})
+}
+
+func TestLastOpenErrorIsThatOfTheLastCallOfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		results := []error{nil, testkit.ErrDial, testkit.ErrCause, nil, testkit.ErrDial}
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error { return results[attempt-1] }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxIdleTime: -1})
+		if got := p.Stats().LastOpenError; got != nil {
+			t.Errorf("at first LastOpenError is %v", got)
+		}
+		for i, want := range results {
+			testkit.Ask(t.Context(), p).Returned()
+			got := p.Stats().LastOpenError
+			if !errors.Is(got, want) || want == nil && got != nil {
+				t.Errorf("after call %d LastOpenError is %v, want %v", i+1, got, want)
+			}
+		}
+		p.Close() // whose cancellation is nobody's failure
+		if got := p.Stats().LastOpenError; !errors.Is(got, testkit.ErrDial) {
+			t.Errorf("after Close LastOpenError is %v, want what it was", got)
+		}
+	})
+}
+
+// bb8#147, redis#2996: a wrong password shows as a timeout. Here one line has how full the
+// pool is, who waits for how long, and what failed last.
+func TestExhaustedErrorOfAPoolThatCannotOpenTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return nil
+			}
+			_ = testkit.Pause(ctx, testkit.OpenTime)
+			return testkit.ErrDial
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, MaxWaitTime: 2 * time.Second})
+		l := testkit.Borrow(t, p)
+		asker := testkit.Ask(t.Context(), p) // is told the error of its own attempt
+		time.Sleep(time.Millisecond)
+		first := testkit.Ask(t.Context(), p) // has none of its own, and may be served by a return
+		time.Sleep(time.Second)
+		asker.Failed(t, "when its attempt fails", testkit.ErrDial)
+		second := testkit.Ask(t.Context(), p)
+		time.Sleep(time.Second)
+		first.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
+		first.Failed(t, "after MaxWaitTime", testkit.ErrDial)
+		var exhausted *pool.ExhaustedError
+		if !errors.As(first.Err, &exhausted) || exhausted.Waited != 2*time.Second || !errors.Is(exhausted.Open, testkit.ErrDial) {
+			t.Errorf("the error is %+v", first.Err)
+		}
+		want := fmt.Sprintf("pool: connection pool exhausted: waited 2s, 1 active of 3, %d opening, 2 waiting (the first for 2s); "+
+			"last error on opening: pool: open connection: wrong password", exhausted.Stats.OpeningConnections)
+		if got := first.Err.Error(); got != want {
+			t.Errorf("the error says\n%s, want\n%s", got, want)
+		}
+		testkit.GiveBack(t, p, l)
+		second.Served(t, "after the Put")
+	})
+}

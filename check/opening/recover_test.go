@@ -1,0 +1,376 @@
+package opening
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+	"go.uber.org/atomic"
+)
+
+// pgx#1780, pgbouncer#585, #478: a dead backend is hammered, and callers wait out their
+// whole timeout. bb8#147: a wrong password shows as a timeout.
+func TestGetFailsAtOnceWithTheCauseWhileOpeningKeepsFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rejected []error
+		b := testkit.NewBackend(time.Millisecond)
+		b.Down.Store(true)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 5, Hooks: pool.Hooks{
+			Rejected: func(err error) { rejected = append(rejected, err) },
+		}})
+		for i := range words.KeepsFailing {
+			_, err := p.Get(t.Context())
+			last := i == words.KeepsFailing-1
+			if !errors.Is(err, testkit.ErrDial) || errors.Is(err, pool.ErrUnavailable) != last {
+				t.Errorf("call %d returned %v, want %v, and that it keeps failing: %v", i+1, err, testkit.ErrDial, last)
+			}
+		}
+		if len(rejected) != 0 {
+			t.Errorf("calls that tried were reported as rejected: %v", rejected)
+		}
+		for range 10 {
+			r := testkit.Ask(t.Context(), p)
+			r.Failed(t, "in the pause", pool.ErrUnavailable)
+			if !errors.Is(r.Err, testkit.ErrDial) || r.Err.Error() != "pool: opening connections keeps failing: wrong password" {
+				t.Errorf("the error is %q, want %v in it", r.Err, testkit.ErrDial)
+			}
+			if r.Took != 0 {
+				t.Errorf("Get took %v, want none", r.Took)
+			}
+		}
+		if got := b.Tried(); got != words.KeepsFailing {
+			t.Errorf("Open was called %d times, want %d", got, words.KeepsFailing)
+		}
+		s := p.Stats()
+		if s.Unavailable != 11 || s.OpenErrors != words.KeepsFailing || s.LastOpenError == nil || len(rejected) != 10 || !errors.Is(rejected[0], pool.ErrUnavailable) {
+			t.Errorf("%d unavailable, %d open errors, the last %v, %d reported as rejected, want 11, %d, %v, 10",
+				s.Unavailable, s.OpenErrors, s.LastOpenError, len(rejected), words.KeepsFailing, testkit.ErrDial)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+// Jitter: those who lost their server at the same time do not come back to it at the same
+// time.
+func TestThePauseBetweenAttemptsDoublesUpToHalfASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Failing(t, b, pool.Config{MaxConnections: 5})
+		began := time.Now()
+		for time.Since(began) < time.Minute {
+			if _, err := p.Get(t.Context()); !errors.Is(err, pool.ErrUnavailable) || !errors.Is(err, testkit.ErrDial) {
+				t.Fatalf("Get returned %v, want ErrUnavailable and %v", err, testkit.ErrDial)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		asked, most := b.Since()
+		if most != 1 {
+			t.Errorf("%d attempts were made at the same time, want one", most)
+		}
+		var short, long int // of the pauses that have reached the limit
+		last := began
+		for i, at := range asked {
+			pause, whole := at.Sub(last), min(words.BackoffLeast<<min(i, 10), words.BackoffMost)
+			if pause < whole/2 || pause > whole+3*time.Millisecond {
+				t.Errorf("pause %d is %v, want %v to %v", i+1, pause, whole/2, whole)
+			}
+			if whole == words.BackoffMost && pause < words.BackoffMost*5/8 {
+				short++
+			} else if whole == words.BackoffMost && pause > words.BackoffMost*7/8 {
+				long++
+			}
+			last = at.Add(b.Takes)
+		}
+		if len(asked) < 120 || len(asked) > 250 {
+			t.Errorf("Open was called %d times in a minute, want once in 250 to 500 ms", len(asked))
+		}
+		if short < 10 || long < 10 {
+			t.Errorf("of %d pauses %d are short and %d are long, want them spread", len(asked), short, long)
+		}
+	})
+}
+
+// All who come at once are told within the time of four attempts, and the server has been
+// asked once for each of the first 16, and by one at a time then.
+func TestAHundredCallersOfADeadServerAreAnsweredByFewAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(testkit.OpenTime)
+		b.Down.Store(true)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 100, MaxWaitTime: time.Hour})
+		var asked []*testkit.Request[*testkit.Wire]
+		for range 100 {
+			asked = append(asked, testkit.Ask(t.Context(), p))
+		}
+		time.Sleep(testkit.OpenTime)
+		synctest.Wait()
+		if got := words.Outage(testkit.Inside(p).Outage.Load()).Failures(); got != 1 {
+			t.Errorf("%d attempts at the same time count as %d failures, want one", core.ColdStart, got)
+		}
+		time.Sleep(3 * testkit.OpenTime)
+		for _, r := range asked {
+			r.Failed(t, "after the fourth attempt", testkit.ErrDial)
+		}
+		if got := b.Tried(); got > core.ColdStart+3 {
+			t.Errorf("Open was called %d times, want %d at the most", got, core.ColdStart+3)
+		}
+		time.Sleep(time.Hour)
+		if got := b.Tried(); got > core.ColdStart+3 {
+			t.Errorf("Open was called %d times when all had been told: nobody wants to know", got)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
+	for _, up := range []bool{true, false} {
+		testkit.Bubble(t, fmt.Sprint("up=", up), func(t *testing.T) {
+			b := testkit.NewBackend(testkit.OpenTime)
+			p := testkit.Failing(t, b, pool.Config{MaxConnections: 5})
+			time.Sleep(words.BackoffMost)
+			b.Down.Store(!up)
+			probe := testkit.Ask(t.Context(), p)
+			probe.Pending(t, "while it tries")
+			for range 5 {
+				testkit.Ask(t.Context(), p).Failed(t, "while another tries", pool.ErrUnavailable)
+			}
+			time.Sleep(testkit.OpenTime)
+			if asked, most := b.Since(); len(asked) != 1 || most != 1 {
+				t.Errorf("Open was called %d times, %d at the same time, want once", len(asked), most)
+			}
+			if !up {
+				probe.Failed(t, "after its try", pool.ErrUnavailable)
+				testkit.Ask(t.Context(), p).Failed(t, "after that", pool.ErrUnavailable)
+				if asked, _ := b.Since(); len(asked) != 0 {
+					t.Errorf("Open was called %d times in the pause", len(asked))
+				}
+				return
+			}
+			got := []pool.Lease[*testkit.Wire]{probe.Served(t, "after its try")}
+			if testkit.Inside(p).Outage.Load() != 0 || p.Stats().LastOpenError != nil {
+				t.Errorf("after a success the pool is still in an outage: %v", p.Stats().LastOpenError)
+			}
+			var asked []*testkit.Request[*testkit.Wire]
+			for range 4 { // one of them at a time only because there is one connection
+				asked = append(asked, testkit.Ask(t.Context(), p))
+			}
+			time.Sleep(3 * testkit.OpenTime)
+			for _, r := range asked {
+				got = append(got, r.Served(t, "when the server is back"))
+			}
+			testkit.EndWithIdle(t, p, 5, got...)
+		})
+	}
+}
+
+// Those who waited already when the fourth attempt failed are told as well, whoever made
+// it.
+func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(testkit.OpenTime)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: time.Hour})
+		l := testkit.Borrow(t, p)
+		b.Down.Store(true)
+		var asked []*testkit.Request[*testkit.Wire]
+		for range 20 {
+			asked = append(asked, testkit.Ask(t.Context(), p))
+		}
+		time.Sleep(10 * time.Second)
+		waiting := 0
+		for _, r := range asked {
+			if !r.Returned() {
+				waiting++
+			}
+		}
+		if waiting < 10 {
+			t.Fatalf("%d wait while a connection is open that may come back to them, want most", waiting)
+		}
+		if err := p.Discard(l, testkit.ErrCause); err != nil { // now there is nothing to wait for
+			t.Fatal(err)
+		}
+		time.Sleep(words.BackoffMost + testkit.OpenTime)
+		for _, r := range asked {
+			r.Failed(t, "when no connection is open any more", testkit.ErrDial)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+// What is open is worth waiting for, though nothing can be opened.
+func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: 3 * time.Second})
+		l := testkit.Borrow(t, p)
+		b.Down.Store(true)
+		for range words.KeepsFailing { // each is told how its own attempt ended
+			if _, err := p.Get(t.Context()); !errors.Is(err, testkit.ErrDial) || errors.Is(err, pool.ErrUnavailable) {
+				t.Errorf("Get returned %v, want %v alone", err, testkit.ErrDial)
+			}
+		}
+		b.Since()
+		began := time.Now()
+		r, late := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
+		time.Sleep(time.Second)
+		r.Pending(t, "while another may put its connection back")
+		testkit.GiveBack(t, p, l)
+		l = r.Served(t, "after the Put")
+		time.Sleep(2 * time.Second)
+		late.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
+		if !errors.Is(late.Err, testkit.ErrDial) {
+			t.Errorf("the error is %q, want %v in it", late.Err, testkit.ErrDial)
+		}
+		// Attempts went on meanwhile, and were not hurried by those who waited.
+		asked, most := b.Since()
+		if n := len(asked); most != 1 || n < 6 || n > 20 {
+			t.Errorf("Open was called %d times in %v, %d at the same time, want one at a time with pauses", n, time.Since(began), most)
+		}
+		b.Down.Store(false)
+		other := testkit.Ask(t.Context(), p)
+		time.Sleep(words.BackoffMost + b.Takes)
+		testkit.EndWithIdle(t, p, 2, l, other.Served(t, "when the server is back"))
+	})
+}
+
+// Recovers by itself: full service within a second of the server's return, and until then
+// not one attempt more than the pauses allow.
+func TestServiceIsFullWithinASecondOfTheServersReturn(t *testing.T) {
+	for _, outage := range []time.Duration{50 * time.Millisecond, 5 * time.Second, time.Minute} {
+		testkit.Bubble(t, outage.String(), func(t *testing.T) {
+			b := testkit.NewBackend(10 * time.Millisecond)
+			f := b.Factory()
+			var gone atomic.Int64 // connections up to this number are dead
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 40})
+			stopped := make(chan struct{})
+			var mu sync.Mutex
+			served := map[int]time.Time{} // when each caller was first served after the return
+			failed := map[int]int{}       // requests by number of the connection
+			var back time.Time
+			var wg sync.WaitGroup
+			for caller := range 80 {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stopped:
+							return
+						default:
+						}
+						began := time.Now()
+						l, err := p.Get(t.Context())
+						if err != nil {
+							if took := time.Since(began); !errors.Is(err, testkit.ErrDial) || took > time.Second {
+								t.Errorf("Get returned %v after %v, want %v, soon", err, took, testkit.ErrDial)
+							}
+							time.Sleep(100 * time.Millisecond)
+							continue
+						}
+						time.Sleep(2 * time.Millisecond)
+						mu.Lock()
+						dead := int64(l.Value().Number) <= gone.Load()
+						if dead {
+							failed[l.Value().Number]++
+						} else if _, ok := served[caller]; !ok && !back.IsZero() {
+							served[caller] = time.Now()
+						}
+						mu.Unlock()
+						if dead {
+							_ = p.Discard(l, testkit.ErrCause)
+						} else {
+							testkit.GiveBack(t, p, l)
+						}
+					}
+				})
+			}
+			time.Sleep(time.Second / 4)
+			open := p.Stats().Opened
+			b.Since()
+			b.Down.Store(true) // the server dies, and all connections with it
+			gone.Store(int64(len(b.Opened())))
+			time.Sleep(outage)
+			asked, _ := b.Since()
+			if got, want := len(asked), core.ColdStart+int(open)+8+int(outage/(words.BackoffMost/2)); got > want {
+				t.Errorf("Open was called %d times in the outage, want %d at the most", got, want)
+			}
+			mu.Lock()
+			b.Down.Store(false)
+			back = time.Now()
+			mu.Unlock()
+			time.Sleep(2 * time.Second)
+			close(stopped)
+			wg.Wait()
+			for caller := range 80 {
+				if at, ok := served[caller]; !ok || at.Sub(back) > time.Second {
+					t.Errorf("caller %d was served %v after the return, %v; want within a second", caller, at.Sub(back), ok)
+				}
+			}
+			for number, times := range failed {
+				if times != 1 {
+					t.Errorf("%d requests failed on connection %d, want one", times, number)
+				}
+			}
+			synctest.Wait()
+			testkit.AtRest(t, p, 0)
+		})
+	}
+}
+
+// Nobody asks, and yet the pool is warm again soon after the server's return; and it does
+// not hammer meanwhile.
+func TestMinIdleIsRestoredAfterAnOutageThoughNobodyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		b.Down.Store(true)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 20, MinIdle: 10})
+		time.Sleep(time.Second - 1)
+		if asked, _ := b.Since(); len(asked) != 10 {
+			t.Errorf("Open was called %d times in the first second, want 10", len(asked))
+		}
+		time.Sleep(10 * time.Minute)
+		if asked, most := b.Since(); len(asked) < 500 || len(asked) > 660 || most != 1 {
+			t.Errorf("Open was called %d times in ten minutes, %d at the same time, want once a second", len(asked), most)
+		}
+		b.Down.Store(false)
+		time.Sleep(2*core.MaxTick + time.Second)
+		synctest.Wait()
+		if got := p.Stats(); got.IdleConnections != 10 || got.Unavailable != 0 {
+			t.Errorf("%d connections are idle after the return, want 10", got.IdleConnections)
+		}
+	})
+}
+
+// An attempt that began before the outage was known, or in an earlier state of it, says
+// nothing new when it fails.
+func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(testkit.OpenTime)
+		b.Down.Store(true)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 12, OpenEagerly: true})
+		for round := range 2 {
+			var asked []*testkit.Request[*testkit.Wire]
+			for range 12 {
+				asked = append(asked, testkit.Ask(t.Context(), p))
+			}
+			if _, most := b.Since(); round == 0 && most != 12 || round == 1 && most != 1 {
+				t.Errorf("round %d: %d attempts at the same time, want all at first, one then", round, most)
+			}
+			time.Sleep(testkit.OpenTime)
+			synctest.Wait()
+			b.Since()
+			if got := words.Outage(testkit.Inside(p).Outage.Load()).Failures(); got != round+1 {
+				t.Errorf("round %d counts as %d failures, want one more", round, got)
+			}
+			time.Sleep(20 * testkit.OpenTime)
+			for _, r := range asked {
+				r.Failed(t, "in time", testkit.ErrDial)
+			}
+			b.Since()
+			testkit.Inside(p).Outage.Store(uint64(words.Outage(0).Worse(time.Duration(testkit.Inside(p).Now())))) // as after one
+		}
+	})
+}

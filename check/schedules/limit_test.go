@@ -1,0 +1,230 @@
+//go:build explore
+
+package schedules
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/explore"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+)
+
+// A call of Clean that has taken too long returns just as the sweeper abandons it.
+func TestExploreAnAbandonedCallReturns(t *testing.T) {
+	for name, verdict := range map[string]error{"content": nil, "not content": testkit.ErrUnfit} {
+		t.Run(name, func(t *testing.T) {
+			explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+				x := new(testkit.Exchange)
+				f := x.Factory()
+				hangs := true
+				f.Clean = func(w *testkit.Wire) error {
+					if w.Number == 1 && hangs {
+						hangs = false
+						time.Sleep(core.CallLimit + time.Second)
+						r.Point("Clean returns")
+						return verdict
+					}
+					return nil
+				}
+				c := timeless(1)
+				s := newScene(r, x, f, c)
+				l := s.lend(1)
+				delete(s.holders, l[0].Value())
+				s.Begin("putter", func() {
+					if err := s.p.Put(l[0]); err != nil {
+						s.Errorf("Put: %v", err)
+					}
+				})
+				for range 10 {
+					time.Sleep(time.Second)
+				}
+				s.Go("getter", func() {
+					time.Sleep(time.Second)
+					s.Point("get")
+					s.mustAsk("getter")
+				})
+				s.Later(time.Second)
+				s.Later(time.Minute)
+				s.rests(0)
+			})
+		})
+	}
+}
+
+// Opening keeps failing, nothing is open, and one comes to wait just as another failure is
+// noted: it is refused, or tries itself. Nobody waits for nothing.
+func TestExploreAnOutageAgainstARegistrant(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		fails := true
+		x := new(testkit.Exchange)
+		x.Open = func(ctx context.Context, attempt int) error {
+			r.Point("the open returns")
+			if fails {
+				return testkit.ErrDial
+			}
+			return nil
+		}
+		s := newScene(r, x, x.Factory(), timeless(2))
+		for range words.KeepsFailing - 1 {
+			if _, err := s.p.Get(background); !errors.Is(err, testkit.ErrDial) {
+				s.Fatalf("Get: %v", err)
+			}
+		}
+		var a, b asking
+		s.Go("first", func() { s.ask("first", background, &a) })
+		s.Go("second", func() { s.ask("second", background, &b) })
+		s.End(func() {
+			for _, a := range []*asking{&a, &b} {
+				if !errors.Is(a.err, testkit.ErrDial) {
+					s.Errorf("Get: %v", a.err)
+				}
+			}
+		})
+		s.rests(0)
+	})
+}
+
+// The outage ends while another comes to wait.
+func TestExploreTheEndOfAnOutageAgainstARegistrant(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		fails := true
+		x := new(testkit.Exchange)
+		x.Open = func(ctx context.Context, attempt int) error {
+			r.Point("the open returns")
+			if fails {
+				return testkit.ErrDial
+			}
+			return nil
+		}
+		s := newScene(r, x, x.Factory(), timeless(2))
+		for range words.KeepsFailing {
+			if _, err := s.p.Get(background); !errors.Is(err, testkit.ErrDial) {
+				s.Fatalf("Get: %v", err)
+			}
+		}
+		time.Sleep(time.Second)
+		fails = false
+		var a, b asking
+		s.Go("first", func() { s.ask("first", background, &a) })
+		s.Go("second", func() { s.ask("second", background, &b) })
+		s.Later(time.Second)
+		s.must("first", &a, pool.ErrUnavailable)
+		s.must("second", &b, pool.ErrUnavailable)
+		s.End(func() {
+			if a.err != nil && b.err != nil {
+				s.Errorf("nobody was served: %v, %v", a.err, b.err)
+			}
+		})
+		s.rests(0)
+	})
+}
+
+// What the quota holds back is opened when it is time: the open that was begun at once
+// hangs, and what is leased does not come back.
+func TestExploreTheQuotaIsLifted(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := exploredHang(r)
+		s.getter("first")
+		s.getter("second")
+		s.Later(2 * core.FirstOpenTime)
+		s.Later(2 * core.FirstOpenTime)
+		s.Later(time.Minute)
+		s.served(500 * time.Millisecond)
+		s.End(func() { s.put(l[0]) })
+		s.rests(0)
+	})
+}
+
+// The sweeper finds nothing to be lifted, as those who waited have been served, while
+// others are held back.
+func TestExploreTheQuotaIsLiftedWhileOthersAreHeldBack(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := exploredHang(r)
+		s.waiting("first", background)
+		s.waiting("second", background)
+		time.Sleep(2*s.in.OpenTime() - time.Microsecond)
+		if err := s.put(l[0]); err != nil { // serves both
+			s.Fatal(err)
+		}
+		synctest.Wait()
+		l = s.lend(1)
+		s.Go("third", func() {
+			time.Sleep(time.Microsecond)
+			s.Point("third")
+			s.mustAsk("third")
+		})
+		s.Go("fourth", func() {
+			time.Sleep(time.Microsecond)
+			s.Point("fourth")
+			s.mustAsk("fourth")
+		})
+		s.Later(time.Microsecond)
+		for range 5 {
+			s.Later(core.FirstOpenTime)
+		}
+		s.Later(time.Minute)
+		s.served(time.Second)
+		s.End(func() { s.put(l[0]) })
+		s.rests(0)
+	})
+}
+
+// exploredHang returns a scene with one lease, in which the second open takes a minute.
+func exploredHang(r *explore.Run) (*scene, []pool.Lease[*testkit.Wire]) {
+	x := new(testkit.Exchange)
+	x.Open = func(ctx context.Context, attempt int) error {
+		if attempt == 2 {
+			time.Sleep(time.Minute)
+		}
+		return nil
+	}
+	s := newScene(r, x, x.Factory(), timeless(4))
+	return s, s.lend(1)
+}
+
+// served checks that all have been served so soon.
+func (s *scene) served(within time.Duration) {
+	began := time.Now()
+	s.End(func() {
+		for name, at := range s.lent {
+			if took := at.Sub(began); took > within {
+				s.Errorf("%s was served after %v", name, took)
+			}
+		}
+	})
+}
+
+// An open hangs beyond OpenTimeout, is abandoned, and returns at that very moment.
+func TestExploreAnAbandonedOpenReturns(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		x := new(testkit.Exchange)
+		x.Open = func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				time.Sleep(2 * time.Second)
+				r.Point("the open returns")
+			}
+			return nil
+		}
+		c := timeless(1)
+		c.OpenTimeout = time.Second
+		s := newScene(r, x, x.Factory(), c)
+		var a asking
+		s.Go("getter", func() { s.ask("getter", background, &a) })
+		s.Later(time.Second)
+		s.Later(time.Second)
+		s.Later(time.Second)
+		s.End(func() {
+			if a.err != nil && !errors.Is(a.err, core.ErrOpenAbandoned) {
+				s.Errorf("Get: %v", a.err)
+			}
+		})
+		s.rests(0)
+	})
+}

@@ -1,0 +1,11 @@
+//go:build explore
+
+package schedules
+
+import (
+	"testing"
+
+	"github.com/S4AK4N/pool/internal/leftover"
+)
+
+func TestMain(m *testing.M) { leftover.Main(m) }

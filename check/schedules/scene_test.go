@@ -1,0 +1,317 @@
+//go:build explore
+
+package schedules
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/explore"
+	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+	"github.com/S4AK4N/pool/ring"
+)
+
+// A scene is a pool in an exploration (see internal/explore), with what is watched at
+// each step of each schedule.
+type scene struct {
+	*explore.Run
+	x       *testkit.Exchange
+	p       *pool.Pool[*testkit.Wire]
+	in      core.Inside
+	holders map[*testkit.Wire]string
+	lent    map[string]time.Time // when somebody was served last
+	parkers []*queue.Parker
+
+	// The waiters in the order in which they were linked, which the code itself does
+	// not keep.
+	linked []*sighting
+	last   *queue.Waiter
+
+	shrinks bool // more may be open than the limit
+	ages    bool // what is idle may be too old to be lent
+}
+
+// A sighting is a waiter as its scene has seen it.
+type sighting struct {
+	w        *queue.Waiter
+	by       string // who waits
+	over     bool
+	overtook bool // it was decided as taken while an older one lived
+}
+
+// timeless is the configuration in which nothing happens because time passes.
+func timeless(n int) pool.Config {
+	return pool.Config{MaxConnections: n, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1}
+}
+
+func newScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire], c pool.Config) *scene {
+	p, err := pool.New(f, c)
+	if err != nil {
+		r.Fatalf("New: %v", err)
+	}
+	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, lent: map[string]time.Time{}}
+	made := s.in.Parkers.New
+	s.in.Parkers.New = func() any {
+		k := made().(*queue.Parker)
+		s.parkers = append(s.parkers, k)
+		return k
+	}
+	r.Ignore(unsafe.Pointer(s.in.Counters), unsafe.Sizeof(*s.in.Counters))
+	r.Cleanup(func() { p.Close() })
+	stopAtPoints(r)
+	r.Start(func() { s.last = s.in.Queue.Last() }) // nobody is linking itself
+	r.Always(s.look)
+	return s
+}
+
+// lending returns a scene with n connections, all of them leased.
+func lending(r *explore.Run, n int) (*scene, []pool.Lease[*testkit.Wire]) {
+	x := new(testkit.Exchange)
+	s := newScene(r, x, x.Factory(), timeless(n))
+	return s, s.lend(n)
+}
+
+// lend opens n connections, and leases them.
+func (s *scene) lend(n int) []pool.Lease[*testkit.Wire] {
+	leases := make([]pool.Lease[*testkit.Wire], n)
+	for i := range leases {
+		l, err := s.p.Get(background)
+		if err != nil {
+			s.Fatalf("Get: %v", err)
+		}
+		s.holders[l.Value()] = "setup"
+		leases[i] = l
+	}
+	synctest.Wait()
+	return leases
+}
+
+// look checks what must hold at every instant.
+func (s *scene) look() {
+	for {
+		next := s.last.Next()
+		if next == nil || next == s.last {
+			break
+		}
+		s.last = next
+		s.linked = append(s.linked, &sighting{w: next, by: s.Running()})
+	}
+	live := 0
+	for _, w := range s.linked {
+		if w.over {
+			continue
+		}
+		if w.w.Live() {
+			live++
+			continue
+		}
+		w.over = true
+		w.overtook = w.w.WasTaken() && live > 0
+	}
+	g, c := words.Gate(s.in.Gate.Load()), words.Census(s.in.Conns.Load())
+	if g.Waiters() < live {
+		s.Errorf("the gate counts %d waiters of %d", g.Waiters(), live)
+	}
+	if c.Max() > 0 && c.Open() > c.Max() && !s.shrinks {
+		s.Errorf("%d are open, %d may be", c.Open(), c.Max())
+	}
+	if c.Opening() > c.Open() {
+		s.Errorf("%d are being opened of %d open", c.Opening(), c.Open())
+	}
+}
+
+// hold says that somebody has a lease.
+func (s *scene) hold(name string, l pool.Lease[*testkit.Wire]) {
+	w := l.Value()
+	if w == nil {
+		s.Fatalf("%s was lent nothing", name)
+	}
+	if other := s.holders[w]; other != "" {
+		s.Errorf("%s and %s were lent connection %d at the same time", other, name, w.Number)
+	}
+	s.holders[w] = name
+	s.lent[name] = time.Now()
+	for _, seen := range s.linked {
+		if seen.by == name && seen.overtook {
+			s.Errorf("%s was served before one who came to wait earlier", name)
+		}
+	}
+}
+
+// put puts a lease back that nobody else has.
+func (s *scene) put(l pool.Lease[*testkit.Wire]) error {
+	delete(s.holders, l.Value())
+	return s.p.Put(l)
+}
+
+func (s *scene) discard(l pool.Lease[*testkit.Wire]) error {
+	delete(s.holders, l.Value())
+	return s.p.Discard(l, nil)
+}
+
+// putter is a goroutine that puts a lease back.
+func (s *scene) putter(name string, l pool.Lease[*testkit.Wire]) {
+	s.Go(name, func() {
+		if err := s.put(l); err != nil {
+			s.Errorf("%s: Put: %v", name, err)
+		}
+	})
+}
+
+// An asking is a Get of a scene.
+type asking struct {
+	lease    pool.Lease[*testkit.Wire]
+	err      error
+	returned bool
+}
+
+// ask is what a getter does: it asks for a connection and puts it back.
+func (s *scene) ask(name string, ctx context.Context, a *asking) {
+	a.lease, a.err = s.p.Get(ctx)
+	a.returned = true
+	if a.err == nil {
+		s.hold(name, a.lease)
+		if err := s.put(a.lease); err != nil {
+			s.Errorf("%s: Put: %v", name, err)
+		}
+	}
+}
+
+// getter is a goroutine that gets a connection, which must not fail, and puts it back.
+func (s *scene) getter(name string) { s.Go(name, func() { s.mustAsk(name) }) }
+
+func (s *scene) mustAsk(name string) {
+	var a asking
+	if s.ask(name, background, &a); a.err != nil {
+		s.Errorf("%s: Get: %v", name, a.err)
+	}
+}
+
+// waiting is the same for one who waits already when the schedule begins.
+func (s *scene) waiting(name string, ctx context.Context) *asking {
+	a := new(asking)
+	s.Begin(name, func() { s.ask(name, ctx, a) })
+	if a.returned {
+		s.Fatalf("%s does not wait", name)
+	}
+	s.linked = append(s.linked, &sighting{w: s.in.Queue.Last(), by: name})
+	return a
+}
+
+// canceler is a goroutine that ends a ctx.
+func (s *scene) canceler(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	s.Cleanup(cancel)
+	s.Go("canceler", func() {
+		s.Point("cancel")
+		cancel()
+	})
+	return ctx
+}
+
+// closer is a goroutine that closes the pool.
+func (s *scene) closer(name string) {
+	s.Go(name, func() {
+		if err := s.p.Close(); err != nil {
+			s.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// exploredDials returns an exchange in whose Open the schedule stops, and in which those
+// attempts fail that are named.
+func exploredDials(r *explore.Run, failing ...int) *testkit.Exchange {
+	return &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+		r.Point("the open returns")
+		if slices.Contains(failing, attempt) {
+			return testkit.ErrDial
+		}
+		return nil
+	}}
+}
+
+// must fails the schedule unless a Get has returned a lease or one of those errors.
+func (s *scene) must(name string, a *asking, errs ...error) {
+	s.End(func() {
+		if a.err == nil {
+			return
+		}
+		for _, err := range errs {
+			if errors.Is(a.err, err) {
+				return
+			}
+		}
+		s.Errorf("%s: Get: %v", name, a.err)
+	})
+}
+
+// rests checks at the end of the schedule that the pool is at rest, with so many
+// leases.
+func (s *scene) rests(leased int) {
+	s.End(func() { s.atRest(leased) })
+}
+
+func (s *scene) atRest(leased int) {
+	testkit.AtRest(s, s.p, leased)
+	for _, k := range s.parkers {
+		if len(k.Tokens()) != 0 {
+			s.Errorf("a token is left in a channel that will be used again")
+		}
+	}
+	open := 0
+	for _, w := range s.x.Wires {
+		switch len(w.Closes) {
+		case 0:
+			open++
+		case 1:
+		default:
+			s.Errorf("connection %d was closed %d times", w.Number, len(w.Closes))
+		}
+	}
+	if c := words.Census(s.in.Conns.Load()); open != c.Open() {
+		s.Errorf("%d connections have not been closed, and the pool counts %d", open, c.Open())
+	}
+	if s.ages {
+		return
+	}
+	// What is idle can be had.
+	idle := 0
+	for _, slot := range s.in.Slots() {
+		if slot.Word.Phase() == ring.Idle {
+			idle++
+		}
+	}
+	for range idle {
+		l, ok := s.p.TryGet()
+		if !ok {
+			s.Errorf("TryGet does not find all of %d idle connections", idle)
+			return
+		}
+		if other := s.holders[l.Value()]; other != "" {
+			s.Errorf("connection %d was idle while %s had it", l.Value().Number, other)
+		}
+		if len(l.Value().Closes) != 0 {
+			s.Errorf("connection %d is lent, and has been closed", l.Value().Number)
+		}
+		defer s.p.Put(l)
+	}
+}
+
+// idles checks that so many are idle at the end.
+func (s *scene) idles(n int) {
+	s.End(func() {
+		if got := s.p.Stats().IdleConnections; got != n {
+			s.Errorf("%d connections are idle at the end, want %d", got, n)
+		}
+	})
+}
+
+var background = context.Background()

@@ -1,0 +1,240 @@
+package stress
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"go.uber.org/atomic"
+)
+
+const echoAddress = "POOL_TEST_ECHO_ADDRESS"
+
+// TestEchoServerProcess is no test, but the server of the next one: a process of its own,
+// that can be killed.
+func TestEchoServerProcess(t *testing.T) {
+	address := os.Getenv(echoAddress)
+	if address == "" {
+		t.Skip("for TestAServerThatDiesWithAHundredConnectionsOpen only")
+	}
+	var listener net.Listener
+	for began := time.Now(); listener == nil; {
+		var err error
+		if listener, err = net.Listen("tcp", address); err != nil && time.Since(began) > 5*time.Second {
+			t.Fatal(err)
+		}
+	}
+	fmt.Println("listening", listener.Addr())
+	go func() { // until its parent is gone
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(conn, conn) }()
+	}
+}
+
+// An echoServer is a running server process.
+type echoServer struct {
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	address string
+}
+
+func startEcho(t *testing.T, address string) *echoServer {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestEchoServerProcess$")
+	cmd.Env = append(os.Environ(), echoAddress+"="+address)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("this machine lets a test start no process: %v", err)
+	}
+	s := &echoServer{cmd: cmd, stdin: stdin}
+	t.Cleanup(s.kill)
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if listening, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
+			s.address = listening
+			return s
+		}
+	}
+	t.Fatal("the server does not listen")
+	return nil
+}
+
+// kill ends the process at once, and with it all its connections.
+func (s *echoServer) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	_ = s.stdin.Close()
+}
+
+// A numberedConn is a connection that counts what has failed on it.
+type numberedConn struct {
+	net.Conn
+	failed atomic.Int32
+}
+
+func (c *numberedConn) echo() error {
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "ping"); err != nil {
+		return err
+	}
+	var reply [4]byte
+	_, err := io.ReadFull(c, reply[:])
+	return err
+}
+
+// A real server, killed with a hundred connections open and started again. No request
+// fails but one for each connection that was open, so no caller has more than one failed
+// request for each connection that it held; the server is not stormed while it is away;
+// nobody waits out a timeout; and service is full within a second of its return.
+//
+// pgx#1780, pgbouncer#585, #478: a dead backend is hammered; callers wait out their whole
+// timeout.
+func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
+	const size = 100
+	server := startEcho(t, "127.0.0.1:0")
+	var dials atomic.Int64
+	var dialer net.Dialer
+	p := testkit.Start(t, pool.Factory[*numberedConn]{
+		Open: func(ctx context.Context) (*numberedConn, error) {
+			dials.Inc()
+			conn, err := dialer.DialContext(ctx, "tcp", server.address)
+			if err != nil {
+				return nil, err
+			}
+			return &numberedConn{Conn: conn}, nil
+		},
+		Close: func(c *numberedConn, _ error) error { return c.Close() },
+	}, pool.Config{MaxConnections: size, OpenTimeout: 2 * time.Second})
+	if err := p.Warm(t.Context(), size); err != nil {
+		t.Fatal(err)
+	}
+
+	var (
+		failed    atomic.Int64 // requests
+		told      atomic.Int64 // calls of Get that failed
+		longest   atomic.Int64 // of them
+		back      atomic.Time  // when the server was started again
+		recovered = make([]time.Time, size)
+		stopped   = make(chan struct{})
+		paired    sync.WaitGroup // all callers have a connection each
+		callers   sync.WaitGroup
+	)
+	paired.Add(size)
+	kill := make(chan struct{})
+	for i := range size {
+		callers.Go(func() {
+			first, err := p.Get(context.Background()) // all hold one when it is killed
+			paired.Done()
+			if err != nil {
+				t.Errorf("Get: %v", err)
+				return
+			}
+			<-kill
+			l, held := first, true
+			for {
+				if !held {
+					began := time.Now()
+					l, err = p.Get(context.Background())
+					if err != nil {
+						told.Inc()
+						longest.Store(max(longest.Load(), int64(time.Since(began))))
+						var refusal *net.OpError
+						if !errors.As(err, &refusal) {
+							t.Errorf("Get returned %v, want the cause in it", err)
+						}
+						select {
+						case <-stopped:
+							return
+						case <-time.After(20 * time.Millisecond):
+							continue
+						}
+					}
+				}
+				held = false
+				err := l.Value().echo()
+				if err != nil {
+					failed.Inc()
+					if l.Value().failed.Inc() > 1 {
+						t.Error("a connection on which a request has failed was lent again")
+					}
+					if !back.Load().IsZero() {
+						t.Errorf("a request failed after the server had come back: %v", err)
+					}
+					_ = p.Discard(l, err)
+				} else if err := p.Put(l); err != nil {
+					t.Errorf("Put: %v", err)
+				} else if at := back.Load(); !at.IsZero() && recovered[i].IsZero() {
+					recovered[i] = time.Now()
+				}
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+			}
+		})
+	}
+	paired.Wait()
+	if got := dials.Load(); got != size {
+		t.Errorf("%d dials for %d connections", got, size)
+	}
+
+	server.kill()
+	dials.Store(0)
+	close(kill)
+	<-time.After(time.Second)
+	stormed := dials.Load()
+	startEcho(t, server.address)
+	back.Store(time.Now())
+	<-time.After(time.Second)
+	close(stopped)
+	callers.Wait()
+
+	if got := failed.Load(); got != size {
+		t.Errorf("%d requests failed, want one for each of %d connections", got, size)
+	}
+	for i, at := range recovered {
+		if took := at.Sub(back.Load()); at.IsZero() || took > time.Second {
+			t.Errorf("caller %d had its first reply %v after the server's return, want within a second", i, took)
+		}
+	}
+	// At most one for each connection that died, before the first was refused; then one
+	// at a time, with pauses of 25 ms and more from the fourth on.
+	if stormed > size {
+		t.Errorf("%d dials in the second without a server, want %d at the most", stormed, size)
+	}
+	if d := time.Duration(longest.Load()); d > time.Second {
+		t.Errorf("a Get took %v to fail, want no waiting out of timeouts", d)
+	}
+	if told.Load() == 0 {
+		t.Error("no Get failed: the test has lost its point")
+	}
+	t.Logf("%d requests failed; %d dials in the outage; %d calls of Get were told, after %v at the most",
+		failed.Load(), stormed, told.Load(), time.Duration(longest.Load()))
+}

@@ -1,0 +1,247 @@
+package core
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/internal/step"
+	"github.com/S4AK4N/pool/internal/words"
+	"github.com/S4AK4N/pool/ring"
+)
+
+// closeGrace is how long Close waits for Factory.Close to return.
+const closeGrace = time.Second
+
+// destroy closes the connection in a held slot, for the given reason. A nil cause
+// says that it is healthy. The slot is free for others before Factory.Close begins or,
+// with StrictMax, when it has returned.
+func (p *Pool) destroy(h held, why reason, cause error) {
+	p.destroyFor(h, why, cause, nil, nil)
+}
+
+// destroyFor is destroy, with somebody for whom another may have to be opened.
+func (p *Pool) destroyFor(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
+	p.conns.Add(uint64(words.CensusLeaving))
+	p.destroyLeaving(h, why, cause, asker, asked)
+}
+
+// destroyLeaving is destroyFor for a slot that has been counted as leaving.
+func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
+	c, word := p.empty(h)
+	if c == nil {
+		return
+	}
+	if d := c.unfit.Load(); d != nil && cause == nil {
+		why, cause = d.why, d.cause // it was marked before it was taken
+	}
+	p.counters.closed[why].Inc()
+	vacate := func() {
+		p.vacate(c, word)
+		p.ensureOpen(asker, asked)
+	}
+	if p.config.StrictMax {
+		go p.closeConn(c, why, cause, vacate)
+		if words.Gate(p.gate.Load()).Shrinking() {
+			p.shrunk() // that it is leaving is enough
+		}
+		return
+	}
+	vacate()
+	go p.closeConn(c, why, cause, func() {})
+}
+
+// empty takes the connection out of a held slot that has been counted as leaving. It
+// returns nil, and has taken the count back, if Close has revoked the slot.
+func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
+	b, i := p.bankOf(h.slot)
+	busy, ok := b.ring.Reserve(i, h.word)
+	if !ok {
+		p.conns.Sub(uint64(words.CensusLeaving))
+		return nil, 0
+	}
+	step.At("empty: reserved")
+	return b.slots[i].Swap(nil), busy // and nothing in the pool refers to it any more
+}
+
+// vacate gives up the slot that c was in.
+func (p *Pool) vacate(c *conn, busy ring.Word) {
+	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim
+	p.conns.Sub(uint64(words.CensusOpen + words.CensusLeaving))
+	step.At("vacate: census lowered")
+	p.openEnded() // Warm has room
+	if words.Gate(p.gate.Load()).Shrinking() {
+		p.shrunk()
+	}
+}
+
+// closeConn closes a connection that has left its slot.
+func (p *Pool) closeConn(c *conn, why reason, cause error, closed func()) {
+	p.config.Logger.Debug("closing a connection", slog.Uint64("conn", c.number),
+		slog.String("reason", why.String()), slog.Any("cause", cause), slog.Duration("age", time.Since(c.opened)))
+	p.hookClosed(why, cause)
+	p.callClose(c, cause, closed)
+}
+
+// callClose calls Factory.Close. It calls closed when that has returned, or has taken too
+// long and is abandoned.
+func (p *Pool) callClose(c *conn, cause error, closed func()) {
+	var ended atomic.Bool
+	timer := time.AfterFunc(callLimit, func() {
+		if ended.CompareAndSwap(false, true) {
+			p.abandoned("Factory.Close", callLimit)
+			closed()
+		}
+	})
+	defer func() { // deferred, in case of runtime.Goexit
+		timer.Stop()
+		if ended.CompareAndSwap(false, true) {
+			closed()
+		}
+		p.forget()
+	}()
+	if err := guard("Factory.Close", func() error { return p.factory.Close(c.box, cause) }); err != nil {
+		p.config.Logger.Debug("closing a connection failed", slog.Any("error", err), stackOf(err))
+	}
+}
+
+// forget counts a connection that is closed, or the caller's now.
+func (p *Pool) forget() {
+	p.unclosed.Dec()
+	p.noteAllGone()
+}
+
+// noteAllGone closes allGone once the pool is closed and no connection is left. Of
+// those who close the pool and those who close the last connection, whoever comes
+// second sees both.
+func (p *Pool) noteAllGone() {
+	if words.Gate(p.gate.Load()).Closed() && p.unclosed.Load() == 0 && p.gone.CompareAndSwap(false, true) {
+		close(p.allGone)
+	}
+}
+
+// Shutdown closes the pool and waits for what is still in use, until ctx ends.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	p.shut()
+	select {
+	case <-p.allGone:
+		return nil
+	default:
+	}
+	select {
+	case <-p.allGone:
+		return nil
+	case <-ctx.Done():
+	}
+	active, unclosed := p.Stats().ActiveConnections, p.unclosed.Load()
+	p.revoke()
+	return &shutdownError{active, int(unclosed), contextEnded(ctx, nil)}
+}
+
+// Close closes the pool and all its connections at once.
+func (p *Pool) Close() error {
+	p.shut()
+	p.revoke()
+	select {
+	case <-p.allGone:
+	default:
+		grace := time.NewTimer(closeGrace)
+		defer grace.Stop()
+		select {
+		case <-p.allGone:
+		case <-grace.C:
+		}
+	}
+	return nil
+}
+
+// shut ends all that is to come: opening, lending, waiting. Any number of
+// goroutines may be in here at the same time, and each does all of it.
+func (p *Pool) shut() {
+	// The limit comes before the flag: whoever sees the flag sees that nothing may
+	// be opened any more.
+	for c := words.Census(p.conns.Load()); c.Max() != 0; c = words.Census(p.conns.Load()) {
+		p.lastMax.Store(uint32(c.Max()))
+		p.conns.CompareAndSwap(uint64(c), uint64(c.WithMax(0)))
+	}
+	step.At("shut: limit set")
+	p.setGate(words.GateClosed) // the pool is closed here
+	step.At("shut: flag set")
+	p.refuseAll(ErrClosed)
+	for {
+		h, ok := p.scan()
+		if !ok {
+			break
+		}
+		p.settle(h, true) // closes it
+	}
+	p.close(ErrClosed)
+	p.noteAllGone()
+}
+
+// ending reports whether the limit is 0 already. It sees to it that the pool is closed
+// then: a caller who is told so must not be lent anything afterwards, because whoever set
+// the limit has not come to the flag yet.
+func (p *Pool) ending(c words.Census) bool {
+	if c.Max() > 0 {
+		return false
+	}
+	p.setGate(words.GateClosed)
+	return true
+}
+
+// revokedStamp marks the word of a slot whose lease Close has revoked.
+const revokedStamp = 1<<16 - 1
+
+// revoke closes every connection there is, also those that are leased. The pool is
+// closed.
+//
+// Whoever has the slot and whoever revokes it agree by the slot's word, as always.
+// No slot escapes: one that is idle or leased when revoke looks at it is closed
+// here. One that is not is vacant, and remains so, or belongs to an open or a close
+// that has not ended yet, and an open ends in settle, which sees the gate closed.
+func (p *Pool) revoke() {
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			for !p.revokeSlot(b, i) {
+			}
+		}
+	}
+}
+
+// revokeSlot reports false if the slot must be looked at again.
+func (p *Pool) revokeSlot(b *bank, i int) bool {
+	word := b.ring.At(i)
+	switch word.Phase() {
+	case ring.Idle:
+		if h, ok := p.retake(held{b.first + i, word}); ok {
+			p.destroy(h, closedByShutdown, nil)
+		}
+		return false
+	case ring.Leased:
+		if word.Stamp() == revokedStamp {
+			return true // by another revoke, which closes it
+		}
+		if word, ok := b.ring.Renew(i, word, revokedStamp); ok {
+			step.At("revoke: renewed")
+			p.destroy(held{b.first + i, word}, closedByShutdown, ErrClosed)
+		}
+		return false
+	}
+	return true
+}
+
+// notLeased says why a lease is not in force: it has ended, or Close has revoked
+// it. Of all who ask about a lease that was revoked, one gets errRevoked, and has
+// ended it in its own eyes.
+func (p *Pool) notLeased(l Lease) error {
+	word := l.conn.ring.At(l.conn.index)
+	if words.Gate(p.gate.Load()).Closed() &&
+		word.Stamp() == revokedStamp && word.Succeeds(l.word) &&
+		l.conn.revoked.CompareAndSwap(false, true) {
+		return errRevoked
+	}
+	return ErrNotLeased
+}

@@ -1,0 +1,37 @@
+package core
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/S4AK4N/pool/ring"
+)
+
+// MaxConnections is the most that the census can count, in 16 bits.
+const MaxConnections = ring.MaxSize - 1
+
+// Forever is the longest time that can be added to the pool's clock: 146 years.
+const Forever = time.Duration(1) << 62
+
+// A Config is that of the root package, checked, with its defaults filled in. A time
+// without limit is negative, but for MaxLifetime and LeakAfter, which are zero then.
+type Config struct {
+	MaxConnections int
+	MaxIdleTime    time.Duration
+	MaxLifetime    time.Duration
+	MinIdle        int
+	MaxWaitTime    time.Duration
+	MaxWaiters     int
+	OpenTimeout    time.Duration
+	MaxOpening     int
+	OpenEagerly    bool
+	StrictMax      bool
+	CheckInterval  time.Duration
+	LeakAfter      time.Duration
+	Hooks          Hooks
+	Logger         *slog.Logger // never nil
+	Name           string
+
+	// Exhausted makes the error of a wait that has lasted for MaxWaitTime.
+	Exhausted func(waited time.Duration, stats Stats) error
+}

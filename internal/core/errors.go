@@ -1,0 +1,153 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// The errors that the root package documents under the same names.
+var (
+	ErrExhausted   = errors.New("pool: connection pool exhausted")
+	ErrRejected    = errors.New("pool: too many callers wait for a connection")
+	ErrUnavailable = errors.New("pool: opening connections keeps failing")
+	ErrClosed      = errors.New("pool: closed")
+	ErrNotLeased   = errors.New("pool: connection is not leased")
+)
+
+// ErrFuncPanicked is the cause of a Discard after a panic in a function given to Do.
+var ErrFuncPanicked = errors.New("pool: function given to Do panicked")
+
+// ErrNilConn is what the shell's Open returns for a nil connection.
+var ErrNilConn = errors.New("Factory.Open returned neither a connection nor an error")
+
+// Causes that the pool itself gives to Factory.Close, and what stands for an error
+// that a function could not return.
+var (
+	errDiscarded = errors.New("pool: discarded")
+	errBroken    = errors.New("pool: reported broken")
+	errGoexit    = errors.New("factory function called runtime.Goexit")
+
+	errOpenAbandoned = errors.New("Factory.Open or Watch did not return in time")
+)
+
+// errEnded tells a waiter that its ctx has ended. It makes a contextError of it.
+var errEnded = errors.New("pool: internal error: ctx has ended")
+
+// An expiry tells waiters that MaxWaitTime has run out, and how the pool stood. They
+// have an ExhaustedError made of it. One is made for all who expire together: each looking
+// at every slot would take too long.
+type expiry struct{ stats Stats }
+
+func (*expiry) Error() string { return "pool: internal error: MaxWaitTime has run out" }
+
+// errRevoked tells of a lease that was in force until Close closed its connection.
+var errRevoked = errors.New("pool: internal error: lease revoked")
+
+// unlessRevoked is for Put and Discard: to end a lease that Close has ended is not
+// the caller's mistake. The connection is closed, as it should be.
+func unlessRevoked(err error) error {
+	if err == errRevoked {
+		return nil
+	}
+	return err
+}
+
+// Named puts the name of the pool, if it has one, into a text that begins with "pool: ".
+func Named(pool, text string) string {
+	if pool == "" {
+		return text
+	}
+	return "pool " + strconv.Quote(pool) + text[len("pool"):]
+}
+
+// An openError wraps what Factory.Open returned, so that a caller of Get can
+// tell where it comes from, and its own error is still found in it.
+type openError struct {
+	pool string
+	err  error
+}
+
+func (e *openError) Error() string { return Named(e.pool, "pool: open connection: "+e.err.Error()) }
+func (e *openError) Unwrap() error { return e.err }
+
+// An unavailableError is what Get returns when it would wait for nothing.
+type unavailableError struct {
+	pool string
+	open error // an openError
+}
+
+func (e *unavailableError) Error() string {
+	return Named(e.pool, fmt.Sprintf("%v: %v", ErrUnavailable, errors.Unwrap(e.open)))
+}
+
+func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.open} }
+
+// A contextError is what Get and Shutdown return when their ctx has ended. It wraps
+// ctx.Err, the cause of the cancellation, and the last error on opening, if there was
+// one while the caller waited: a wrong password must not show as a mere timeout.
+type contextError struct {
+	err, cause, open error
+}
+
+// The two that say nothing more than ctx.Err are made once: in a storm of
+// timeouts they would be most of what is allocated.
+var (
+	errCanceled         = &contextError{err: context.Canceled}
+	errDeadlineExceeded = &contextError{err: context.DeadlineExceeded}
+)
+
+// contextEnded returns the error for a ctx that has ended, with open, the last error
+// on opening if the caller has waited for that, or nil. (Whoever waits has a connection
+// opened, unless MaxConnections are open; then the last one to be opened has succeeded.)
+func contextEnded(ctx context.Context, open error) *contextError {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(err, cause) {
+		cause = nil
+	}
+	if open == nil && cause == nil {
+		switch err {
+		case context.Canceled:
+			return errCanceled
+		case context.DeadlineExceeded:
+			return errDeadlineExceeded
+		}
+	}
+	return &contextError{err, cause, open}
+}
+
+func (e *contextError) Error() string { return "pool: " + e.text() }
+
+func (e *contextError) text() string {
+	s := e.err.Error()
+	if e.cause != nil {
+		s += ": " + e.cause.Error()
+	}
+	if e.open != nil {
+		s += fmt.Sprintf("; last error on opening: %v", e.open)
+	}
+	return s
+}
+
+func (e *contextError) Unwrap() []error {
+	errs := []error{e.err}
+	for _, err := range []error{e.cause, e.open} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// A shutdownError is what Shutdown returns when it had to give up waiting.
+type shutdownError struct {
+	leased, unclosed int
+	ctx              *contextError
+}
+
+func (e *shutdownError) Error() string {
+	return fmt.Sprintf("pool: shutdown: %s with connections not closed: %d, of them leased: %d", e.ctx.text(), e.unclosed, e.leased)
+}
+
+func (e *shutdownError) Unwrap() error { return e.ctx }

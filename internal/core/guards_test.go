@@ -1,0 +1,159 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/internal/words"
+)
+
+// Each test names the guard that it is about: without it, nothing else fails.
+
+// outage.go unavailableError: opened ends the outage, and then forgets the error, and an
+// outage begins one after the error is known; whoever reads the two in between must not be
+// told that the server is away and be given no reason.
+func TestNobodyIsRefusedWithoutAnErrorToName(t *testing.T) {
+	p := start(t, bare(), Config{MaxConnections: 1})
+	var o words.Outage
+	for range words.KeepsFailing {
+		o = o.Worse(0)
+	}
+	p.outage.Store(uint64(o))
+	if err := p.unavailable(); err != nil {
+		t.Errorf("with no error known: %v, want nil", err)
+	}
+	p.outage.Store(0)
+}
+
+// outage.go failed: what began in an outage that a success has ended since, and fails, is
+// the first failure of the next.
+func TestAFailureAfterTheEndOfTheOutageInWhichItBeganCounts(t *testing.T) {
+	p := start(t, bare(), Config{MaxConnections: 1})
+	p.failed(words.Outage(0).Worse(time.Second))
+	if got := words.Outage(p.outage.Load()).Failures(); got != 1 {
+		t.Errorf("%d failures are known, want 1", got)
+	}
+	p.outage.Store(0)
+}
+
+// wait.go accept: of a token and the end of its ctx that come together, a caller may see
+// the token. It is told of its ctx, all the same.
+func TestATokenForAWaiterWhoseCtxHasEndedIsTheErrorOfThat(t *testing.T) {
+	p := start(t, bare(), Config{MaxConnections: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.accept(ctx, queue.Token{Err: errEnded}, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("Get returns %v, want %v", err, context.Canceled)
+	}
+	if got := p.Stats().Canceled; got != 1 {
+		t.Errorf("%d waits were cancelled, want 1", got)
+	}
+}
+
+// sweep.go advanceTick: the clock skips the stamp by which Close knows what it has revoked.
+func TestCloseClosesWhatWasOpenedWhenTheClockStoodAtItsOwnStamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var closed []error
+		f := bare()
+		f.Close = func(_ any, cause error) error { closed = append(closed, cause); return nil }
+		p := start(t, f, Config{MaxConnections: 1, MaxIdleTime: time.Second})
+		time.Sleep(revokedStamp * p.sweeper.tickLength)
+		l := borrow(t, p)
+		p.Close()
+		synctest.Wait()
+		if len(closed) != 1 || closed[0] != ErrClosed {
+			t.Errorf("after Close the connection was closed with %v, want ErrClosed, once", closed)
+		}
+		if err := p.Put(l); err != nil {
+			t.Errorf("Put after Close: %v", err)
+		}
+	})
+}
+
+// quota.go oldestHasWaited: whoever has come to wait is counted before it stands in the
+// queue.
+func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := bare()
+		f.Open = func(context.Context) (any, error) { time.Sleep(time.Millisecond); return new(int), nil }
+		p := start(t, f, Config{MaxConnections: 50})
+		p.gate.Add(2 * coldStart * uint64(words.GateWaiter))
+		p.ensureOpen(nil, nil)
+		if got := p.Stats().OpeningConnections; got != coldStart {
+			t.Errorf("%d are being opened, want %d", got, coldStart)
+		}
+		p.gate.Sub(2 * coldStart * uint64(words.GateWaiter))
+		time.Sleep(time.Second)
+	})
+}
+
+// pass.go pass: what is due for two reasons is closed for the first of them, and does not
+// count among those whose lives have ended.
+func TestAnIdleConnectionThatIsOldAsWellIsClosedAsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, bare(), Config{MaxConnections: 2, MaxIdleTime: time.Minute, MaxLifetime: time.Hour})
+		a, b := borrow(t, p), borrow(t, p)
+		giveBack(t, p, a)
+		giveBack(t, p, b)
+		synctest.Wait()
+		p.sweeper.nextPass = 0
+		p.pass(time.Duration(p.now()) + 2*time.Hour)
+		synctest.Wait()
+		if s := p.Stats(); s.ClosedIdle != 2 || s.ClosedLifetime != 0 {
+			t.Errorf("%d were closed as idle, %d at the end of their lives, want 2, 0", s.ClosedIdle, s.ClosedLifetime)
+		}
+	})
+}
+
+// pass.go closeDue: between the look at a slot and its end somebody may have taken it, or
+// another connection may have come into it.
+func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := 0
+		f := bare()
+		f.Close = func(any, error) error { closed++; return nil }
+		p := start(t, f, Config{MaxConnections: 1, MaxLifetime: time.Hour})
+		giveBack(t, p, borrow(t, p))
+		due := view{due: []dueSlot{{held{0, p.word(0)}, closedByLifetime}}}
+		l := borrow(t, p)
+		p.closeDue(due)
+		synctest.Wait()
+		if err := p.Put(l); err != nil {
+			t.Errorf("Put of what was taken before it was closed: %v", err)
+		}
+		idle(t, p, "when it has been taken meanwhile", 1)
+		due.due[0].word = p.word(0)
+		p.closeDue(due)
+		synctest.Wait()
+		idle(t, p, "when another connection is in the slot", 1)
+		if closed != 0 {
+			t.Errorf("the connection was closed %d times, want never", closed)
+		}
+	})
+}
+
+// sweep.go checkSlot: somebody may take a connection just before it is checked.
+func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checked := 0
+		f := bare()
+		f.Check = func(any) error { checked++; return nil }
+		p := start(t, f, Config{MaxConnections: 1})
+		giveBack(t, p, borrow(t, p))
+		word := p.word(0)
+		l := borrow(t, p)
+		before := checked
+		p.checkSlot(held{0, word})
+		if checked != before {
+			t.Error("Check was called for a connection in its caller's hands")
+		}
+		if p.sweeper.round.Load()%2 != 0 {
+			t.Error("the round has let go of the slot, and counts as if it had it")
+		}
+		giveBack(t, p, l)
+	})
+}

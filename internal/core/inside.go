@@ -1,0 +1,116 @@
+package core
+
+import (
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/ring"
+)
+
+// What tests in other packages may see and set: nothing else uses this file.
+
+// An Inside points to what lies in a pool.
+type Inside struct {
+	pool *Pool
+
+	Gate, Conns, Outage       *atomic.Uint64
+	Tick                      *atomic.Uint32
+	Queue                     *queue.Queue
+	Ring                      *ring.Ring // of the first bank
+	Parkers                   *sync.Pool
+	Counters                  *counters
+	Overdue, Spares, Unclosed *atomic.Int32
+	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it has a slot
+}
+
+// Inside returns what lies in p.
+func (p *Pool) Inside() Inside {
+	return Inside{p, &p.gate, &p.conns, &p.outage, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
+		&p.overdue, &p.spares, &p.unclosed, &p.sweeper.round}
+}
+
+// A Slot is what lies in one slot.
+type Slot struct {
+	Word     ring.Word
+	Full     bool // it has a connection, in
+	Box      any
+	OldEra   bool // which was opened before the last Reset
+	IdleLong bool // it is idle for so long that it is not lent
+}
+
+// Slots iterates over all slots, by their number.
+func (in Inside) Slots() iter.Seq2[int, Slot] {
+	return func(yield func(int, Slot) bool) {
+		p := in.pool
+		for _, b := range *p.banks.Load() {
+			for i := range b.ring.Len() {
+				s := Slot{Word: b.ring.At(i)}
+				if c := b.slots[i].Load(); c != nil {
+					s.Full, s.Box, s.OldEra = true, c.box, c.era != p.era.Load()
+				}
+				s.IdleLong = s.Word.Phase() == ring.Idle && p.idleFor(s.Word) >= p.idleTicks
+				if !yield(b.first+i, s) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Closed returns how many connections have been closed, for whatever reason.
+func (in Inside) Closed() (n uint64) {
+	for why := range in.pool.counters.closed {
+		n += in.pool.counters.closed[why].Load()
+	}
+	return n
+}
+
+// LifetimeOf returns when the life of a connection ends that is open from now on.
+func (in Inside) LifetimeOf(now time.Duration) time.Duration { return in.pool.lifetimeOf(now) }
+
+// EnsureOpen asks for what those who wait need, as whoever frees capacity does.
+func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil, nil) }
+
+// OpenTime returns how long opening is taken to last.
+func (in Inside) OpenTime() time.Duration { return in.pool.openTime() }
+
+// Now returns the time on the pool's clock.
+func (in Inside) Now() time.Duration { return time.Duration(in.pool.now()) }
+
+// TickLength returns the length of a tick of the coarse clock.
+func (in Inside) TickLength() time.Duration { return in.pool.sweeper.tickLength }
+
+// SweeperStarted reports whether the pool has its goroutine.
+func (in Inside) SweeperStarted() bool { return in.pool.sweeper.started.Load() }
+
+// SetExpires sets when the life of a leased connection ends, on the pool's clock. Nobody
+// else may use the pool meanwhile.
+func (l Lease) SetExpires(at time.Duration) { l.conn.expires = at }
+
+// Limits that tests count with.
+const (
+	CallLimit     = callLimit
+	CloseGrace    = closeGrace
+	ColdStart     = coldStart
+	FirstOpenTime = firstOpenTime
+	LeastOpenTime = leastOpenTime
+	LogEvery      = logEvery
+	MaxTick       = maxTick
+	MinDead       = minDead
+	MinTick       = minTick
+	MostOpenTime  = mostOpenTime
+	OverdueAfter  = overdueAfter
+	Reasons       = int(reasons)
+	RevokedStamp  = revokedStamp
+)
+
+// Errors that have no name outside.
+var (
+	ErrAbandoned     = errAbandoned
+	ErrEnded         = errEnded
+	ErrOpenAbandoned = errOpenAbandoned
+	ErrReset         = errReset
+)

@@ -1,0 +1,77 @@
+package core
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/S4AK4N/pool/ring"
+)
+
+// A LeaseInfo is that of the root package, with the box of the connection.
+type LeaseInfo struct {
+	Conn   any
+	Opened time.Time
+	Since  time.Time
+	Where  string
+}
+
+// noted returns a lease that has just begun. If leaks are looked for, it notes who has
+// taken it: the caller of the function of the API that is so many calls above this one.
+func (p *Pool) noted(l Lease, above int) Lease {
+	if p.config.LeakAfter > 0 {
+		l.conn.sight.Note(l.word, p.counters.leaked.Load() > 0, above+1)
+	}
+	return l
+}
+
+// see is called by the sweeper for a slot that is leased. It remembers when the lease was
+// first seen, and reports it once it has been in force for LeakAfter.
+func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
+	noted := c.sight.Noted(word) // asked first: what is seen then, was seen of this lease
+	held := c.sight.See(word, now)
+	if !noted || c.sight.Reported(word) || held < p.config.LeakAfter {
+		return
+	}
+	info, ok := p.info(c)
+	if !ok || c.ring.At(c.index) != word {
+		return
+	}
+	c.sight.Report(word)
+	p.counters.leaked.Inc()
+	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Uint64("conn", c.number),
+		slog.Duration("held", held), slog.String("taken_by", info.Where))
+	if f := p.config.Hooks.Leaked; f != nil {
+		go p.hook("Leaked", func() { f(info) }) // nobody's time may depend on it
+	}
+}
+
+// info describes the lease that is in force for c. It fails if there is none.
+func (p *Pool) info(c *conn) (LeaseInfo, bool) {
+	word := c.ring.At(c.index)
+	info := LeaseInfo{Conn: c.box, Opened: c.opened, Where: c.sight.Place(word)}
+	if at, ok := c.sight.Since(word); ok {
+		info.Since = p.epoch.Add(at)
+	}
+	// All of that belongs to this lease if it is still in force: whoever has the next
+	// one writes only after the slot has got another word.
+	b, i := p.bankOf(c.slot)
+	return info, word.Phase() == ring.Leased && b.ring.At(i) == word && b.slots[i].Load() == c
+}
+
+// Leases lists the leases that are in force. Each is looked at on its own, and nobody is
+// held up.
+func (p *Pool) Leases() []LeaseInfo {
+	var leases []LeaseInfo
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			c := b.slots[i].Load()
+			if c == nil || b.ring.At(i).Phase() != ring.Leased {
+				continue
+			}
+			if info, ok := p.info(c); ok {
+				leases = append(leases, info)
+			}
+		}
+	}
+	return leases
+}

@@ -1,0 +1,89 @@
+package core
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/step"
+)
+
+// No call into the factory may keep a slot for ever. One that takes too long is
+// abandoned: it goes on in its goroutine, which nobody can stop, but the slot is free for
+// others, and nothing that it returns is used.
+const (
+	// callLimit is how long Check, Clean and Close may take.
+	callLimit = 10 * time.Second
+
+	// openGrace is how long Open may go on after its ctx has ended.
+	openGrace = time.Second
+)
+
+var errAbandoned = errors.New("pool: factory function did not return in time")
+
+// ask calls Check or Clean for the connection in a held slot, and reports whether the
+// connection is fit to be lent. If it is not, it has been closed, and the slot is not
+// the caller's any more; if the call was abandoned, that is some time ago.
+//
+// The call word of the connection says whether such a call is under way:
+//
+//	0    no
+//	odd  yes: each call has a number of its own
+//	2    it has been abandoned
+//
+// Two may end a call: the goroutine that made it, when the function returns, and the
+// sweeper, when it has taken too long. Each of them replaces the number of that very call
+// by one compare-and-swap, and whoever succeeds has the slot from there on.
+func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why reason) (fit, abandoned bool) {
+	c.calls += 2
+	c.calling = function
+	call := c.calls | 1
+	c.call.Store(call)
+	p.mindSlots()
+	err := errGoexit
+	defer func() { // deferred, in case of runtime.Goexit
+		step.At("ask: returned")
+		switch {
+		case !c.call.CompareAndSwap(call, 0):
+			fit, abandoned = false, true
+		case err != nil:
+			p.destroy(h, why, err)
+		}
+	}()
+	err = guard(function, func() error { return f(c.box) })
+	return err == nil, false
+}
+
+const callAbandoned = 2
+
+// limitCall ends a call of Check or Clean that has taken too long. It is the sweeper's,
+// which remembers when it saw the call first.
+func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
+	call := c.call.Load()
+	if call&1 == 0 {
+		return false
+	}
+	if c.sight.SeeCall(call, now) < callLimit {
+		return true
+	}
+	step.At("limitCall: too long")
+	if !c.call.CompareAndSwap(call, callAbandoned) {
+		return false // it has returned just now
+	}
+	// The slot is ours: its word cannot change but by Close.
+	h.word = p.word(h.slot)
+	p.abandoned(c.calling, callLimit)
+	if c.inRound { // the round of checks hangs with it: let another one begin
+		p.sweeper.round.Inc()
+		p.sweeper.checking.Store(false)
+	}
+	p.destroy(h, closedAbandoned, errAbandoned)
+	return false
+}
+
+// abandoned counts a call that was abandoned.
+func (p *Pool) abandoned(function string, after time.Duration) {
+	p.counters.abandoned.Inc()
+	p.warn(&p.counters.abandonedLog, "a factory function does not return: its connection is given up",
+		slog.String("function", function), slog.Duration("after", after))
+}

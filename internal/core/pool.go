@@ -1,0 +1,286 @@
+package core
+
+import (
+	"context"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/internal/step"
+	"github.com/S4AK4N/pool/internal/words"
+	"github.com/S4AK4N/pool/ring"
+)
+
+// A Pool lends boxes, each to one caller at a time. Its methods are those of the root
+// package, which documents them.
+//
+// Get and Put take no lock while something is idle, and each costs one atomic
+// read-modify-write then. Neither is held up by a goroutine that has been stopped halfway
+// through either of them, but for the slot that it has in hand.
+type Pool struct {
+	// Whoever queues or is handed something changes the gate and one end of the
+	// queue, and they go from one processor to the other together. While nobody
+	// waits, none of them is written.
+	gate  atomic.Uint64 // a words.Gate
+	queue queue.Queue
+	_     [words.Pad - 8 - unsafe.Sizeof(queue.Queue{})]byte
+
+	conns  atomic.Uint64 // a census
+	outage atomic.Uint64 // an outage
+	took   atomic.Uint64 // how long opening takes, in ns; 0: not known
+	_      [words.Pad - 24]byte
+
+	// Read by every Get and Put; tick alone is written after New, by the
+	// sweeper and by whoever opens a connection. ring and slots are those of the first
+	// bank.
+	tick      atomic.Uint32 // time, in ticks of tickLength
+	idleTicks uint32        // a slot of this age or more is idle for too long
+	plain     bool          // an idle connection can be lent without any ado
+	ring      *ring.Ring
+	slots     []atomic.Pointer[conn]
+	factory   Factory
+	config    Config
+
+	banks    atomic.Pointer[[]*bank] // all slots
+	parkers  sync.Pool               // of *queue.Parker. Never shared by pools: channels must not leave a synctest bubble
+	stripes  atomic.Uint32           // parkers made
+	epoch    time.Time               // zero of the pool's clock
+	sweeper  sweeper
+	counters *counters
+	overdue  atomic.Int32  // connections that are being opened, and have been for overdueAfter
+	spares   atomic.Int32  // connections that are being opened for nobody who waits
+	landing  atomic.Int32  // connections that are established, and neither idle nor lent yet
+	lastOpen atomic.Error  // nil if the last call of Factory.Open succeeded
+	lastMax  atomic.Uint32 // MaxConnections of a pool that is closed
+
+	lifetime context.Context // ends when the pool is closed
+	close    context.CancelCauseFunc
+	era      atomic.Pointer[era]
+	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for that
+	unclosed atomic.Int32                  // connections opened, and neither closed nor detached
+	allGone  chan struct{}                 // closed when the pool is, and unclosed is 0
+	gone     atomic.Bool                   // allGone has been closed
+}
+
+// Init makes p a pool that opens its connections by means of factory. It is called once,
+// before any other method. p must not be copied afterwards.
+func (p *Pool) Init(factory Factory, config Config) {
+	first := newBank(0, config.MaxConnections)
+	p.plain = factory.Check == nil && config.LeakAfter == 0
+	p.ring, p.slots = first.ring, first.slots
+	p.factory, p.config = factory, config
+	p.epoch = time.Now()
+	p.counters = new(counters)
+	p.allGone = make(chan struct{})
+	p.banks.Store(&[]*bank{first})
+	p.conns.Store(uint64(words.CensusMax) * uint64(config.MaxConnections))
+	p.queue.Init()
+	p.parkers.New = func() any { return queue.NewParker(uint(p.stripes.Inc())) }
+	p.lifetime, p.close = context.WithCancelCause(context.Background())
+	p.era.Store(newEra(p.lifetime))
+	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
+	if config.MinIdle > 0 {
+		p.passSoon()
+	}
+}
+
+// Get lends a connection. The place that is noted for leaks is that of the call two
+// above Get: the shell is between.
+func (p *Pool) Get(ctx context.Context) (Lease, error) {
+	if ctx.Err() != nil {
+		return Lease{}, contextEnded(ctx, nil)
+	}
+	if p.gate.Load() == 0 {
+		step.At("get: gate read")
+		if i, word, ok := p.ring.Take(); ok { // the lease begins here
+			if c := p.slots[i].Load(); c != nil && p.plain && p.fit(c, word) {
+				return Lease{c, word}, nil
+			}
+			if l, ok := p.admit(held{i, word}); ok {
+				return p.noted(l, 2), nil
+			}
+		}
+	}
+	return p.get(ctx)
+}
+
+// get is Get without a short cut.
+func (p *Pool) get(ctx context.Context) (Lease, error) {
+	for words.Gate(p.gate.Load()).Open() {
+		h, ok := p.take()
+		if !ok {
+			break
+		}
+		if l, ok := p.admit(h); ok {
+			return p.noted(l, 3), nil
+		}
+		// It has been closed. There may be another.
+	}
+	l, err := p.wait(ctx)
+	if err != nil {
+		return l, err
+	}
+	return p.noted(l, 3), nil
+}
+
+// TryGet lends a connection if one is idle and nobody waits for it.
+func (p *Pool) TryGet() (Lease, bool) {
+	for words.Gate(p.gate.Load()).Open() {
+		h, ok := p.take()
+		if !ok {
+			if h, ok = p.scan(); !ok {
+				break
+			}
+		}
+		if l, ok := p.admit(h); ok {
+			return p.noted(l, 2), true
+		}
+	}
+	return Lease{}, false
+}
+
+// fit reports whether an idle connection may be lent, as far as one can tell
+// without the factory. It is the part of admit that every Get needs, small enough to
+// be inlined.
+func (p *Pool) fit(c *conn, word ring.Word) bool {
+	return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks
+}
+
+// idleFor returns how long a slot has been idle, in ticks, give or take one. The
+// coarse clock is only as good as the sweeper that keeps it: in a process that was
+// stopped for hours, whoever gets in before the sweeper does finds what was young
+// when the process stopped still young.
+func (p *Pool) idleFor(word ring.Word) uint32 {
+	return uint32(uint16(p.tick.Load()) - word.Stamp())
+}
+
+// admit turns a slot that was idle into the lease of the caller who has taken it,
+// unless the connection is not fit to be lent. That one is closed.
+func (p *Pool) admit(h held) (Lease, bool) {
+	l, fit, _ := p.examine(h)
+	return l, fit
+}
+
+// examine is admit, and reports whether the call of Factory.Check was abandoned.
+func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
+	c := p.connIn(h.slot)
+	if c == nil {
+		return l, false, false // revoked by Close
+	}
+	if d := c.unfit.Load(); d != nil {
+		p.destroy(h, d.why, d.cause)
+		return l, false, false
+	}
+	// In an outage MinIdle may have kept it: better an old one than none.
+	if p.idleFor(h.word) >= p.idleTicks && p.outage.Load() == 0 {
+		p.destroy(h, closedByIdleTime, nil)
+		return l, false, false
+	}
+	if p.factory.Check != nil {
+		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+			return l, false, abandoned
+		}
+		if d := c.unfit.Load(); d != nil { // that may have taken a while
+			p.destroy(h, d.why, d.cause)
+			return l, false, false
+		}
+	}
+	if p.lost(h) {
+		return l, false, false
+	}
+	return Lease{c, h.word}, true, false
+}
+
+// lost reports whether Close has revoked a held slot. Whoever has had one in hand for
+// more than a moment, while Factory.Check ran or a token was on its way, asks before
+// it lends the connection.
+func (p *Pool) lost(h held) bool {
+	return words.Gate(p.gate.Load()).Closed() && p.word(h.slot) != h.word
+}
+
+// Put ends a lease, and its connection goes to the oldest waiter or is idle.
+func (p *Pool) Put(l Lease) error {
+	c := l.conn
+	if c == nil || c.pool != p {
+		return ErrNotLeased
+	}
+	if p.gate.Load() != 0 || p.factory.Clean != nil {
+		return p.putSlow(l)
+	}
+	step.At("put: gate read")
+	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
+	if !ok {
+		return unlessRevoked(p.notLeased(l))
+	}
+	step.At("put: published")
+	// The slot is anybody's now. See settle for those who might miss it.
+	if p.gate.Load() != 0 || c.unfit.Load() != nil {
+		p.reconsider(held{c.slot, word})
+	}
+	return nil
+}
+
+// putSlow ends a lease while somebody waits, or the pool is closed, or there is
+// something to be cleaned.
+func (p *Pool) putSlow(l Lease) error {
+	h, err := p.reclaim(l)
+	if err != nil {
+		return unlessRevoked(err)
+	}
+	if p.factory.Clean != nil && l.conn.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() {
+		if fit, _ := p.ask(h, l.conn, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
+			return nil
+		}
+	}
+	p.settle(h, false)
+	return nil
+}
+
+// Discard ends a lease and closes its connection.
+func (p *Pool) Discard(l Lease, cause error) error {
+	h, err := p.reclaim(l)
+	if err != nil {
+		return unlessRevoked(err)
+	}
+	if cause == nil {
+		cause = errDiscarded
+	}
+	p.destroy(h, closedByDiscard, cause)
+	return nil
+}
+
+// Detach ends a lease and returns the box of its connection, which is the caller's now.
+func (p *Pool) Detach(l Lease) (box any, err error) {
+	h, err := p.reclaim(l)
+	if err == nil {
+		p.conns.Add(uint64(words.CensusLeaving))
+		if c, busy := p.empty(h); c != nil {
+			p.counters.detached.Inc()
+			p.vacate(c, busy)
+			p.ensureOpen(nil, nil)
+			p.forget()
+			return c.box, nil
+		}
+		err = errRevoked // between the two steps
+	}
+	if err == errRevoked {
+		err = ErrClosed
+	}
+	return nil, err
+}
+
+// reclaim ends a lease: the slot belongs to the pool again, and all copies of the
+// lease are worthless from here on. The error is ErrNotLeased, or errRevoked.
+func (p *Pool) reclaim(l Lease) (held, error) {
+	c := l.conn
+	if c == nil || c.pool != p {
+		return held{}, ErrNotLeased
+	}
+	word, ok := c.ring.Renew(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
+	if !ok {
+		return held{}, p.notLeased(l)
+	}
+	return held{c.slot, word}, nil
+}

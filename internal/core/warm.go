@@ -1,0 +1,118 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/S4AK4N/pool/internal/words"
+)
+
+// Warm opens connections until n are open.
+func (p *Pool) Warm(ctx context.Context, n int) error {
+	if n < 0 {
+		return fmt.Errorf("pool: Warm: negative number of connections: %d", n)
+	}
+	failed := make(chan error, 1)
+	report := func(err error) {
+		if err != nil {
+			select {
+			case failed <- err:
+			default: // another has failed before
+			}
+		}
+	}
+	for {
+		if ctx.Err() != nil {
+			return contextEnded(ctx, nil)
+		}
+		ended := p.nextEnd() // before the look: see openEnded
+		for {
+			c := words.Census(p.conns.Load())
+			switch {
+			case p.ending(c):
+				return ErrClosed
+			case n > c.Max():
+				return fmt.Errorf("pool: Warm: %d connections are more than MaxConnections, which is %d", n, c.Max())
+			case c.Usable() >= n && p.landing.Load() == 0:
+				return nil
+			}
+			if c.Open()-c.Leaving() >= n {
+				break
+			}
+			begun, paused := p.openSpare(report, ctx)
+			if paused {
+				if err := p.unavailableError(); err != nil {
+					return err
+				}
+				runtime.Gosched() // one has just succeeded
+			}
+			if !begun && !paused {
+				break // enough are being opened; the end of one tells when to go on
+			}
+		}
+		select {
+		case <-ended:
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return contextEnded(ctx, p.lastOpen.Load())
+		case <-p.lifetime.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// openSpare begins to open a connection for nobody who waits, if there is room for it and
+// no outage forbids it. done is told how it ends. paused says that time alone will allow
+// it again, and nothing that is under way.
+func (p *Pool) openSpare(done func(error), asked context.Context) (begun, paused bool) {
+	for {
+		c := words.Census(p.conns.Load())
+		if c.Open() >= c.Max() || p.tooMany(c) {
+			return false, false
+		}
+		if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
+			if c.Opening() > int(p.overdue.Load()) {
+				return false, false
+			}
+			if p.now() < int64(o.RetryAt()) {
+				return false, true
+			}
+		}
+		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
+			p.begin(&attempt{spare: true, asked: asked, done: done})
+			return true, false
+		}
+	}
+}
+
+// nextEnd returns a channel that is closed when the next attempt to open ends.
+func (p *Pool) nextEnd() <-chan struct{} {
+	for {
+		if ch := p.ended.Load(); ch != nil {
+			return *ch
+		}
+		ch := make(chan struct{})
+		if p.ended.CompareAndSwap(nil, &ch) {
+			return ch
+		}
+	}
+}
+
+// openEnded closes that channel. Whoever waits has got it before it looked at the census,
+// which has been changed before the channel is closed.
+func (p *Pool) openEnded() {
+	if ch := p.ended.Load(); ch != nil && p.ended.CompareAndSwap(ch, nil) {
+		close(*ch)
+	}
+}
+
+// keepWarm opens so many spare connections.
+func (p *Pool) keepWarm(n int) {
+	for ; n > 0; n-- {
+		if begun, _ := p.openSpare(nil, nil); !begun {
+			return
+		}
+	}
+}

@@ -1,0 +1,122 @@
+// Package sight remembers of a lease since when it has been in force and where it was
+// taken, for the report of a leak. It is written by the sweeper and, if leaks are looked
+// for, by callers of Get. It knows a lease by the word of its slot, and nothing else of the
+// pool.
+package sight
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/ring"
+)
+
+// A Sight is what the pool remembers of the latest lease of one connection.
+type Sight struct {
+	// Written by the sweeper, when it first sees the lease.
+	at   atomic.Int64  // on the pool's clock
+	word atomic.Uint64 // of the lease
+
+	// Written by the caller of Get, if LeakAfter is set: it clears word, writes where,
+	// and then taken.
+	taken atomic.Uint64 // the word of the lease
+	where atomic.Uintptr
+	stack atomic.Pointer[[]uintptr] // nil: where alone is known
+
+	// The sweeper's own.
+	reported ring.Word     // the lease that has been reported
+	call     uint32        // of Check or Clean, and
+	callSeen time.Duration // when it was first seen
+}
+
+// deepStack is how many callers are remembered when the pool leaks.
+const deepStack = 16
+
+// Note remembers where a lease was taken: by the caller of the function that is so many
+// calls above Note. If deep is set, it remembers the callers of that one, too.
+//
+// One caller is what can be had in reasonable time, and which is enough unless Get is
+// called in a function that everybody calls. So the pool asks for the whole stack once it
+// has found a leak.
+func (s *Sight) Note(word ring.Word, deep bool, above int) {
+	s.word.Store(0) // it has not been seen, even if the sweeper has had the slot under the same word
+	if deep {
+		stack := make([]uintptr, deepStack)
+		stack = stack[:runtime.Callers(above+2, stack)]
+		s.stack.Store(&stack)
+	} else {
+		var pc [1]uintptr
+		runtime.Callers(above+2, pc[:])
+		s.where.Store(pc[0])
+	}
+	s.taken.Store(uint64(word))
+}
+
+// Noted reports whether Note has been called for a lease.
+func (s *Sight) Noted(word ring.Word) bool { return s.taken.Load() == uint64(word) }
+
+// Place returns where a lease was taken, or "" if that is not known.
+func (s *Sight) Place(word ring.Word) string {
+	if !s.Noted(word) {
+		return ""
+	}
+	stack := []uintptr{s.where.Load()}
+	if deep := s.stack.Load(); deep != nil {
+		stack = *deep
+	}
+	var b strings.Builder
+	frames := runtime.CallersFrames(stack)
+	for {
+		f, more := frames.Next()
+		if f.PC != 0 && f.Function != "runtime.goexit" && f.Function != "runtime.main" {
+			if b.Len() > 0 {
+				b.WriteString(" < ")
+			}
+			fmt.Fprintf(&b, "%s %s:%d", f.Function, f.File, f.Line)
+		}
+		if !more {
+			break
+		}
+	}
+	if b.Len() == 0 {
+		return "a go statement"
+	}
+	return b.String()
+}
+
+// Since returns when the sweeper first saw a lease, on the pool's clock. It fails if that
+// has not happened yet.
+func (s *Sight) Since(word ring.Word) (at time.Duration, ok bool) {
+	at = time.Duration(s.at.Load()) // before the word: see See
+	return at, s.word.Load() == uint64(word)
+}
+
+// See is called by the sweeper, at now, for a lease that is in force. It returns for how
+// long it has been seen, and 0 the first time.
+func (s *Sight) See(word ring.Word, now time.Duration) time.Duration {
+	if s.word.Load() == uint64(word) {
+		return now - time.Duration(s.at.Load())
+	}
+	s.word.Store(0) // for Since: at and word belong together
+	s.at.Store(int64(now))
+	s.word.Store(uint64(word))
+	return 0
+}
+
+// Reported reports whether Report has been called for a lease. Both are the sweeper's.
+func (s *Sight) Reported(word ring.Word) bool { return s.reported == word }
+
+// Report notes that a lease has been reported as a leak.
+func (s *Sight) Report(word ring.Word) { s.reported = word }
+
+// SeeCall is called by the sweeper, at now, for a call of Check or Clean that is under way.
+// It returns for how long it has seen that call, and 0 the first time.
+func (s *Sight) SeeCall(call uint32, now time.Duration) time.Duration {
+	if s.call != call {
+		s.call, s.callSeen = call, now
+	}
+	return now - s.callSeen
+}

@@ -1,0 +1,31 @@
+package words
+
+// The Gate is the word that Get and Put read to learn whether anything is out of the
+// ordinary. Zero means no, and lets them take their fast paths.
+//
+//	63     closed: nothing is lent any more
+//	62     shrink: more connections may be open than MaxConnections, after a Resize
+//	41..0  waiters: at least as many as there are live waiters in the queue
+//
+// 42 bits count more goroutines than any memory holds. The bits between are free.
+type Gate uint64
+
+// The parts of a Gate.
+const (
+	GateClosed  Gate = 1 << 63
+	GateShrink  Gate = 1 << 62
+	GateWaiter  Gate = 1
+	gateWaiters Gate = 1<<42 - 1
+)
+
+// Closed reports whether the pool is closed.
+func (g Gate) Closed() bool { return g&GateClosed != 0 }
+
+// Shrinking reports whether more connections may be open than MaxConnections.
+func (g Gate) Shrinking() bool { return g&GateShrink != 0 }
+
+// Waiters returns the number of waiters.
+func (g Gate) Waiters() int { return int(g & gateWaiters) }
+
+// Open reports whether an idle slot may be taken: nobody waits, and the pool is not closed.
+func (g Gate) Open() bool { return g&^GateShrink == 0 }

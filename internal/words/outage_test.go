@@ -1,0 +1,28 @@
+package words
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTheWordOfAnOutageHoldsNumbersAndTimesForLong(t *testing.T) {
+	var o Outage
+	for i := range 1000 {
+		now := time.Duration(i) * 30 * 24 * time.Hour // 82 years
+		o = o.Worse(now)
+		if got, want := o.Failures(), min(i+1, 255); got != want {
+			t.Fatalf("after %d failures it counts %d, want %d", i+1, got, want)
+		}
+		if got := o.FailedAt(); got != now {
+			t.Fatalf("it says %v, want %v", got, now)
+		}
+		pause := o.RetryAt() - now
+		if i+1 < KeepsFailing {
+			if o.RetryAt() != 0 {
+				t.Errorf("after %d failures there is a pause of %v", i+1, pause)
+			}
+		} else if pause <= 0 || pause > BackoffMost {
+			t.Errorf("after %d failures there is a pause of %v", i+1, pause)
+		}
+	}
+}

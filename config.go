@@ -19,96 +19,94 @@ const (
 
 // Config holds the limits of a [Pool]. The zero Config is valid.
 type Config struct {
-	// MaxConnections is the number of connections that may be open at the same
-	// time, those being opened included. At most 65,535.
+	// MaxConnections is the upper bound on connections that are open or being opened.
+	// At most 65,535. It does not count connections in Factory.Close, whose number has
+	// no bound: see StrictMax.
 	// If zero, 10 is used. Negative is an error.
 	MaxConnections int
 
-	// MaxIdleTime is how long a connection may lie idle before it is closed.
-	// None is closed for it earlier, and none later by more than an eighth of
-	// it, or 20 ms if that is more; with MinIdle an expired one stays open until
-	// another is open in its place, but is lent only in an outage. A small load
-	// uses the same few connections, so that the rest expire.
-	// If zero, 30 s is used. Negative means that idle connections never expire.
+	// MaxIdleTime is how long a connection may be idle. It is closed after MaxIdleTime,
+	// at most 12.5 % (or 20 ms, if that is more) later. With MinIdle an expired
+	// connection stays open until its replacement is open, but it is lent only in an
+	// outage. A small load keeps using the same few connections, so that the others
+	// expire.
+	// If zero, 30 s is used. Negative: idle connections never expire.
 	MaxIdleTime time.Duration
 
-	// MaxLifetime is how long a connection may be open, give or take 10 %, chosen
-	// at random when it is opened, so that those of the same age are not replaced
-	// at the same time. One that is leased then is closed when it comes back.
-	// Zero means no limit. Negative is an error.
+	// MaxLifetime is how long a connection may be open. Each gets a limit of its own,
+	// drawn at random within 10 % of MaxLifetime when it is opened, so that connections
+	// of the same age are not all replaced at once. A connection that is leased when
+	// its life ends is closed when it comes back.
+	// If zero, there is no limit. Negative is an error.
 	MaxLifetime time.Duration
 
-	// MinIdle is the number of connections to keep idle, beside those that are
-	// leased, as far as MaxConnections allows. The pool looks about once a second,
-	// and opens what is missing. What expires, used or not, is replaced before it is
-	// closed: to keep the same ones for long, make MaxIdleTime long, or negative and
-	// set MaxLifetime. At most MaxConnections.
-	// Zero means none. Negative is an error.
+	// MinIdle is the number of connections to keep idle, in addition to those that are
+	// leased, as far as MaxConnections allows. About once a second the pool opens what is
+	// missing. A connection that expires is replaced before it is closed, used or not; to
+	// keep the same connections for long, set a long MaxIdleTime, or a negative one and
+	// MaxLifetime. At most MaxConnections.
+	// If zero, none are kept. Negative is an error.
 	MinIdle int
 
 	// MaxWaitTime is how long a Get waits for a connection before it returns
 	// [ErrExhausted].
-	// If zero, 5 s is used. Negative means that only its ctx ends a wait.
+	// If zero, 5 s is used. Negative: only the ctx of Get ends a wait.
 	MaxWaitTime time.Duration
 
-	// MaxWaiters is the number of callers that may wait at the same time,
-	// beyond those for whom a connection is or can be opened. One more gets
+	// MaxWaiters is the number of callers that may wait at the same time, in addition to
+	// those for whom a connection is or can be opened. A Get beyond that returns
 	// [ErrRejected] at once.
-	// Zero means no limit. Negative means that nobody waits for one to come back.
+	// If zero, there is no limit. Negative: never queue for a connection to come back.
 	MaxWaiters int
 
-	// OpenTimeout is how long a call of Factory.Open may take: the ctx that
-	// Open is given ends then. If Open goes on for a second longer it is
-	// abandoned: its slot is free again, and what it returns is closed.
-	// If zero, 10 s is used. Negative means no limit.
+	// OpenTimeout is how long a call of Factory.Open may take: then its ctx ends. If
+	// Open has not returned one second later, it is abandoned: its slot is free again,
+	// and what it returns is closed.
+	// If zero, 10 s is used. Negative: no limit.
 	OpenTimeout time.Duration
 
-	// MaxOpening is the number of connections that may be being opened at the same
-	// time.
-	// Zero means no limit but MaxConnections and what OpenEagerly says. Negative is
-	// an error.
+	// MaxOpening is the number of connections that may be opened at the same time.
+	// If zero, only MaxConnections and OpenEagerly limit it. Negative is an error.
 	MaxOpening int
 
-	// OpenEagerly opens one connection for each caller who waits, at once. It is for
-	// servers to which connecting is cheap.
-	// If false, as many are opened at a time as there are already, 16 if there is
-	// none, and one for each caller only when the first of them has waited for
-	// twice the time that opening takes: most of a crowd of short requests is
-	// served by what others return before anything could be opened for it.
+	// OpenEagerly opens a connection for each waiting caller at once. It suits servers
+	// to which connecting is cheap.
+	// If false, the pool opens as many at a time as it has open, and 16 if it has none.
+	// It opens one for each waiting caller only when the first of them has waited for
+	// twice the time that opening takes. So a burst of short requests, which returning
+	// connections serve soon, does not cause a connection storm.
 	OpenEagerly bool
 
-	// StrictMax counts a connection as open until Factory.Close has returned, or for
-	// ten seconds if it does not, for servers that count theirs.
-	// If false, a slot is free for another as soon as its connection is being
-	// closed.
+	// StrictMax counts a connection as open until Factory.Close has returned, at most
+	// ten seconds. It is for servers that count connections.
+	// If false, the slot is free for another connection as soon as Factory.Close
+	// begins, and any number of connections may be in Factory.Close.
 	StrictMax bool
 
-	// CheckInterval is the time between two calls of Factory.Check for a
-	// connection that lies idle. It means nothing if Factory.Check is nil.
-	// If zero, 1 s is used. Negative means that Check is called in Get only.
+	// CheckInterval is the time between two calls of Factory.Check for an idle
+	// connection. It has no effect if Factory.Check is nil.
+	// If zero, 1 s is used. Negative: Check is called for lending only.
 	CheckInterval time.Duration
 
-	// LeakAfter is how long a lease may be in force before it is reported, once: at
-	// warning level in the log, to Hooks.Leaked, and in Stats. The report says
-	// where the lease was taken. It comes late by up to an eighth of LeakAfter, but
-	// no more than 2 s, or 20 ms if that is more. Remembering where costs each Get
-	// some 200 ns.
-	// Zero means no report, and costs nothing. Negative is an error.
+	// LeakAfter is how long a lease may be in force before it is reported: once, at
+	// warning level in the log, to Hooks.Leaked, and in Stats. The report says where the
+	// lease was taken. It comes late by at most an eighth of LeakAfter (at least 20 ms,
+	// at most 2 s). To remember the place costs each Get some 200 ns.
+	// If zero, nothing is reported, at no cost. Negative is an error.
 	LeakAfter time.Duration
 
-	// Hooks are called when something happens that is not an ordinary Get or Put.
+	// Hooks are called for events other than an ordinary Get or Put.
 	Hooks Hooks
 
-	// Logger receives what the pool does, but for the ordinary Get and Put: at
-	// debug level what is opened and closed, at info level Reset, Resize, and the
-	// end of an outage, at warning level what could not be opened, what leaks, and
-	// functions that do not return. What fails again and again is logged every
-	// 10 s. A Handler that blocks holds up whoever logs, and with it the end of
-	// waits and of idle connections.
-	// Nil means silence.
+	// Logger receives all events other than an ordinary Get or Put. Debug level:
+	// connections opened and closed. Info level: Reset, Resize, the end of an outage.
+	// Warning level: failures to open, leaks, functions that do not return. A failure
+	// that repeats is logged every 10 s. A Handler that blocks delays whoever logs,
+	// including the goroutine that ends waits and closes idle connections.
+	// If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Name tells the pool from others, in its log and in the errors of Get.
+	// Name tells this pool from others in its log and in the errors of Get.
 	Name string
 }
 
@@ -147,7 +145,7 @@ func (c Config) normalize() (Config, error) {
 	return c, nil
 }
 
-// normalizeTime fills in the default of a time, and cuts off what cannot be counted.
+// normalizeTime fills in the default of a time and limits it to what the clock can count.
 func normalizeTime(d *time.Duration, byDefault time.Duration) {
 	if *d == 0 {
 		*d = byDefault

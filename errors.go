@@ -9,30 +9,29 @@ import (
 )
 
 var (
-	// ErrExhausted is returned by [Pool.Get] when [Config.MaxWaitTime] has run
-	// out. The error is an [*ExhaustedError], which tells more.
+	// ErrExhausted is returned by [Pool.Get] when it has waited for
+	// [Config.MaxWaitTime]. The error is an [*ExhaustedError], which tells more.
 	ErrExhausted = core.ErrExhausted
 
-	// ErrRejected is returned by [Pool.Get] at once when [Config.MaxWaiters]
-	// callers wait already.
+	// ErrRejected is returned by [Pool.Get] at once when [Config.MaxWaiters] callers
+	// already wait.
 	ErrRejected = core.ErrRejected
 
 	// ErrUnavailable is returned by [Pool.Get] and [Pool.Warm] when opening has failed
-	// four times in a row and no connection is open: the pool is not full, the server
-	// is down. Those who wait for an attempt are told when that fails, all others at
-	// once, until it is time for the next one, half a second later at the most. The
-	// error wraps also that of the last attempt.
+	// four times in a row and no connection is open: the server is down, the pool is not
+	// full. Callers that wait for an attempt get its error. Other callers fail at once,
+	// until the backoff ends, after half a second at most. The error also wraps that of
+	// the last attempt.
 	ErrUnavailable = core.ErrUnavailable
 
-	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close]
-	// was called, also to those who wait at that time. It is the cause that
-	// Factory.Close is given for a connection that was leased when the pool was
-	// closed.
+	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close] was
+	// called, also to callers who wait at that time. It is the cause that Factory.Close
+	// is given for a connection that was leased when the pool was closed.
 	ErrClosed = core.ErrClosed
 
-	// ErrNotLeased is returned by [Pool.Put], [Pool.Discard] and [Pool.Detach]
-	// for a lease that is not in force: one that was ended before, the zero
-	// Lease, or one of another pool. Nothing has changed then.
+	// ErrNotLeased is returned by [Pool.Put], [Pool.Discard] and [Pool.Detach] for a
+	// lease that is not in force: it has ended, is the zero Lease, or belongs to another
+	// pool. The call has changed nothing.
 	ErrNotLeased = core.ErrNotLeased
 )
 
@@ -43,11 +42,11 @@ type ExhaustedError struct {
 	Pool string
 	// Waited is how long the caller has waited.
 	Waited time.Duration
-	// Stats is how the pool stood when the wait ended.
+	// Stats is a snapshot of the pool at the end of the wait.
 	Stats Stats
-	// Open is the error of the last call of Factory.Open that has ended, or nil
-	// if that one succeeded. With it set, or with Stats.OpeningConnections not
-	// zero, it is not the callers who exhaust the pool.
+	// Open is the error of the last call of Factory.Open that has ended, or nil if that
+	// call succeeded. If Open is set, or Stats.OpeningConnections is not zero, callers
+	// are not what exhausts the pool.
 	Open error
 }
 
@@ -77,9 +76,9 @@ func (c Config) exhausted(waited time.Duration, s core.Stats) error {
 	return &ExhaustedError{Pool: c.Name, Waited: waited, Stats: statsOf(s), Open: s.LastOpenError}
 }
 
-// Broken marks err to say that the connection it came from must not be used
-// again. A function given to [Pool.Do] returns it to have the connection closed;
-// errors.Is and errors.As see through the mark. Broken(nil) is nil.
+// Broken marks err to say that the connection it came from must not be used again. A
+// function given to [Pool.Do] returns it to have the connection closed. errors.Is and
+// errors.As see through the mark. Broken(nil) is nil.
 func Broken(err error) error {
 	if err == nil {
 		return nil

@@ -10,58 +10,55 @@ import (
 	"github.com/S4AK4N/pool/internal/core"
 )
 
-// A Factory tells a [Pool] how to open and close connections of type T, and
-// what else to do with them on the way. Only Open is required, and Close where
-// T is not an [io.Closer].
+// A Factory tells a [Pool] how to open and close connections of type T, and how to check
+// and clean them. Only Open is required, and Close where T is not an [io.Closer].
 //
-// The pool calls each function from whatever goroutine is at hand, for
-// different connections at the same time, and holds nothing while it does: a
-// slow function delays its own caller only, and a slow Check the checks of other
-// idle connections. A function that panics counts as one that returned an error.
+// The pool calls these functions from any goroutine, and for different connections at the
+// same time. It holds nothing while it does: a slow function delays its own caller, and a
+// slow Check also delays the checks of other idle connections. A panic counts as an error.
 //
-// One that does not return is given up: Open and Watch a second after
-// [Config.OpenTimeout], Check, Clean and Close after ten seconds. Its slot is free for
-// others then, and its connection is closed. But a Get that is in Check, or a Put that is
-// in Clean, returns when that does and not before, whatever its ctx says; and what such a
-// Get is given meanwhile, nobody else has until then.
+// A function that does not return is abandoned: Open and Watch one second after
+// [Config.OpenTimeout], Check, Clean and Close after ten seconds. Then the slot is free for
+// another connection, and the old one is closed. A Get that is in Check and a Put that is in
+// Clean return only when that function returns, whatever ctx says. A connection that such a
+// Get is handed meanwhile stays with it until then.
 type Factory[T any] struct {
-	// Open makes a new connection. It runs in a goroutine of its own, so that
-	// a caller may be served by a returned connection before Open is done. Its
-	// ctx carries the values of the ctx of the [Pool.Get] that asked, but not
-	// its cancellation: it ends after [Config.OpenTimeout], and when the pool
-	// is closed. It carries no values if no Get in particular asked, as when a
-	// connection that was closed is replaced for those who wait, so Open must do
-	// without. The connection goes to the caller that has waited longest, and is
-	// idle if nobody waits. One that Open returns beside an error is not used.
+	// Open opens a connection. It runs in a goroutine of its own, so that a caller may be
+	// served by a returned connection while Open is still running. ctx carries the values
+	// of the ctx of the [Pool.Get] that asked, but not its cancellation: it ends after
+	// [Config.OpenTimeout], and when the pool is closed or reset. It carries no values if
+	// no Get in particular asked, for example when a closed connection is replaced for
+	// those who wait; so Open must not depend on them. The connection goes to the caller
+	// that has waited longest, and is idle if nobody waits. A connection that Open returns
+	// beside an error is ignored.
 	Open func(ctx context.Context) (T, error)
 
-	// Close closes conn. cause is nil if conn is healthy, and Close may then
-	// take its leave of the peer; otherwise cause is why conn is not wanted any
-	// more. The pool calls Close once for each connection, in a goroutine of
-	// its own, and does not wait for it before it fills the slot again.
-	// [Pool.Close] calls it even while a caller uses conn, and Close must bear
+	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing
+	// handshake with the peer. Otherwise cause says why conn is closed. The pool calls
+	// Close once for each connection, in a goroutine of its own, and opens the next
+	// connection in its slot without waiting for it (unless [Config.StrictMax] is set).
+	// [Pool.Close] and Shutdown may call it while a caller uses conn; Close must allow
 	// that, as network connections do.
 	//
 	// If nil, T's own Close method is called.
 	Close func(conn T, cause error) error
 
-	// Check, if not nil, says whether a connection is fit to be lent. It is
-	// called with nobody else using conn: before an idle conn is lent, before a
-	// conn that comes back goes straight to a caller who waits, and every
-	// [Config.CheckInterval] while conn is idle. It must not block. A connection
-	// for which it returns an error is closed.
+	// Check, if not nil, validates a connection. It is called while nobody else uses
+	// conn: before an idle conn is lent, before a returned conn is handed to a waiting
+	// caller, and every [Config.CheckInterval] while conn is idle. It must not block. A
+	// connection for which it returns an error is closed.
 	Check func(conn T) error
 
-	// Clean, if not nil, makes conn fit for its next lease. It is called in
-	// [Pool.Put], unless conn will be closed anyway. A connection for which it
-	// returns an error is closed.
+	// Clean, if not nil, prepares conn for its next lease. It is called in [Pool.Put],
+	// unless conn is going to be closed. A connection for which it returns an error is
+	// closed.
 	Clean func(conn T) error
 
-	// Watch, if not nil, is called once after Open, before conn is lent. The
-	// application may keep broken and call it when it learns that conn is of no
-	// use any more: an idle conn is closed at once, a leased one when it comes
-	// back, and neither is lent again. broken may be called at any time, from
-	// any goroutine, and more than once; the first cause counts.
+	// Watch, if not nil, is called once after Open, before conn is lent. The application
+	// may keep broken and call it when it learns that conn is broken: an idle conn is
+	// closed at once, a leased one when it comes back, and neither is lent again. broken
+	// may be called at any time, from any goroutine, and more than once; the first cause
+	// counts.
 	Watch func(conn T, broken func(cause error))
 }
 
@@ -107,9 +104,9 @@ func (f Factory[T]) boxed() core.Factory {
 	return b
 }
 
-// box puts a connection into a box. In it lies conn itself or, if T is an interface, a
-// pointer to it: to have any of a T is a comparison of two words then, where an interface
-// in an any would be looked up in a table (2 ns beside 13).
+// box puts a connection into a box: conn itself or, if T is an interface, a pointer to it.
+// To unbox it is then a comparison of two words; an interface in an any would have to be
+// looked up in a table (13 ns where this takes 2).
 func box[T any](conn T) any {
 	if reflect.TypeFor[T]().Kind() == reflect.Interface {
 		return &conn
@@ -117,7 +114,7 @@ func box[T any](conn T) any {
 	return conn
 }
 
-// unbox returns what lies in a box. That of nil is the zero T.
+// unbox returns the connection in a box, and the zero T for a nil box.
 func unbox[T any](box any) T {
 	if p, ok := box.(*T); ok {
 		return *p
@@ -126,10 +123,10 @@ func unbox[T any](box any) T {
 	return conn
 }
 
-// unboxed is unbox for those who take any connection.
+// unboxed is unbox for a caller that knows no T.
 func unboxed[T any](box any) any { return unbox[T](box) }
 
-// isNil reports whether v is a nil interface or pointer: Open may lie.
+// isNil reports whether v is nil, or an interface with a nil pointer in it.
 func isNil[T any](v T) bool {
 	r := reflect.ValueOf(&v).Elem()
 	for r.Kind() == reflect.Interface && !r.IsNil() {

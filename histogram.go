@@ -10,37 +10,34 @@ import (
 	"github.com/S4AK4N/pool/internal/histogram"
 )
 
-// A Histogram says how long things have taken, as counted up to the moment when it was
-// read. It is a plain value. The zero Histogram has nothing in it, and is what one reads
-// where nothing has been recorded.
+// A Histogram counts durations by their length, as of the moment when it was read. It is a
+// plain value. The zero Histogram is empty.
 //
-// Its buckets are the same always: four of equal width for each power of two from 1.024
-// µs (2¹⁰ ns) to 18 m 20 s (2⁴⁰ ns), one for everything below and one for everything
-// above. A bucket has its upper bound in it, and the bound of the one before not in it.
+// The buckets are always the same: four of equal width for each power of two from 1.024 µs
+// (2¹⁰ ns) to 18 m 20 s (2⁴⁰ ns), one for everything below and one for everything above. A
+// bucket includes its upper bound.
 type Histogram struct {
-	// Count is how many durations there are: always the sum of Counts.
+	// Count is the number of durations. It is always the sum of Counts.
 	Count uint64
 
-	// Sum is how long they have taken together. It is read after Counts, and has at
-	// least all in it that are counted there; it may run ahead by what is being
-	// recorded. When it comes to the longest Duration, 292 years, it stays there.
+	// Sum is the sum of all durations. It is read after Counts, so it includes everything
+	// that is counted there and may include a little more. It stops at the longest
+	// Duration, 292 years.
 	Sum time.Duration
 
-	// Counts has the number of durations in each bucket, and is nil if there are none.
-	// [Histogram.All] tells the bounds. Copies of a Histogram share it: it is not to
-	// be changed.
+	// Counts has the number of durations in each bucket. It is nil if there are none.
+	// [Histogram.All] has the bounds. Copies of a Histogram share Counts: do not change it.
 	Counts []uint64
 }
 
-// All iterates over all buckets, empty ones too, from the shortest durations to the
-// longest: the upper bound of each, which is in it, and the number of durations in it
-// alone. The bound of the last is the longest Duration, and stands for infinity. The zero
-// Histogram has the same buckets, and tells the bounds.
+// All iterates over all buckets, from the shortest durations to the longest, empty ones
+// included: the upper bound of the bucket, which it includes, and the number of durations in
+// that bucket alone. The bound of the last bucket is the longest Duration, which stands for
+// infinity. The zero Histogram has the same buckets.
 //
-// That is what OpenTelemetry has as bounds, but for the last, and bucket counts.
-// Prometheus wants each bucket with all before it: add the counts up on the way. An
-// exporter to which 122 buckets are too many can add up neighbours, such as the four that
-// end at a power of two.
+// These are the bounds (but for the last) and bucket counts of OpenTelemetry. Prometheus wants
+// cumulative counts: add them up on the way. An exporter to which 122 buckets are too many
+// can merge neighbours, such as the four that end at a power of two.
 func (h Histogram) All() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		for i := range histogram.Buckets {
@@ -59,12 +56,10 @@ func (h Histogram) in(bucket int) uint64 {
 	return 0
 }
 
-// Quantile returns a duration that at least the part q of all durations do not exceed:
-// the upper bound of the bucket that has the quantile in it. So it is never less than the
-// exact quantile, and more than that by a quarter at most, if that is above 1.024 µs and
-// not in the last bucket, whose bound is the longest Duration. What is below 0 is taken
-// for 0, which gives the bound of the shortest, and what is above 1 for 1. Quantile
-// returns 0 if there are no durations.
+// Quantile returns an upper bound of the q-quantile: the bound of the bucket that contains
+// it. So the result is never less than the exact quantile. It is at most 25 % more, for
+// durations above 1.024 µs and below the last bucket, whose bound is the longest Duration.
+// q below 0 counts as 0 and q above 1 as 1. Quantile returns 0 if there are no durations.
 func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count == 0 {
 		return 0
@@ -96,9 +91,9 @@ func (h Histogram) Mean() time.Duration {
 	return time.Duration(uint64(h.Sum) / h.Count)
 }
 
-// Sub returns what has been recorded after earlier and up to h, both of which are
-// from the same Pool. If they are not, or are given the wrong way round, what would be
-// less than nothing is nothing.
+// Sub returns the durations that were recorded after earlier and up to h. Both must be from
+// the same Pool. Where that would be negative, because they are not or are given in the
+// wrong order, the result is zero.
 func (h Histogram) Sub(earlier Histogram) Histogram {
 	d := Histogram{Sum: max(h.Sum-earlier.Sum, 0)}
 	var counts [histogram.Buckets]uint64
@@ -114,8 +109,8 @@ func (h Histogram) Sub(earlier Histogram) Histogram {
 	return d
 }
 
-// String returns the count, the median, the 99th percentile and the bound of the longest
-// duration, in one line, rounded to three digits.
+// String returns the count, the median, the 99th percentile and the upper bound of the
+// longest duration in one line, rounded to three digits.
 func (h Histogram) String() string {
 	if h.Count == 0 {
 		return "count 0"
@@ -135,7 +130,7 @@ func boundText(bound time.Duration) string {
 	return bound.Round(unit).String()
 }
 
-// LogValue makes a group of attributes of h.
+// LogValue returns h as a group of attributes.
 func (h Histogram) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Uint64("count", h.Count),

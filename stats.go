@@ -7,58 +7,58 @@ import (
 	"github.com/S4AK4N/pool/internal/core"
 )
 
-// Stats says how a [Pool] stands. ActiveConnections, IdleConnections,
-// OpeningConnections, and the vacant rest of MaxConnections always add up; the
-// counters are read one after the other, Opened last, so that it is never behind what has
-// become of connections.
+// Stats is a snapshot of a [Pool]. In each snapshot ActiveConnections, IdleConnections,
+// OpeningConnections and VacantConnections add up to MaxConnections. The counters are read
+// one after the other, Opened last, so Opened is never less than the connections accounted
+// for.
 type Stats struct {
-	// How it stands.
-	MaxConnections     int           // what the pool may hold
-	ActiveConnections  int           // leased, or in the pool's own hands: checked, cleaned, handed on
-	IdleConnections    int           // to be had
+	// Gauges.
+	MaxConnections     int           // the limit in force
+	ActiveConnections  int           // leased, or held by the pool to check, clean or hand on
+	IdleConnections    int           // ready to be lent
 	OpeningConnections int           // being opened
-	WaitingRequests    int           // callers of Get that wait
+	WaitingRequests    int           // calls of Get that wait
 	OldestWait         time.Duration // how long the first of them has waited
 	LastOpenError      error         // of the last call of Factory.Open that has ended; nil if it succeeded
 
-	// What callers have got, since the pool was made.
-	Gets        uint64 // leases; may run ahead by what is in the pool's own hands
-	Waits       uint64 // calls of Get that found nothing idle and waited, however they ended
+	// Counters of calls, since the pool was made.
+	Gets        uint64 // leases; may briefly include connections that the pool itself holds
+	Waits       uint64 // calls of Get that waited, however they ended
 	Timeouts    uint64 // calls that ended in ErrExhausted
 	Canceled    uint64 // waits that ended with the caller's ctx
 	Rejected    uint64 // calls that ended in ErrRejected
 	Unavailable uint64 // calls that ended in ErrUnavailable
-	Leaked      uint64 // leases that were reported after LeakAfter
+	Leaked      uint64 // leases reported after LeakAfter
 
-	// What has become of connections, since the pool was made. While nothing moves,
-	// Opened = Detached + all that were closed + ActiveConnections + IdleConnections.
+	// Counters of connections, since the pool was made. At rest, Opened = Detached + all
+	// Closed… + ActiveConnections + IdleConnections.
 	Opened          uint64
 	OpenErrors      uint64 // calls of Factory.Open that failed
-	Detached        uint64 // taken by Detach
+	Detached        uint64 // taken out by Detach
 	ClosedIdle      uint64 // closed after MaxIdleTime
 	ClosedLifetime  uint64 // closed after MaxLifetime
-	ClosedCheck     uint64 // closed because Factory.Check objected
-	ClosedClean     uint64 // closed because Factory.Clean objected
+	ClosedCheck     uint64 // closed because Factory.Check returned an error
+	ClosedClean     uint64 // closed because Factory.Clean returned an error
 	ClosedWatch     uint64 // closed because they were reported broken
 	ClosedDiscard   uint64 // closed by Discard, or by Do
 	ClosedReset     uint64 // closed by Reset
-	ClosedResize    uint64 // closed by Resize, because there were too many
+	ClosedResize    uint64 // closed by Resize to a lower limit
 	ClosedAbandoned uint64 // closed because Check or Clean did not return
 	ClosedShutdown  uint64 // closed with the pool
 	Abandoned       uint64 // calls of factory functions that did not return in time
 
-	// How long it took, since the pool was made.
+	// Durations, since the pool was made.
 	WaitTime Histogram // waits, however they ended
-	OpenTime Histogram // calls of Factory.Open, failed ones too
+	OpenTime Histogram // calls of Factory.Open, failed ones included
 }
 
-// VacantConnections returns how many more connections could be opened. It is negative if
-// there are more than there may be, after a [Pool.Resize] to fewer.
+// VacantConnections returns how many more connections could be opened. It is negative while
+// more are open than MaxConnections, after a [Pool.Resize] to a lower limit.
 func (s Stats) VacantConnections() int {
 	return s.MaxConnections - s.ActiveConnections - s.IdleConnections - s.OpeningConnections
 }
 
-// LogValue makes a group of attributes of s.
+// LogValue returns s as a group of attributes.
 func (s Stats) LogValue() slog.Value {
 	var lastOpenError slog.Attr // left out if there is none
 	if s.LastOpenError != nil {

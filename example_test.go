@@ -93,12 +93,13 @@ func ExamplePool_Do() {
 // A session is a connection that a server can end at any time, and that a caller can
 // leave in the middle of a transaction.
 type session struct {
-	user   string
-	inTx   bool
-	ending chan struct{}
+	user  string
+	inTx  bool
+	ended context.Context
+	end   func()
 }
 
-func (s *session) Close() error { return nil }
+func (s *session) Close() error { s.end(); return nil }
 
 func ExampleFactory() {
 	users := []string{"ann", "ben", "cem"}
@@ -107,7 +108,8 @@ func ExampleFactory() {
 			if len(users) == 0 {
 				return nil, errors.New("no more users")
 			}
-			s := &session{user: users[0], ending: make(chan struct{})}
+			s := &session{user: users[0]}
+			s.ended, s.end = context.WithCancel(context.Background())
 			users = users[1:]
 			return s, nil
 		},
@@ -132,7 +134,7 @@ func ExampleFactory() {
 		// After Open: tell the pool at once when the server ends the session.
 		Watch: func(s *session, broken func(cause error)) {
 			go func() {
-				<-s.ending
+				<-s.ended.Done()
 				broken(io.EOF)
 			}()
 		},
@@ -163,7 +165,7 @@ func ExampleFactory() {
 		log.Fatal(err)
 	}
 	fmt.Println(lease.Value().user)
-	close(lease.Value().ending)
+	lease.Value().end() // by the server
 	p.Put(lease)
 
 	if err := p.Shutdown(ctx); err != nil {

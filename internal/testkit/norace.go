@@ -2,4 +2,5 @@
 
 package testkit
 
+// RaceEnabled reports whether the race detector is on: it allocates.
 const RaceEnabled = false

@@ -8,8 +8,8 @@ import (
 	"github.com/S4AK4N/pool/internal/step"
 )
 
-// pad is how far apart words must lie that different processors write. Lines of
-// 64 bytes are fetched in pairs on x86, and are 128 bytes long on some arm64.
+// pad is the distance in bytes between words that different processors write. x86 fetches
+// lines of 64 bytes in pairs, and on some arm64 a line has 128 bytes.
 const pad = 128
 
 // MaxSize is the largest number of slots of a Ring.
@@ -22,8 +22,8 @@ const MaxSize = 1 << 16
 // In the terms of the Go memory model, each move of a slot from one phase to the
 // next synchronizes before every later move of that slot.
 type Ring struct {
-	// Read only after New. The 64-bit words are in slices of their own because the
-	// start of an allocation is aligned for them, on 32-bit machines too; a field
+	// Read only after New. The 64-bit words are in slices of their own: an allocation
+	// begins at an address that is aligned for them, on 32-bit machines too, and a field
 	// of type atomic.Uint64 need not be.
 	cells  []atomic.Uint64 // the Word of slot i at cells[i<<spread]
 	hints  []atomic.Uint64 // bit i%64 of hints[i/64]: slot i may be idle
@@ -51,11 +51,10 @@ func New(size int) *Ring {
 	return r
 }
 
-// spread returns how far apart to lay the words of size slots, as a power of two.
-// A few slots get a pair of lines each, so that two processors that use
-// neighbours don't slow each other down. Many lie close, so that whoever has to
-// look at all of them reads few lines: at most 16 for each processor, or the
-// words themselves.
+// spread returns the distance between the words of size slots, as a power of two. A few
+// slots get a pair of lines each, so that two processors that use neighbours don't slow
+// each other down. Many slots lie close together, so that a scan of all of them reads few
+// lines. Words that are laid apart take at most 16 lines for each processor.
 func spread(size int) uint8 {
 	budget := 16 * runtime.GOMAXPROCS(0) * (pad / 2) / 8
 	free := bits.Len(uint(budget / size))
@@ -69,26 +68,27 @@ func (r *Ring) cell(slot int) *atomic.Uint64 { return &r.cells[slot<<(r.spread&6
 // Len returns the number of slots.
 func (r *Ring) Len() int { return r.size }
 
-// High returns a bound on the slots that have ever been used: whatever Claim had
-// returned before the call lies below it. It never falls.
+// High returns an upper bound of the slots that have ever been used: every slot that
+// Claim had returned before the call is below it. It never falls.
 func (r *Ring) High() int { return int(r.high.Load()) }
 
-// At returns the word of a slot. It may be outdated as soon as it is returned.
+// At returns the word of a slot. It may be out of date as soon as it is returned.
 func (r *Ring) At(slot int) Word { return Word(r.cell(slot).Load()) }
 
-// move is an arrow of the diagram at [Word]: it takes a slot out of phase, if from
-// is its word and of that phase. Here each method takes effect, and the slot changes
-// hands; if it fails, nothing has changed. Take alone has a copy of its own of the
-// way from Idle to Leased.
+// move is an arrow of the diagram at [Word]: it takes a slot out of phase, if from is its
+// word and of that phase. This compare-and-swap is where each method takes effect and the
+// slot changes hands. If it fails, nothing has changed. Only Take has its own copy of the
+// arrow from Idle to Leased.
 func (r *Ring) move(slot int, phase Phase, from, to Word) bool {
 	step.At("move")
 	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))
 }
 
 // Claim takes a vacant slot, from Vacant to Busy, and returns its word. False means that
-// each slot, at one instant of the call at least, was not vacant: to be sure of one, all
-// callers together count, before they claim and until they have vacated, never let the
-// count rise above Len, and call again.
+// each slot was not vacant at some instant of the call. These need not be the same
+// instant. To be sure of a slot, all callers share a counter: they raise it before Claim,
+// lower it after Vacate, and never let it exceed Len. Then repeat a Claim that returned
+// false.
 func (r *Ring) Claim() (slot int, w Word, ok bool) {
 	first := r.low.Load()
 	i := int(first)
@@ -107,8 +107,8 @@ func (r *Ring) Claim() (slot int, w Word, ok bool) {
 	return 0, 0, false
 }
 
-// raise makes high at least h. Whoever scans after a slot has been published must
-// look as far as there, so high rises before Claim returns and the slot can be.
+// raise makes high at least h. A scan that begins after a slot has been published must
+// reach it. So high rises before Claim returns, and the slot cannot be published earlier.
 func (r *Ring) raise(h uint32) {
 	for old := r.high.Load(); old < h; old = r.high.Load() {
 		step.At("raise: high read")
@@ -118,9 +118,8 @@ func (r *Ring) raise(h uint32) {
 	}
 }
 
-// Fill leases a slot to the owner who claimed it and has filled it, from Busy to
-// Leased, and returns its word. The generation is what it was when the slot was
-// vacated.
+// Fill leases a slot to the owner that has claimed and filled it, from Busy to Leased,
+// and returns its word. The generation is the one that the slot was vacated with.
 func (r *Ring) Fill(slot int, w Word, stamp uint16) Word {
 	to := Word(Leased)<<phaseShift | Word(stamp)<<stampShift | w&genMask
 	if !r.move(slot, Busy, w, to) {
@@ -129,8 +128,8 @@ func (r *Ring) Fill(slot int, w Word, stamp uint16) Word {
 	return to
 }
 
-// Vacate gives up a slot that its owner has emptied or could not fill, from Busy
-// to Vacant.
+// Vacate gives up a slot that its owner has emptied or could not fill, from Busy to
+// Vacant.
 func (r *Ring) Vacate(slot int, w Word) {
 	if !r.move(slot, Busy, w, w.as(Vacant)) {
 		panic("ring: internal error: Vacate of a slot that is not owned")
@@ -141,9 +140,9 @@ func (r *Ring) Vacate(slot int, w Word) {
 	}
 }
 
-// Give ends a lease and leaves the slot to whoever takes it, from Leased to Idle
-// of the next generation. It returns the new word, and false, having changed
-// nothing, if w is not the word of a lease in force.
+// Give ends a lease and makes the slot idle, from Leased to Idle of the next generation.
+// It returns the new word. If w is not the word of a lease in force, it changes nothing
+// and returns false.
 func (r *Ring) Give(slot int, w Word, stamp uint16) (Word, bool) {
 	to := w.next(Idle, stamp)
 	if !r.move(slot, Leased, w, to) {
@@ -158,17 +157,17 @@ func (r *Ring) Give(slot int, w Word, stamp uint16) (Word, bool) {
 	return to, true
 }
 
-// Renew ends a lease and begins the next one, of the caller's own, from Leased to
-// Leased of the next generation. It returns the new word, and false, having
-// changed nothing, if w is not the word of a lease in force.
+// Renew ends a lease and begins the next one, which is the caller's, from Leased to
+// Leased of the next generation. It returns the new word. If w is not the word of a lease
+// in force, it changes nothing and returns false.
 func (r *Ring) Renew(slot int, w Word, stamp uint16) (Word, bool) {
 	to := w.next(Leased, stamp)
 	return to, r.move(slot, Leased, w, to)
 }
 
-// Publish leaves a slot to whoever takes it, from Leased to Idle, without an end
-// to its generation: nobody has used it under w. It reports false, having changed
-// nothing, if w is not the word of a lease in force.
+// Publish makes a slot idle, from Leased to Idle, without an end to its generation:
+// nobody has used it under w. If w is not the word of a lease in force, it changes
+// nothing and returns false.
 func (r *Ring) Publish(slot int, w Word) (Word, bool) {
 	to := w &^ leasedBit
 	if !r.move(slot, Leased, w, to) {
@@ -181,16 +180,16 @@ func (r *Ring) Publish(slot int, w Word) (Word, bool) {
 	return to, true
 }
 
-// Retake takes back what the caller has published, from Idle to Leased, if it has
-// not been taken since.
+// Retake takes back a slot that the caller has published, from Idle to Leased, unless
+// somebody has taken it since.
 func (r *Ring) Retake(slot int, w Word) (Word, bool) {
 	to := w | leasedBit
 	return to, r.move(slot, Idle, w, to)
 }
 
-// Reserve keeps a slot in order to empty it, from Leased to Busy, without an end to
-// its generation. It reports false, having changed nothing, if w is not the word of
-// a lease in force.
+// Reserve prepares a slot to be emptied, from Leased to Busy, without an end to its
+// generation. If w is not the word of a lease in force, it changes nothing and returns
+// false.
 func (r *Ring) Reserve(slot int, w Word) (Word, bool) {
 	to := w.as(Busy)
 	return to, r.move(slot, Leased, w, to)

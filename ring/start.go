@@ -8,12 +8,13 @@ import (
 	"github.com/S4AK4N/pool/internal/atomic"
 )
 
-// start returns the start of the calling goroutine: the address of its stack tells
-// it from others and costs nothing. It is another one when the stack moves, and may
-// be when the call comes from much deeper in it. Nothing depends on it but speed.
+// start returns the start of the calling goroutine. The address of its stack tells it
+// from others and costs nothing. The goroutine gets another start when its stack moves,
+// and possibly when the call comes from much deeper in the stack. Only speed depends on
+// it.
 func (r *Ring) start() *atomic.Uint32 {
 	var local byte
-	const golden = 0x9E3779B97F4A7C15 // 2^64 by the golden ratio: neighbours are far apart
+	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
 	h := uint64(uintptr(unsafe.Pointer(&local))>>stackBits) * golden
 	return &r.starts[h>>(64-startBits)].slot
 }

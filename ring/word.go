@@ -1,42 +1,43 @@
 package ring
 
-// A Word is the whole state of a slot, so that one compare-and-swap decides who
-// owns it next:
+// A Word is the whole state of a slot, so that one compare-and-swap decides who owns it
+// next:
 //
 //	63..62  phase
-//	61..46  stamp: whatever time the caller gave when the slot came back
+//	61..46  stamp: the time that the caller gave when the slot came back
 //	45..0   generation: how many leases of the slot have ended
 //
-// A stamp of 16 bits is compared modulo 2^16: it tells ages of up to 65,535
-// ticks of the caller's clock. A generation of 46 bits repeats after 2^46 leases
-// of one slot, nine days at one every 11 ns: a word whose generation has ended is
-// taken for no other, unless somebody keeps it for longer than that. Publish,
-// Retake and Reserve end no generation, and a word that one of them has replaced
-// may come back: they are for words that only their caller has.
+// A stamp has 16 bits and is compared modulo 2^16: it tells ages of up to 65,535 ticks of
+// the caller's clock. A generation has 46 bits and repeats after 2^46 leases of one slot,
+// which is nine days at one lease every 11 ns. So a word of an ended generation is never
+// taken for another one, unless somebody keeps it for longer than that. Publish, Retake
+// and Reserve do not end a generation, and a word that one of them has replaced may come
+// back: call them only with a word that nobody else has.
 //
-// The phases and the ways between them; each arrow is one compare-and-swap, made
-// by the method of [Ring] that it names:
+// The phases and the arrows between them; each arrow is one compare-and-swap, made by the
+// method of [Ring] that it names:
 //
 //	Vacant ──Claim──▶ Busy ──Fill──▶ Leased ──Give, Publish──▶ Idle
 //	  ▲                 │              │  ▲ │ ▲                  │
 //	  └─────Vacate──────┘◀───Reserve───┘  └─┘ └──Take, Scan, Retake
 //	                                     Renew
 //
-// In every phase but Idle the slot has one owner: whoever made the last move.
+// An idle or vacant slot has no owner. In the other phases the owner is the goroutine
+// that made the last move.
 type Word uint64
 
-// A Phase says whose a slot is.
+// A Phase says who owns the slot.
 type Phase uint8
 
 const (
-	// Vacant slots hold nothing. Whoever wins Claim owns the slot next.
+	// Vacant slots hold nothing. The winner of Claim is the next owner.
 	Vacant Phase = iota
 	// Busy slots are being filled or emptied by their owner.
 	Busy
-	// Idle slots hold something and belong to nobody. Whoever wins Take, Scan
-	// or Retake owns the slot next.
+	// Idle slots hold something and have no owner. The winner of Take, Scan or Retake is
+	// the next owner.
 	Idle
-	// Leased slots hold something that belongs to whoever has the exact word.
+	// Leased slots hold something. The owner is the one that has the exact word.
 	Leased
 )
 

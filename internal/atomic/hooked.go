@@ -8,9 +8,9 @@ import (
 	"go.uber.org/atomic"
 )
 
-// A Hook is called before each operation: on which word, and whether the operation may
-// write it. It is called on the goroutine that operates, from the method, which is called
-// from the code under test.
+// A Hook is called before each operation. It gets the word, and whether the operation may
+// write it. It runs on the goroutine that operates, called by the method, which the code
+// under test calls.
 type Hook func(word unsafe.Pointer, writes bool)
 
 var (
@@ -18,13 +18,13 @@ var (
 	lane func() int
 )
 
-// Install sets what is called before each operation, and what [Lane] returns. No
-// operation may be under way. Nil removes both.
+// Install sets the function that is called before each operation, and the one that [Lane]
+// calls. No operation may be in progress. Nil removes both.
 func Install(before Hook, number func() int) { hook, lane = before, number }
 
-// Lane is a small number that tells the calling goroutine from others, the same in each
-// repetition of a schedule. The ring takes it where it otherwise takes the address of
-// the stack.
+// Lane returns a small number that tells the calling goroutine from others. It is the
+// same in each repetition of a schedule. The ring uses it in place of the address of the
+// stack.
 func Lane() int {
 	if lane == nil {
 		return 0
@@ -48,7 +48,8 @@ func writes(word unsafe.Pointer) {
 	}
 }
 
-// The types have the size of those that they stand for, and the methods that are used.
+// The types have the size of the types that they stand for, and those of their methods
+// that are used.
 type (
 	Int32   = integer[int32, atomic.Int32, *atomic.Int32]
 	Int64   = integer[int64, atomic.Int64, *atomic.Int64]

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Without the function inline, the fast paths grew by a third: what is a single
-// instruction became a call.
+// Without the function inline, the fast paths grow by a third: single instructions become
+// calls.
 func TestTheFastPathsHaveTheirAtomicsInlined(t *testing.T) {
 	build := exec.Command("go", "build", "-gcflags=-m", "github.com/S4AK4N/pool/ring")
 	build.Env = append(os.Environ(), "GOARCH=amd64") // others have a smaller budget, or larger words

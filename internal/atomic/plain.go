@@ -1,14 +1,15 @@
 //go:build !explore
 
-// Package atomic is go.uber.org/atomic, as far as the pool and its ring use it. In an
-// ordinary build its types are aliases and it adds nothing. Built with -tags explore it
-// lets a scheduler decide, before each operation, which goroutine goes on, so that
-// a test can run through the interleavings of a few goroutines one by one.
+// Package atomic is go.uber.org/atomic, as far as the pool and its ring use it. It
+// imports nothing else. In an ordinary build its types are aliases, and it adds nothing.
+// Built with -tags explore, it lets a scheduler decide before each operation which
+// goroutine goes on. So a test can run through the interleavings of a few goroutines one
+// by one.
 package atomic
 
 import "go.uber.org/atomic"
 
-// The types are those of go.uber.org/atomic.
+// The types of go.uber.org/atomic.
 type (
 	Bool           = atomic.Bool
 	Error          = atomic.Error
@@ -20,9 +21,9 @@ type (
 	Pointer[T any] = atomic.Pointer[T]
 )
 
-// inline names the methods that the fast paths call. A package that has a type from here
-// does not import go.uber.org/atomic itself, and the compiler hands on the bodies of
-// that package's methods, to be inlined, only if this one calls them.
+// inline calls the methods that the fast paths use. A package that has a type from here
+// does not import go.uber.org/atomic itself. The compiler passes on the bodies of that
+// package's methods, to be inlined, only if this package calls them.
 func inline(b *Bool, i *Int32, v *Uint32, u *Uint64, p *Pointer[int]) {
 	b.Load()
 	b.CompareAndSwap(false, true)

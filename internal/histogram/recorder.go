@@ -1,6 +1,6 @@
-// Package histogram counts durations, from many goroutines at the same time, in buckets
-// that are always the same. What it returns is a plain value, of which the root package
-// makes a Histogram with the methods that users have.
+// Package histogram counts durations, from many goroutines at the same time, in fixed
+// buckets. It returns plain values; the root package makes a Histogram of them, with the
+// methods that users have. It writes its own counters and nothing else.
 package histogram
 
 import (
@@ -12,18 +12,18 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// The buckets, by the duration in nanoseconds. Those between the first and the last are
-// four for each power of two: the bits behind the leading one tell which.
+// The buckets, by the duration in nanoseconds. Between the first and the last there are
+// four for each power of two: the two bits behind the leading one tell which.
 const (
 	First   = 10 // the first bucket ends at 2¹⁰ ns
 	Last    = 40 // the last bucket begins at 2⁴⁰ ns
 	Buckets = 1 + 4*(Last-First) + 1
 )
 
-// BucketOf returns the bucket that d is counted in. What is negative is counted as zero.
+// BucketOf returns the bucket that d is counted in. A negative duration counts as zero.
 func BucketOf(d time.Duration) int {
-	// A bucket has its upper bound in it, because exporters say "at most". One less,
-	// and the bits of the number tell the bucket.
+	// The upper bound of a bucket belongs to it, because exporters say "at most". With
+	// one subtracted, the bits of the number tell the bucket.
 	n := uint64(max(d, 1)) - 1
 	exp := bits.Len64(n) - 1
 	switch {
@@ -47,24 +47,26 @@ func BoundOf(bucket int) time.Duration {
 	return time.Duration(4+quarter+1) << (exp - 2)
 }
 
-// A Snapshot is what a Recorder has recorded. Count is the sum of Counts, which is nil if
-// there are none; Sum may run ahead of them by what is being recorded.
+// A Snapshot is what a Recorder has recorded. Count is the sum of Counts. Counts is nil
+// if nothing is recorded. Sum may include durations that are being recorded and not
+// counted yet.
 type Snapshot struct {
 	Count  uint64
 	Sum    time.Duration
 	Counts []uint64
 }
 
-// A Recorder counts durations. The zero Recorder is ready for use, and must not be copied
-// after that.
+// A Recorder counts durations. The zero Recorder is ready for use. It must not be copied
+// after first use.
 //
-// No call waits for another: Record is two atomic additions, and a recorder or a reader
-// that stalls holds up nobody. Processors that record the same bucket at the same time
-// would take the line from each other, so there are several stripes, each with a count
-// for every bucket: those who record in different ones never meet.
+// No call waits for another: Record is two atomic additions, and a recorder or reader
+// that stalls holds up nobody. Processors that record in the same bucket at the same time
+// would take the cache line from each other. So there are several stripes, each with a
+// count for every bucket, and callers that record in different stripes never share a
+// line.
 //
-// It is one block of 4 KiB, without a pointer. It consists of 64-bit words alone, so that
-// all are aligned on 386, too, if it is allocated by itself.
+// It is one block of 4 KiB without a pointer. It consists of 64-bit words alone, so that
+// all of them are aligned on 386, too, if it is allocated by itself.
 type Recorder struct {
 	stripes [stripes]stripe
 }
@@ -77,25 +79,25 @@ type stripe struct {
 	_      [(words.Pad - 8*(1+Buckets)%words.Pad) % words.Pad]byte // the next stripe lies apart
 }
 
-// Record counts d. Callers that are likely to record at the same time should give
-// different stripes; any number will do.
+// Record counts d. Callers that are likely to record at the same time should pass
+// different stripes. Any number is valid.
 func (r *Recorder) Record(stripe uint, d time.Duration) {
 	s := &r.stripes[stripe%stripes]
-	// First the sum, then the count. The other side is in Snapshot, which reads the
-	// counts first: whatever it counts, it finds in the sum.
+	// The sum first, then the count. The other side is in Snapshot, which reads the
+	// counts first: whatever it has counted is in the sum.
 	if d > 0 && s.sum.Add(uint64(d)) > math.MaxInt64 {
-		// 292 years: 10,000 callers can wait for so long in eleven days. It stays
-		// there. To pass zero in spite of it, others would have to add as much again
-		// between these two steps.
+		// 292 years, which 10,000 waiting callers reach in eleven days. From here on the
+		// sum stays at the maximum. It could wrap past zero only if others added as much
+		// again between these two steps.
 		s.sum.Store(math.MaxInt64)
 	}
 	s.counts[BucketOf(d)].Inc() // d is recorded here
 }
 
-// Snapshot returns what has been recorded. Its buckets are read one after the other: it
-// has everything in it that had been recorded when Snapshot was called, and some of what
-// was recorded meanwhile. Of two snapshots, one after the other, no number in the second
-// is less than in the first.
+// Snapshot returns what has been recorded. It reads the buckets one after the other: it
+// has everything that was recorded before the call, and some of what was recorded during
+// it. Of two snapshots, one after the other, no number in the second is less than in the
+// first.
 func (r *Recorder) Snapshot() Snapshot {
 	var (
 		h      Snapshot
@@ -112,7 +114,7 @@ func (r *Recorder) Snapshot() Snapshot {
 		sum = min(sum+min(s.sum.Load(), math.MaxInt64), math.MaxInt64)
 	}
 	if h.Count == 0 {
-		return Snapshot{} // the sum of what is about to be recorded can wait
+		return Snapshot{} // nothing is counted yet: leave the sum out, too
 	}
 	h.Sum, h.Counts = time.Duration(sum), append([]uint64(nil), counts[:]...)
 	return h

@@ -1,20 +1,21 @@
 package queue
 
-// A Parker is what a goroutine needs to wait: a channel, and nodes for its next
-// waits. It belongs to one goroutine at a time. It may be used again for the next
-// wait because its channel is empty and nobody will send to it any more: a sender
-// gets the channel only by deciding a waiter, sends once, and the owner lets go of
-// the parker only after it has received that token or has decided the waiter itself.
+// A Parker is what a goroutine needs to wait: a channel, and nodes for its next waits. It
+// belongs to one goroutine at a time. It may be reused for the next wait because its
+// channel is empty and nobody will send to it any more: a sender gets the channel only by
+// deciding a waiter, and sends once. The owner releases the parker only after it has
+// received that token, or has decided the waiter itself.
 type Parker struct {
 	ch     chan Token
 	slab   *[slabSize]Waiter
 	used   int
-	Stripe uint // of the histogram of waits, as others use other parkers at the same time
+	Stripe uint // of the histogram of waits: parkers in use at the same time should differ
 }
 
-// slabSize is how many waiters are allocated together. Two live waiters never share
-// a slab, nor a line. slabStride is coprime to it: a waiter that has just died, whom
-// others still look at and sever, is not the neighbour of the next.
+// slabSize is how many waiters are allocated together. Two live waiters never share a
+// slab, nor a cache line. slabStride is coprime to slabSize and larger than 1, so a
+// waiter is not the neighbour of the one before it, which others may still look at and
+// sever.
 const (
 	slabSize   = 12
 	slabStride = 5
@@ -29,7 +30,7 @@ func NewParker(stripe uint) *Parker {
 func (k *Parker) Tokens() <-chan Token { return k.ch }
 
 // Waiter returns a waiter for the next wait, which begins at since, on the pool's clock.
-// done is the end of the caller's ctx.
+// done is the Done channel of the caller's ctx.
 func (k *Parker) Waiter(done <-chan struct{}, since int64) *Waiter {
 	if k.used == slabSize {
 		k.slab, k.used = new([slabSize]Waiter), 0

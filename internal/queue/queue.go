@@ -1,7 +1,7 @@
-// Package queue has the waiters of a pool in the order in which they came: the queue that
-// they stand in, a waiter's state, and the parker that its goroutine waits with. It knows
-// neither pools nor connections: what a waiter is given is a Token, made by internal/core,
-// which also decides who is given what. It imports ring for the word of a slot.
+// Package queue has the waiters of a pool in the order in which they came: the queue, the
+// state of a waiter, and the parker on which its goroutine waits. It knows neither pools
+// nor connections. A waiter is given a Token; internal/core makes it and decides who gets
+// it. The package imports ring for the word of a slot.
 package queue
 
 import (
@@ -14,18 +14,18 @@ import (
 // Scott (Simple, Fast, and Practical Non-Blocking and Blocking Concurrent Queue
 // Algorithms, PODC 1996) with three differences:
 //
-//   - A waiter is decided first and unlinked afterwards. Whoever has something for
-//     the oldest waiter settles with it by one compare-and-swap of its state, and
-//     head moves only over waiters that are decided. To unlink first, as the paper
-//     does, would let a goroutine that stalls with a waiter in its hands be
-//     overtaken, and first come would not be first served.
+//   - A waiter is decided first and unlinked afterwards. A goroutine that has
+//     something for the oldest waiter decides it by one compare-and-swap of its
+//     state, and head moves only over decided waiters. The paper unlinks first.
+//     Then a goroutine could stall with a waiter in its hands, others would
+//     overtake that waiter, and first come would not be first served.
 //   - A waiter that leaves the list is severed: its next points to itself. In the
-//     paper each node leads to all that came after it, and one that a slab or a
-//     stalled goroutine keeps would keep them all.
-//   - Waiters that have left are unlinked from the middle of the list, too.
+//     paper each node leads to all nodes that came after it. One node that a slab
+//     or a stalled goroutine keeps would keep them all.
+//   - Waiters that are decided in the middle of the list are unlinked there, too.
 //
-// Nodes are never used again, the collector frees them, so a pointer that compares
-// equal is the same node in the same place: there is no ABA.
+// Nodes are never reused; the collector frees them. So a pointer that compares equal is
+// the same node in the same place: there is no ABA.
 //
 // Invariants, with dummy for the node that head points to:
 //
@@ -34,8 +34,8 @@ import (
 //	Q3  a live waiter is never unlinked
 //	Q4  the last node is never unlinked, nor severed
 //
-// All methods are lock-free: each repetition of a loop is caused by a step that
-// another goroutine has completed. Call Init before all others.
+// All methods are lock-free: each repetition of a loop is caused by a step that another
+// goroutine has completed. Call Init before all others.
 type Queue struct {
 	head atomic.Pointer[Waiter]
 	tail atomic.Pointer[Waiter]
@@ -45,27 +45,26 @@ type Queue struct {
 type Waiter struct {
 	next atomic.Pointer[Waiter] // nil: last. Itself: severed
 
-	// done and ch are written before the link, and read and cleared by whoever
-	// decides the waiter: nobody else, and nobody earlier.
+	// done and ch are written before the link. The winner of Decide reads and clears
+	// them: nobody else, and nobody earlier.
 	done <-chan struct{} // of the caller's ctx
 	ch   chan Token      // the caller parks on it; capacity 1
 
-	Since  int64  // when the wait began, on the pool's clock; never changes
-	number uint64 // how many have come to wait, this one included; never changes
+	Since  int64  // when the wait began, on the pool's clock; constant
+	number uint64 // how many have come to wait, including this one; constant
 	state  atomic.Uint32
 }
 
-// The state of a waiter. Each arrow is a compare-and-swap, made by Decide but for
-// the one to parked, which Park makes.
+// The state of a waiter. Each arrow is a compare-and-swap. Park makes the arrow to
+// parked, Decide makes all others.
 //
 //	looking ──▶ parked ──▶ taken  by whoever has something for it: a connection, an
 //	   │           │              error, the end of its time. It owes one token
 //	   ├───────────┼─────▶ taken
 //	   └───────────┴─────▶ left   by the caller itself, whose ctx has ended
 //
-// looking and parked are live; the other two are final. The difference between the
-// live two is for the waiter that comes next only (see Pool.wait in core): a granter
-// treats both alike.
+// looking and parked are live; the other two are final. Only the next waiter treats the
+// two live states differently (see Pool.wait in core). A granter treats both alike.
 const (
 	looking uint32 = iota // the caller may still be looking for an idle slot
 	parked                // it has looked, or was excused
@@ -73,7 +72,8 @@ const (
 	Left                  // the caller has
 )
 
-// A Token is what a waiter is given: the slot of a connection, with its word, or an error.
+// A Token is what a waiter is given: a slot with a connection and the slot's word, or an
+// error.
 type Token struct {
 	Slot int
 	Word ring.Word
@@ -88,10 +88,10 @@ func (q *Queue) Init() {
 	q.tail.Store(dummy)
 }
 
-// Live reports whether the wait is not over.
+// Live reports whether the wait is not over yet.
 func (w *Waiter) Live() bool { return w.state.Load() < Taken }
 
-// Decide ends a wait: of all who try, for whatever reason, one is told true.
+// Decide ends a wait. Of all that try, for whatever reason, exactly one gets true.
 func (w *Waiter) Decide(state uint32) bool {
 	for {
 		old := w.state.Load()
@@ -101,19 +101,19 @@ func (w *Waiter) Decide(state uint32) bool {
 		if w.state.CompareAndSwap(old, state) { // the end of the wait
 			return true
 		}
-		// It has parked just now. It cannot do so again.
+		// It has just parked. It cannot park again.
 	}
 }
 
-// Park notes that the waiter has looked for an idle slot. If somebody has decided
-// it already, that stands.
+// Park notes that the waiter has looked for an idle slot, or was excused. It changes
+// nothing if the waiter has been decided.
 func (w *Waiter) Park() { w.state.CompareAndSwap(looking, parked) }
 
-// HasParked reports whether the waiter has looked for an idle slot and lives.
+// HasParked reports whether the waiter is live and has parked.
 func (w *Waiter) HasParked() bool { return w.state.Load() == parked }
 
-// Strip returns what the winner of Decide needs, the channel of the waiter and the end of
-// its ctx, and clears it, so that a dead node keeps no request alive.
+// Strip returns what the winner of Decide needs: the channel of the waiter and the Done
+// channel of its ctx. It clears both, so that a dead node keeps no request alive.
 func (w *Waiter) Strip() (chan<- Token, <-chan struct{}) {
 	ch, done := w.ch, w.done
 	w.ch, w.done = nil, nil
@@ -142,16 +142,16 @@ func (q *Queue) Enqueue(w *Waiter) (before *Waiter) {
 	}
 }
 
-// Front returns the oldest live waiter and the dummy before it, or a nil waiter if
-// nobody waits. It removes the decided ones in front on its way.
+// Front returns the oldest live waiter and the dummy before it, or a nil waiter if nobody
+// waits. It removes the decided waiters in front of it.
 func (q *Queue) Front() (dummy, oldest *Waiter) {
 	for {
 		dummy = q.head.Load()
 		step.At("front: head read")
 		next := dummy.next.Load()
 		if next == nil {
-			// Nobody waits, at the instant of this load: dummy is the last
-			// node (Q4), so it is still the head, and by Q2 all are decided.
+			// Nobody waits, at the instant of this load. dummy is the last node (Q4), so
+			// it is still the head, and all nodes are decided (Q2).
 			return nil, nil
 		}
 		if next == dummy {
@@ -164,7 +164,7 @@ func (q *Queue) Front() (dummy, oldest *Waiter) {
 	}
 }
 
-// Count returns how many have come to wait so far.
+// Count returns how many waiters have come so far.
 func (q *Queue) Count() uint64 {
 	for {
 		t := q.tail.Load()
@@ -173,14 +173,14 @@ func (q *Queue) Count() uint64 {
 		case nil:
 			return t.number
 		case t:
-			continue // severed: tail has moved on, and what was counted before must be again
+			continue // severed: tail has moved on, and the count must not fall
 		default:
-			return next.number // tail lags behind by one at most
+			return next.number // tail is at most one node behind
 		}
 	}
 }
 
-// Advance makes next, which is decided, the dummy in place of the dummy before it.
+// Advance makes next, which is decided, the dummy, in place of the dummy before it.
 func (q *Queue) Advance(dummy, next *Waiter) {
 	if q.tail.Load() == dummy {
 		q.tail.CompareAndSwap(dummy, next) // Q1, before dummy leaves the list
@@ -191,16 +191,16 @@ func (q *Queue) Advance(dummy, next *Waiter) {
 	}
 }
 
-// Unlink removes those from the list who have left in the middle of it. One
-// goroutine may do so at a time.
+// Unlink removes decided waiters from the middle of the list. One goroutine at a time may
+// call it.
 func (q *Queue) Unlink() {
 	head := q.head.Load()
 	prev := head.next.Load()
 	if prev == nil || prev == head {
 		return
 	}
-	// The first node is front's business: prev is never unlinked here unless a
-	// live one, or one that front will remove, stands before it.
+	// The first node after head is left to Front. So each node that is removed here has
+	// one before it that is live, or that Front will remove.
 	for {
 		cur := prev.next.Load()
 		if cur == nil || cur == prev {
@@ -224,12 +224,11 @@ func (q *Queue) Unlink() {
 			return
 		}
 		step.At("unlink: cut")
-		// Somebody may have read prev.next == cur before the cut and be about to
-		// make cur the head. But only if prev was the head when it did so. Head
-		// never goes back, and nodes are never used twice: if it still is where
-		// it was, prev, which comes after it, has never been the head, and nobody
-		// has cur in hand. If head has moved, cur may be the head itself, and
-		// its next must stay.
+		// Somebody may have read prev.next == cur before the cut, and be about to make
+		// cur the head. That is possible only if prev was the head at that time. Head
+		// never goes back, and nodes are never used twice. So if head is where it was,
+		// then prev, which comes after it, has never been the head, and nobody has cur in
+		// hand. If head has moved, cur may be the head itself, and its next must stay.
 		if q.head.Load() != head {
 			return
 		}

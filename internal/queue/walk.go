@@ -2,8 +2,8 @@ package queue
 
 import "fmt"
 
-// Walk checks the invariants of a queue that nobody works on, and returns its live
-// waiters in order and what is wrong. It is for tests.
+// Walk checks the invariants of a queue that nobody uses at the moment. It returns the
+// live waiters in order, and the faults that it has found. It is for tests.
 func (q *Queue) Walk() (live []*Waiter, faults []error) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	tail := q.tail.Load()
@@ -30,15 +30,15 @@ func (q *Queue) Walk() (live []*Waiter, faults []error) {
 		}
 		w = next
 	}
-	// An enqueuer that has linked its node may have lost the race to move tail, but
-	// then somebody has helped it. At rest nobody is behind.
+	// At rest, tail is at the last node: if an enqueuer has linked its node and lost the
+	// race to move tail, somebody else has moved it.
 	if behind != 0 {
 		wrong("Q1: tail is %d nodes behind the last, or not in the list", behind)
 	}
 	return live, faults
 }
 
-// Listed returns how many nodes the list has, its dummy not counted. It is for tests.
+// Listed returns how many nodes the list has, without its dummy. It is for tests.
 func (q *Queue) Listed() (n int) {
 	for w := q.head.Load().next.Load(); w != nil; w = w.next.Load() {
 		n++
@@ -46,15 +46,16 @@ func (q *Queue) Listed() (n int) {
 	return n
 }
 
-// Last returns the node that tail points to, and Next the one after w. They are for
-// tests, which watch who is linked.
+// Last returns the node that tail points to, and Next the node after w. They are for
+// tests that watch who is linked.
 func (q *Queue) Last() *Waiter { return q.tail.Load() }
 
-// Next returns the waiter after w: nil if it is the last, and w itself if it is severed.
+// Next returns the waiter after w. It is nil if w is the last, and w itself if w is
+// severed.
 func (w *Waiter) Next() *Waiter { return w.next.Load() }
 
-// Done returns the end of the ctx of a waiter that lives.
+// Done returns the Done channel of the ctx of a live waiter.
 func (w *Waiter) Done() <-chan struct{} { return w.done }
 
-// WasTaken reports whether the wait was ended by somebody else than the caller.
+// WasTaken reports whether somebody other than the caller has ended the wait.
 func (w *Waiter) WasTaken() bool { return w.state.Load() == Taken }

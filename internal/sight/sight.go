@@ -1,7 +1,6 @@
-// Package sight remembers of a lease since when it has been in force and where it was
-// taken, for the report of a leak. It is written by the sweeper and, if leaks are looked
-// for, by callers of Get. It knows a lease by the word of its slot, and nothing else of the
-// pool.
+// Package sight remembers, for the report of a leak, since when a lease has been in force
+// and where it was taken. The sweeper writes it, and also the callers of Get if leaks are
+// looked for. It knows a lease by the word of its slot, and nothing else of the pool.
 package sight
 
 import (
@@ -16,33 +15,33 @@ import (
 
 // A Sight is what the pool remembers of the latest lease of one connection.
 type Sight struct {
-	// Written by the sweeper, when it first sees the lease.
+	// Written by the sweeper when it first sees the lease.
 	at   atomic.Int64  // on the pool's clock
 	word atomic.Uint64 // of the lease
 
-	// Written by the caller of Get, if LeakAfter is set: it clears word, writes where,
-	// and then taken.
+	// Written by the caller of Get if LeakAfter is set: it clears word, then writes
+	// where, then writes taken.
 	taken atomic.Uint64 // the word of the lease
 	where atomic.Uintptr
-	stack atomic.Pointer[[]uintptr] // nil: where alone is known
+	stack atomic.Pointer[[]uintptr] // nil: only where is known
 
-	// The sweeper's own.
+	// Used by the sweeper alone.
 	reported ring.Word     // the lease that has been reported
 	call     uint32        // of Check or Clean, and
 	callSeen time.Duration // when it was first seen
 }
 
-// deepStack is how many callers are remembered when the pool leaks.
+// deepStack is the number of callers that are remembered once the pool has found a leak.
 const deepStack = 16
 
-// Note remembers where a lease was taken: by the caller of the function that is so many
-// calls above Note. If deep is set, it remembers the callers of that one, too.
+// Note remembers where a lease was taken: at the call of the function that is so many
+// calls above Note, 0 being Note itself. If deep is set, it remembers the callers further
+// up, too.
 //
-// One caller is what can be had in reasonable time, and which is enough unless Get is
-// called in a function that everybody calls. So the pool asks for the whole stack once it
-// has found a leak.
+// Looking up one caller is cheap, and it is enough, unless Get is called in a helper that
+// everybody calls. So the pool asks for the whole stack once it has found a leak.
 func (s *Sight) Note(word ring.Word, deep bool, above int) {
-	s.word.Store(0) // it has not been seen, even if the sweeper has had the slot under the same word
+	s.word.Store(0) // not seen yet, although the sweeper may have held the slot under the same word
 	if deep {
 		stack := make([]uintptr, deepStack)
 		stack = stack[:runtime.Callers(above+2, stack)]
@@ -58,7 +57,7 @@ func (s *Sight) Note(word ring.Word, deep bool, above int) {
 // Noted reports whether Note has been called for a lease.
 func (s *Sight) Noted(word ring.Word) bool { return s.taken.Load() == uint64(word) }
 
-// Place returns where a lease was taken, or "" if that is not known.
+// Place returns where a lease was taken, or "" if that is unknown.
 func (s *Sight) Place(word ring.Word) string {
 	if !s.Noted(word) {
 		return ""
@@ -87,15 +86,15 @@ func (s *Sight) Place(word ring.Word) string {
 	return b.String()
 }
 
-// Since returns when the sweeper first saw a lease, on the pool's clock. It fails if that
-// has not happened yet.
+// Since returns when the sweeper first saw a lease, on the pool's clock. ok is false if
+// it has not seen it yet.
 func (s *Sight) Since(word ring.Word) (at time.Duration, ok bool) {
 	at = time.Duration(s.at.Load()) // before the word: see See
 	return at, s.word.Load() == uint64(word)
 }
 
-// See is called by the sweeper, at now, for a lease that is in force. It returns for how
-// long it has been seen, and 0 the first time.
+// See is called by the sweeper, at now, for a lease that is in force. It returns how long
+// ago the sweeper first saw it, and 0 the first time.
 func (s *Sight) See(word ring.Word, now time.Duration) time.Duration {
 	if s.word.Load() == uint64(word) {
 		return now - time.Duration(s.at.Load())
@@ -106,14 +105,16 @@ func (s *Sight) See(word ring.Word, now time.Duration) time.Duration {
 	return 0
 }
 
-// Reported reports whether Report has been called for a lease. Both are the sweeper's.
+// Reported reports whether Report has been called for a lease. The sweeper alone calls
+// both.
 func (s *Sight) Reported(word ring.Word) bool { return s.reported == word }
 
 // Report notes that a lease has been reported as a leak.
 func (s *Sight) Report(word ring.Word) { s.reported = word }
 
-// SeeCall is called by the sweeper, at now, for a call of Check or Clean that is under way.
-// It returns for how long it has seen that call, and 0 the first time.
+// SeeCall is called by the sweeper, at now, for a call of Check or Clean that is in
+// progress. It returns how long ago the sweeper first saw that call, and 0 the first
+// time.
 func (s *Sight) SeeCall(call uint32, now time.Duration) time.Duration {
 	if s.call != call {
 		s.call, s.callSeen = call, now

@@ -4,13 +4,12 @@ package step
 
 import "go.uber.org/atomic"
 
-// Enabled reports whether the build calls what tests install.
+// Enabled reports whether At calls what a test has installed.
 const Enabled = true
 
 var installed atomic.Pointer[func(name string)]
 
-// Install makes every At call f, until the function that it returns is called. It
-// is for one test at a time.
+// Install makes every At call f, until remove is called. One test at a time may use it.
 func Install(f func(name string)) (remove func()) {
 	installed.Store(&f)
 	return func() { installed.Store(nil) }

@@ -1,9 +1,9 @@
-// Package words gives meaning to the words that the pool's core keeps in atomics: the
+// Package words gives meaning to three words that the pool's core keeps in atomics: the
 // gate, the census and the outage. They are plain values: each method reads a value or
-// returns another one. Which of them may replace which, and when, is decided in
-// internal/core, which alone has the atomics. This package imports nothing of ours.
+// returns another one. Only internal/core has the atomics and decides which value may
+// replace which, and when. This package imports nothing of ours.
 package words
 
-// Pad is the distance in bytes between words that different processors write: x86
-// fetches lines of 64 bytes in pairs, and on some arm64 a line has 128 bytes.
+// Pad is the distance in bytes between words that different processors write. x86 fetches
+// lines of 64 bytes in pairs, and on some arm64 a line has 128 bytes.
 const Pad = 128

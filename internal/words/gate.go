@@ -1,13 +1,13 @@
 package words
 
-// The Gate is the word that Get and Put read to learn whether anything is out of the
-// ordinary. Zero means no, and lets them take their fast paths.
+// The Gate is the word that Get and Put read first. Zero lets them take their fast paths:
+// nobody waits, and nothing else is out of the ordinary.
 //
-//	63     closed: nothing is lent any more
-//	62     shrink: more connections may be open than MaxConnections, after a Resize
+//	63     closed: no connection is handed out any more
+//	62     shrink: after a Resize, more connections may be open than MaxConnections
 //	41..0  waiters: at least as many as there are live waiters in the queue
 //
-// 42 bits count more goroutines than any memory holds. The bits between are free.
+// 42 bits count more goroutines than any memory holds. The bits between are unused.
 type Gate uint64
 
 // The parts of a Gate.
@@ -27,5 +27,6 @@ func (g Gate) Shrinking() bool { return g&GateShrink != 0 }
 // Waiters returns the number of waiters.
 func (g Gate) Waiters() int { return int(g & gateWaiters) }
 
-// Open reports whether an idle slot may be taken: nobody waits, and the pool is not closed.
+// Open reports whether a caller may take an idle slot: nobody waits, and the pool is not
+// closed.
 func (g Gate) Open() bool { return g&^GateShrink == 0 }

@@ -7,9 +7,9 @@ import "time"
 //	63..56  failures: how often opening has failed since it last succeeded
 //	55..0   when it failed last, on the pool's clock in microseconds
 //
-// Zero is no outage. After the first failure, connections are opened one at a time.
-// After the fourth there is a backoff before each attempt, which doubles from one to the
-// next up to BackoffMost.
+// Zero is no outage. After the first failure, connections are opened one at a time. From
+// the fourth failure on there is a backoff before each attempt. It doubles with each
+// failure, up to BackoffMost.
 type Outage uint64
 
 const (
@@ -17,7 +17,7 @@ const (
 	OutageFailure Outage = 1 << 56
 	outageTime           = OutageFailure - 1
 
-	// KeepsFailing is the number of failures in a row that are no accident any more.
+	// KeepsFailing is the number of failures in a row that begins the backoff.
 	KeepsFailing = 4
 
 	// BackoffLeast and BackoffMost are the first and the longest backoff.
@@ -36,13 +36,13 @@ func (o Outage) Worse(now time.Duration) Outage {
 	return min(o>>56+1, 255)<<56 | Outage(now/time.Microsecond)&outageTime
 }
 
-// RetryAt returns when the backoff is over. Up to half of the backoff is jitter, fixed by
-// the word, so that all who ask agree.
+// RetryAt returns when the backoff is over. Up to half of the backoff is jitter. The word
+// alone determines the jitter, so that all callers get the same time.
 func (o Outage) RetryAt() time.Duration {
 	if o.Failures() < KeepsFailing {
 		return 0
 	}
 	backoff := min(BackoffLeast<<min(o.Failures()-KeepsFailing, 10), BackoffMost)
-	random := uint64(o) * 0x9E3779B97F4A7C15 // by the golden ratio: neighbours are far apart
+	random := uint64(o) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
 	return o.FailedAt() + backoff - time.Duration(random>>32*uint64(backoff/2)>>32)
 }

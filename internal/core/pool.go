@@ -16,56 +16,55 @@ import (
 // A Pool lends boxes, each to one caller at a time. Its methods are those of the root
 // package, which documents them.
 //
-// Get and Put take no lock while something is idle, and each costs one atomic
-// read-modify-write then. Neither is held up by a goroutine that has been stopped halfway
-// through either of them, but for the slot that it has in hand.
+// While a connection is idle, Get and Put take no lock and cost one atomic
+// read-modify-write each. A goroutine that is stopped halfway through Get or Put holds up
+// the slot that it has in hand, and nothing else.
 type Pool struct {
-	// Whoever queues or is handed something changes the gate and one end of the
-	// queue, and they go from one processor to the other together. While nobody
-	// waits, none of them is written.
+	// A caller that queues, or is handed a connection, changes the gate and one end of
+	// the queue. They go from one processor to the other together. While nobody waits,
+	// none of them is written.
 	gate  atomic.Uint64 // a words.Gate
 	queue queue.Queue
 	_     [words.Pad - 8 - unsafe.Sizeof(queue.Queue{})]byte
 
 	conns  atomic.Uint64 // a census
 	outage atomic.Uint64 // an outage
-	took   atomic.Uint64 // how long opening takes, in ns; 0: not known
+	took   atomic.Uint64 // how long opening takes, in ns; 0: unknown
 	_      [words.Pad - 24]byte
 
-	// Read by every Get and Put; tick alone is written after New, by the
-	// sweeper and by whoever opens a connection. ring and slots are those of the first
-	// bank.
+	// Read by every Get and Put. After Init only tick is written, by the sweeper and by
+	// attempts that have opened a connection. ring and slots are those of the first bank.
 	tick      atomic.Uint32 // time, in ticks of tickLength
-	idleTicks uint32        // a slot of this age or more is idle for too long
-	plain     bool          // an idle connection can be lent without any ado
+	idleTicks uint32        // from this age on a slot has been idle for too long
+	plain     bool          // an idle connection needs no Check and no note for leaks
 	ring      *ring.Ring
 	slots     []atomic.Pointer[conn]
 	factory   Factory
 	config    Config
 
 	banks    atomic.Pointer[[]*bank] // all slots
-	parkers  sync.Pool               // of *queue.Parker. Never shared by pools: channels must not leave a synctest bubble
+	parkers  sync.Pool               // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
 	stripes  atomic.Uint32           // parkers made
 	epoch    time.Time               // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
-	overdue  atomic.Int32  // connections that are being opened, and have been for overdueAfter
-	spares   atomic.Int32  // connections that are being opened for nobody who waits
-	landing  atomic.Int32  // connections that are established, and neither idle nor lent yet
-	lastOpen atomic.Error  // nil if the last call of Factory.Open succeeded
-	lastMax  atomic.Uint32 // MaxConnections of a pool that is closed
+	overdue  atomic.Int32  // attempts that are overdue (see attempt)
+	spares   atomic.Int32  // attempts for Warm and MinIdle
+	landing  atomic.Int32  // connections that are established, but neither idle nor lent yet
+	lastOpen atomic.Error  // of the last attempt to open; nil if it succeeded
+	lastMax  atomic.Uint32 // MaxConnections before the pool was closed
 
 	lifetime context.Context // ends when the pool is closed
 	close    context.CancelCauseFunc
 	era      atomic.Pointer[era]
-	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for that
-	unclosed atomic.Int32                  // connections opened, and neither closed nor detached
-	allGone  chan struct{}                 // closed when the pool is, and unclosed is 0
+	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for one
+	unclosed atomic.Int32                  // connections that are neither closed nor detached yet
+	allGone  chan struct{}                 // closed once the pool is closed and unclosed is 0
 	gone     atomic.Bool                   // allGone has been closed
 }
 
-// Init makes p a pool that opens its connections by means of factory. It is called once,
-// before any other method. p must not be copied afterwards.
+// Init makes p a pool that opens its connections with factory. Call it once, before any
+// other method, and do not copy p afterwards.
 func (p *Pool) Init(factory Factory, config Config) {
 	first := newBank(0, config.MaxConnections)
 	p.plain = factory.Check == nil && config.LeakAfter == 0
@@ -86,8 +85,8 @@ func (p *Pool) Init(factory Factory, config Config) {
 	}
 }
 
-// Get lends a connection. The place that is noted for leaks is that of the call two
-// above Get: the shell is between.
+// Get lends a connection. If leaks are looked for, the noted place is where the shell's
+// Get was called, two calls above noted.
 func (p *Pool) Get(ctx context.Context) (Lease, error) {
 	if ctx.Err() != nil {
 		return Lease{}, contextEnded(ctx, nil)
@@ -106,7 +105,7 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 	return p.get(ctx)
 }
 
-// get is Get without a short cut.
+// get is Get without its fast path.
 func (p *Pool) get(ctx context.Context) (Lease, error) {
 	for words.Gate(p.gate.Load()).Open() {
 		h, ok := p.take()
@@ -116,7 +115,7 @@ func (p *Pool) get(ctx context.Context) (Lease, error) {
 		if l, ok := p.admit(h); ok {
 			return p.noted(l, 3), nil
 		}
-		// It has been closed. There may be another.
+		// It was unfit and has been closed. Another one may be idle.
 	}
 	l, err := p.wait(ctx)
 	if err != nil {
@@ -125,7 +124,7 @@ func (p *Pool) get(ctx context.Context) (Lease, error) {
 	return p.noted(l, 3), nil
 }
 
-// TryGet lends a connection if one is idle and nobody waits for it.
+// TryGet lends a connection if one is idle and nobody waits.
 func (p *Pool) TryGet() (Lease, bool) {
 	for words.Gate(p.gate.Load()).Open() {
 		h, ok := p.take()
@@ -141,29 +140,28 @@ func (p *Pool) TryGet() (Lease, bool) {
 	return Lease{}, false
 }
 
-// fit reports whether an idle connection may be lent, as far as one can tell
-// without the factory. It is the part of admit that every Get needs, small enough to
-// be inlined.
+// fit reports whether an idle connection may be lent, as far as can be told without the
+// factory. It is the part of admit that every Get needs, and small enough to be inlined.
 func (p *Pool) fit(c *conn, word ring.Word) bool {
 	return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks
 }
 
-// idleFor returns how long a slot has been idle, in ticks, give or take one. The
-// coarse clock is only as good as the sweeper that keeps it: in a process that was
-// stopped for hours, whoever gets in before the sweeper does finds what was young
-// when the process stopped still young.
+// idleFor returns how long a slot has been idle, in ticks, within one tick. The coarse
+// clock is only as good as the sweeper that keeps it. After a process was stopped for
+// hours, a caller that runs before the sweeper sees the ages at which the process
+// stopped.
 func (p *Pool) idleFor(word ring.Word) uint32 {
 	return uint32(uint16(p.tick.Load()) - word.Stamp())
 }
 
-// admit turns a slot that was idle into the lease of the caller who has taken it,
-// unless the connection is not fit to be lent. That one is closed.
+// admit turns a slot that was idle into the lease of the caller that has taken it. If the
+// connection is unfit, it is closed instead.
 func (p *Pool) admit(h held) (Lease, bool) {
 	l, fit, _ := p.examine(h)
 	return l, fit
 }
 
-// examine is admit, and reports whether the call of Factory.Check was abandoned.
+// examine is admit. It also reports whether the call of Factory.Check was abandoned.
 func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 	c := p.connIn(h.slot)
 	if c == nil {
@@ -173,7 +171,7 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		p.destroy(h, d.why, d.cause)
 		return l, false, false
 	}
-	// In an outage MinIdle may have kept it: better an old one than none.
+	// In an outage MinIdle may have kept it: an old connection is better than none.
 	if p.idleFor(h.word) >= p.idleTicks && p.outage.Load() == 0 {
 		p.destroy(h, closedByIdleTime, nil)
 		return l, false, false
@@ -182,7 +180,7 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
 			return l, false, abandoned
 		}
-		if d := c.unfit.Load(); d != nil { // that may have taken a while
+		if d := c.unfit.Load(); d != nil { // Check may have taken a while
 			p.destroy(h, d.why, d.cause)
 			return l, false, false
 		}
@@ -193,14 +191,14 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 	return Lease{c, h.word}, true, false
 }
 
-// lost reports whether Close has revoked a held slot. Whoever has had one in hand for
-// more than a moment, while Factory.Check ran or a token was on its way, asks before
-// it lends the connection.
+// lost reports whether Close has revoked a held slot. A goroutine that has held a slot
+// for more than a moment asks this before it lends the connection: after Factory.Check,
+// and when a token has arrived.
 func (p *Pool) lost(h held) bool {
 	return words.Gate(p.gate.Load()).Closed() && p.word(h.slot) != h.word
 }
 
-// Put ends a lease, and its connection goes to the oldest waiter or is idle.
+// Put ends a lease. Its connection goes to the oldest waiter or becomes idle.
 func (p *Pool) Put(l Lease) error {
 	c := l.conn
 	if c == nil || c.pool != p {
@@ -215,15 +213,15 @@ func (p *Pool) Put(l Lease) error {
 		return unlessRevoked(p.notLeased(l))
 	}
 	step.At("put: published")
-	// The slot is anybody's now. See settle for those who might miss it.
+	// Anybody may take the slot now. See settle for those who might miss it.
 	if p.gate.Load() != 0 || c.unfit.Load() != nil {
 		p.reconsider(held{c.slot, word})
 	}
 	return nil
 }
 
-// putSlow ends a lease while somebody waits, or the pool is closed, or there is
-// something to be cleaned.
+// putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
+// is a Clean.
 func (p *Pool) putSlow(l Lease) error {
 	h, err := p.reclaim(l)
 	if err != nil {
@@ -251,7 +249,8 @@ func (p *Pool) Discard(l Lease, cause error) error {
 	return nil
 }
 
-// Detach ends a lease and returns the box of its connection, which is the caller's now.
+// Detach ends a lease and returns the box of its connection, which belongs to the caller
+// from then on.
 func (p *Pool) Detach(l Lease) (box any, err error) {
 	h, err := p.reclaim(l)
 	if err == nil {
@@ -263,7 +262,7 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 			p.forget()
 			return c.box, nil
 		}
-		err = errRevoked // between the two steps
+		err = errRevoked // by Close, between the two steps
 	}
 	if err == errRevoked {
 		err = ErrClosed
@@ -271,8 +270,8 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 	return nil, err
 }
 
-// reclaim ends a lease: the slot belongs to the pool again, and all copies of the
-// lease are worthless from here on. The error is ErrNotLeased, or errRevoked.
+// reclaim ends a lease: the slot belongs to the pool again, and all copies of the lease
+// have ended. The error is ErrNotLeased or errRevoked.
 func (p *Pool) reclaim(l Lease) (held, error) {
 	c := l.conn
 	if c == nil || c.pool != p {

@@ -6,32 +6,32 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// notFresh is the generation of no lease.
+// notFresh is a generation that no lease has.
 const notFresh = 1<<64 - 1
 
-// settle finds the next owner of a held slot: the oldest waiter or, if nobody
-// waits, whoever takes it. Every slot that comes free while somebody waits goes
-// through here: that of a Put, of a connection just opened, of a waiter who got it
-// too late, of the sweeper.
+// settle finds the next owner of a held slot. That is the oldest waiter. If nobody waits,
+// the slot is published, and whoever takes it is the next owner. Every slot that comes
+// free while somebody waits goes through here: after a Put, after an open, from a waiter
+// that got it too late, from the sweeper.
 //
-// The race between the two sides, a slot that is published and a caller who comes
-// to wait:
+// The race between the two sides, a slot that is published and a caller that comes to
+// wait:
 //
 //	publisher:  publishes the slot; then reads the gate and the queue
 //	waiter:     raises the gate, links itself; then looks at the slots (Pool.wait)
 //
-// Go's atomics have one order that all agree on. So a publisher that sees nobody
-// has published before the waiter was linked, and the waiter finds the slot. The
-// publisher answers for its own slot only: it takes it back and settles it, or
-// somebody else has taken it since, who will settle it or put it back in turn.
+// Go's atomics have one order that all agree on. So a publisher that sees nobody has
+// published before the waiter was linked, and the waiter finds the slot. The publisher
+// answers for its own slot only. Either it takes the slot back and settles it. Or
+// somebody else has taken it since, and will settle it or put it back in turn.
 //
-// It is the same between a slot that is published and a Close or a Resize that sets its
-// flag, then collects what is idle; and between a slot that is published and whoever
-// marks the connection as unfit, then looks whether it is idle (spoil).
+// Two other races have the same form. A slot is published, while Close or Resize sets its
+// flag, then collects what is idle (shut, Resize). A slot is published, while spoil marks
+// its connection as unfit, then looks whether it is idle.
 //
-// A connection that goes straight from one caller to the next has not been idle, but
-// the next is lent it all the same: unless it has just been checked or opened, as
-// checked says, Factory.Check is asked first.
+// A connection that goes straight from one caller to the next has not been idle.
+// Factory.Check is still asked before the hand-off, unless checked is set: the connection
+// has just been checked or opened.
 func (p *Pool) settle(h held, checked bool) {
 	for {
 		c := p.connIn(h.slot)
@@ -54,7 +54,7 @@ func (p *Pool) settle(h held, checked bool) {
 		if w == nil {
 			step.At("settle: nobody waits")
 			if c.born == h.word.Generation() {
-				c.born = notFresh // the slot is ours, and nobody has had a lease of c
+				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			published, ok := p.publish(h)
 			if !ok {
@@ -77,21 +77,22 @@ func (p *Pool) settle(h held, checked bool) {
 				}
 			}
 			checked = true
-			continue // it may have taken a while
+			continue // Check may have taken a while
 		}
 		if c.unfit.Load() != nil {
-			continue // marked before w was linked, perhaps: it must not be lent to w
+			continue // perhaps marked before w was linked: it must not be lent to w
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
 			p.queue.Advance(dummy, w)
 			return
 		}
-		// Decided by somebody else, or of no use to it: on to the next. To stop
-		// here would leave the slot, or the next waiter, to nobody.
+		// Somebody else has decided w, or its ctx has ended: on to the next. To stop here
+		// would leave the slot without an owner, or the next waiter without a slot.
 	}
 }
 
-// grant gives a connection to a waiter. It fails if the wait is over.
+// grant gives a connection to a waiter. It reports false if the waiter does not get it:
+// its wait is over, or its ctx has ended.
 func (p *Pool) grant(w *queue.Waiter, t queue.Token) bool {
 	if !w.Decide(queue.Taken) { // the hand-off
 		return false
@@ -99,9 +100,9 @@ func (p *Pool) grant(w *queue.Waiter, t queue.Token) bool {
 	step.At("grant: decided")
 	p.gate.Sub(uint64(words.GateWaiter))
 	ch, done := w.Strip()
-	// Its ctx may have ended without its goroutine having run since. Given the
-	// connection, it would only pass it on, once it gets to run. This is asked
-	// after the decision because only then the field is ours to read.
+	// Its ctx may have ended while its goroutine has not run since. Given the connection,
+	// it would only pass it on, once it runs. This is asked after the decision, because
+	// only then may we read the field.
 	select {
 	case <-done:
 		ch <- queue.Token{Err: errEnded}
@@ -109,11 +110,11 @@ func (p *Pool) grant(w *queue.Waiter, t queue.Token) bool {
 	default:
 	}
 	step.At("grant: ctx looked at")
-	ch <- t // never blocks: it is the only token for this wait
+	ch <- t // never blocks: it is the only token of this wait
 	return true
 }
 
-// refuse gives an error to a waiter. It fails if the wait is over.
+// refuse gives an error to a waiter. It reports false if the wait is over.
 func (p *Pool) refuse(w *queue.Waiter, err error) bool {
 	if !w.Decide(queue.Taken) {
 		return false
@@ -139,7 +140,7 @@ func (p *Pool) refuseOldest(err error) bool {
 	}
 }
 
-// refuseAll gives an error to all who wait. It reports false if nobody does.
+// refuseAll gives an error to all waiters. It reports false if there are none.
 func (p *Pool) refuseAll(err error) (any bool) {
 	if err == nil {
 		return false
@@ -150,7 +151,7 @@ func (p *Pool) refuseAll(err error) (any bool) {
 	return any
 }
 
-// reconsider is for whoever has published a slot and sees that it may be wanted.
+// reconsider is called after a slot has been published and something may want it back.
 func (p *Pool) reconsider(published held) {
 	c := p.connIn(published.slot)
 	if c == nil || !p.wanted(c) {
@@ -161,8 +162,8 @@ func (p *Pool) reconsider(published held) {
 	}
 }
 
-// wanted reports whether somebody must see to a slot that has been published with c
-// in it.
+// wanted reports whether a slot that has been published with c in it has to be taken back
+// and settled.
 func (p *Pool) wanted(c *conn) bool {
 	if c.unfit.Load() != nil {
 		return true

@@ -9,8 +9,8 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// register counts one more waiter at the gate, from where on every Get queues and
-// every Put looks for somebody to serve.
+// register counts one more waiter at the gate. From then on every Get queues, and every
+// Put looks for a waiter to serve.
 func (p *Pool) register() error {
 	if p.config.MaxWaiters == 0 {
 		if words.Gate(p.gate.Add(uint64(words.GateWaiter))).Closed() {
@@ -22,7 +22,7 @@ func (p *Pool) register() error {
 	for {
 		g := words.Gate(p.gate.Load())
 		c := words.Census(p.conns.Load())
-		if p.ending(c) { // or closed: the limit comes first
+		if p.ending(c) { // or closed: the limit is set before the flag
 			return ErrClosed
 		}
 		step.At("register: census read")
@@ -37,10 +37,10 @@ func (p *Pool) register() error {
 	}
 }
 
-// wait is Get when no idle connection was at hand: the caller becomes a waiter,
-// until somebody gives it a token or its ctx ends.
+// wait is Get when no idle connection was found. The caller becomes a waiter until
+// somebody gives it a token or its ctx ends.
 func (p *Pool) wait(ctx context.Context) (Lease, error) {
-	done := ctx.Done() // not our code, so before there is anything to undo
+	done := ctx.Done() // not our code, so before anything has to be undone
 	if err := p.unavailable(); err != nil {
 		p.counters.unavailable.Inc()
 		p.hookRejected(err)
@@ -57,27 +57,27 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	step.At("wait: registered")
 	before := p.queue.Enqueue(w)
 
-	// A slot may have been published before w was linked: its publisher saw
-	// nobody, and nobody will come back to it. So look once more. In steady
-	// overload, with thousands of slots and of waiters, that would be most of the
-	// work, so whoever queues behind a waiter that has parked is excused.
+	// A slot may have been published before w was linked: its publisher saw nobody, and
+	// will not come back to it. So w looks once more. In steady overload, with thousands
+	// of slots and of waiters, that would be most of the work. So a waiter that queues
+	// behind a parked one is excused.
 	//
-	// Claim: at rest there is no live waiter beside an idle slot. Suppose slot c
-	// stays idle from its publication p on while waiter n lives. The publisher of
-	// c looked at the queue after p, saw no live waiter, at an instant q (settle),
-	// and so n was linked after q. Let f be the first waiter linked after q. The
-	// one before it was linked before q, so it was dead at q; dead is final; so f
-	// sees that it is not parked, and looks, after p. Either it meets c, which
-	// contradicts that c stays idle; or it stops because nobody waits any more, at
-	// q' > q: then n was linked after q' too, and the argument starts again with
-	// q' for q. It comes to an end, as there are finitely many waiters.
+	// Claim: at rest there is no live waiter beside an idle slot. Suppose slot c stays
+	// idle from its publication p on, while waiter n lives. After p, at an instant q, the
+	// publisher of c looked at the queue (settle) and saw no live waiter. So n was linked
+	// after q. Let f be the first waiter linked after q. The waiter before f was linked
+	// before q, so it was dead at q. Dead is final. So f sees that the one before it is
+	// not parked, and looks, after p. Either f meets c, which contradicts that c stays
+	// idle. Or f stops because nobody waits any more, at an instant q' > q. Then n was
+	// linked after q', too, and the argument starts again with q' for q. It comes to an
+	// end, because there are finitely many waiters.
 	//
-	// It must be parked, not merely live: if f stalls before it has looked, the
-	// next one is not excused, and no stalled goroutine hides a slot from those
-	// who come later. And it must be asked of the node before, not of the gate:
-	// with A registered, linked, and granted, and B registered but not linked, a
-	// publisher sees the gate up and the queue empty, and goes; B would not be
-	// the first at the gate, would not look, and would sleep beside an idle slot.
+	// The waiter before must be parked, not merely live. If f stalls before it has
+	// looked, the next one is not excused, and no stalled goroutine hides a slot from
+	// those that come later. And f must ask the node before it, not the gate. Suppose A
+	// is registered, linked and granted, and B is registered but not linked. A publisher
+	// sees the gate up and the queue empty, and goes. B would not be the first at the
+	// gate, would not look, and would sleep beside an idle slot.
 	if !before.HasParked() {
 		step.At("wait: looks again")
 		p.look(k, w)
@@ -85,14 +85,14 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	w.Park()
 	step.At("wait: parked")
 
-	// The other side is in shut, which sets the flag, then refuses all who wait. If
-	// it did not see w, w was linked after the flag was set.
+	// The other side is in shut, which sets the flag, then refuses all waiters. If shut
+	// did not see w, then w was linked after the flag was set, and sees it here.
 	if words.Gate(p.gate.Load()).Closed() {
 		p.refuseAll(ErrClosed)
 	}
 	if !p.ensureOpen(w, ctx) {
-		// The other side is in openFailed, which notes the failure, then asks
-		// ensureOpen, which refuses all who wait in a pause.
+		// The other side is in openFailed, which notes the failure, then calls
+		// ensureOpen, which refuses all waiters during a backoff.
 		if err := p.unavailable(); err != nil {
 			if p.refuse(w, err) {
 				p.sweepAside()
@@ -131,8 +131,8 @@ func (p *Pool) waited(k *queue.Parker, w *queue.Waiter) time.Duration {
 	return d
 }
 
-// look is serve for a waiter. Should Factory.Check end its goroutine, its wait ends
-// too: what it would be given, nobody would receive.
+// look is serve for a waiter. If Factory.Check ends its goroutine (runtime.Goexit), the
+// wait ends, too: nobody would receive what the waiter is given.
 func (p *Pool) look(k *queue.Parker, w *queue.Waiter) {
 	returned := false
 	defer func() {
@@ -144,7 +144,7 @@ func (p *Pool) look(k *queue.Parker, w *queue.Waiter) {
 	returned = true
 }
 
-// serve gives idle slots to waiters, as long as there are both.
+// serve gives idle slots to waiters, while there are both.
 func (p *Pool) serve() {
 	for {
 		if _, w := p.queue.Front(); w == nil {
@@ -160,7 +160,7 @@ func (p *Pool) serve() {
 	}
 }
 
-// leave ends a wait of which nothing is wanted any more. The parker is free after it.
+// leave ends a wait whose caller no longer wants a connection. It releases the parker.
 func (p *Pool) leave(k *queue.Parker, w *queue.Waiter) {
 	if w.Decide(queue.Left) {
 		p.gate.Sub(uint64(words.GateWaiter))
@@ -170,7 +170,7 @@ func (p *Pool) leave(k *queue.Parker, w *queue.Waiter) {
 		return
 	}
 	// Somebody else has decided w, and owes it one token: it is between its
-	// compare-and-swap and its send. A connection goes on to the next.
+	// compare-and-swap and its send. If the token is a connection, pass it on.
 	t := <-k.Tokens()
 	p.parkers.Put(k)
 	if t.Err == nil {

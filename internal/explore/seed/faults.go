@@ -34,7 +34,7 @@ var faults = []fault{
 		"if p.gate.Load() != 0 || c.unfit.Load() != nil {",
 		"if !FAULT && (p.gate.Load() != 0 || c.unfit.Load() != nil) {"), false},
 	{3, "a granter gives up when it loses a waiter", coreCode, schedulesPkg, "TestExploreCancelAgainst.*", one("settle.go",
-		"		// Decided by somebody else, or of no use to it: on to the next.",
+		"		// Somebody else has decided w, or its ctx has ended: on to the next.",
 		"		if FAULT {\n			p.publish(h)\n			return\n		}\n		//"), false},
 	{4, "the last waiter is unlinked", queueCode, queueCode, "TestExploreUnlink.*", one("queue.go",
 		"		if next == nil || next == cur {\n			return // Q4",

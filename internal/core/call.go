@@ -7,10 +7,10 @@ import (
 	"runtime/debug"
 )
 
-// A Factory is that of the root package, with its connections in their boxes. Check,
-// Clean and Watch may be nil.
+// A Factory is the Factory of the root package, with boxes for connections. Check, Clean
+// and Watch may be nil.
 type Factory struct {
-	// Open returns ErrNilConn if what was opened is nil.
+	// Open returns ErrNilConn if the connection is nil.
 	Open  func(ctx context.Context) (box any, err error)
 	Close func(box any, cause error) error
 	Check func(box any) error
@@ -18,7 +18,7 @@ type Factory struct {
 	Watch func(box any, broken func(cause error))
 }
 
-// A panicError is what a panic in a factory function becomes.
+// A panicError stands for a panic in a factory function.
 type panicError struct {
 	function string
 	value    any
@@ -29,15 +29,15 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("%s panicked: %v", e.function, e.value)
 }
 
-// Unwrap gives errors.Is and errors.As the value of the panic, if it is an error.
+// Unwrap returns the value of the panic if it is an error, for errors.Is and errors.As.
 func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err
 }
 
-// guard runs one call of a user's function and returns its panic as an error. (A
-// runtime.Goexit cannot be stopped: whoever holds a slot across a call into the
-// factory gives it back in a deferred function.)
+// guard makes one call of a user's function and returns its panic as an error. It cannot
+// stop a runtime.Goexit. So a goroutine that holds a slot across a call into the factory
+// gives the slot back in a deferred function.
 func guard(function string, call func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -15,27 +15,28 @@ import (
 // closeGrace is how long Close waits for Factory.Close to return.
 const closeGrace = time.Second
 
-// destroy closes the connection in a held slot, for the given reason. A nil cause
-// says that it is healthy. The slot is free for others before Factory.Close begins or,
-// with StrictMax, when it has returned.
+// destroy closes the connection in a held slot, for the given reason. A nil cause says
+// that the connection is healthy. The slot is free before Factory.Close begins. With
+// StrictMax, it is free after Factory.Close has returned.
 func (p *Pool) destroy(h held, why reason, cause error) {
 	p.destroyFor(h, why, cause, nil, nil)
 }
 
-// destroyFor is destroy, with somebody for whom another may have to be opened.
+// destroyFor is destroy for a caller that still waits: it may open another connection for
+// asker, with the values of asked.
 func (p *Pool) destroyFor(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
 	p.conns.Add(uint64(words.CensusLeaving))
 	p.destroyLeaving(h, why, cause, asker, asked)
 }
 
-// destroyLeaving is destroyFor for a slot that has been counted as leaving.
+// destroyLeaving is destroyFor for a slot that is already counted as leaving.
 func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
 	c, word := p.empty(h)
 	if c == nil {
 		return
 	}
 	if d := c.unfit.Load(); d != nil && cause == nil {
-		why, cause = d.why, d.cause // it was marked before it was taken
+		why, cause = d.why, d.cause // it was marked before we got the slot
 	}
 	p.counters.closed[why].Inc()
 	vacate := func() {
@@ -45,7 +46,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	if p.config.StrictMax {
 		go p.closeConn(c, why, cause, vacate)
 		if words.Gate(p.gate.Load()).Shrinking() {
-			p.shrunk() // that it is leaving is enough
+			p.shrunk() // it need only be counted as leaving
 		}
 		return
 	}
@@ -53,8 +54,8 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	go p.closeConn(c, why, cause, func() {})
 }
 
-// empty takes the connection out of a held slot that has been counted as leaving. It
-// returns nil, and has taken the count back, if Close has revoked the slot.
+// empty takes the connection out of a held slot that is counted as leaving. If Close has
+// revoked the slot, it takes the count back and returns nil.
 func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 	b, i := p.bankOf(h.slot)
 	busy, ok := b.ring.Reserve(i, h.word)
@@ -63,10 +64,10 @@ func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 		return nil, 0
 	}
 	step.At("empty: reserved")
-	return b.slots[i].Swap(nil), busy // and nothing in the pool refers to it any more
+	return b.slots[i].Swap(nil), busy // the pool keeps no reference to it
 }
 
-// vacate gives up the slot that c was in.
+// vacate frees the slot that c was in.
 func (p *Pool) vacate(c *conn, busy ring.Word) {
 	c.ring.Vacate(c.index, busy) // before the count is lowered: see claim
 	p.conns.Sub(uint64(words.CensusOpen + words.CensusLeaving))
@@ -85,8 +86,8 @@ func (p *Pool) closeConn(c *conn, why reason, cause error, closed func()) {
 	p.callClose(c, cause, closed)
 }
 
-// callClose calls Factory.Close. It calls closed when that has returned, or has taken too
-// long and is abandoned.
+// callClose calls Factory.Close. It calls closed when that has returned, or has been
+// abandoned because it took too long.
 func (p *Pool) callClose(c *conn, cause error, closed func()) {
 	var ended atomic.Bool
 	timer := time.AfterFunc(callLimit, func() {
@@ -107,22 +108,23 @@ func (p *Pool) callClose(c *conn, cause error, closed func()) {
 	}
 }
 
-// forget counts a connection that is closed, or the caller's now.
+// forget counts a connection that has been closed or detached.
 func (p *Pool) forget() {
 	p.unclosed.Dec()
 	p.noteAllGone()
 }
 
-// noteAllGone closes allGone once the pool is closed and no connection is left. Of
-// those who close the pool and those who close the last connection, whoever comes
-// second sees both.
+// noteAllGone closes allGone once the pool is closed and no connection is left. The race:
+// shut sets the flag, then calls this; forget lowers the count, then calls this. The
+// second of them sees both.
 func (p *Pool) noteAllGone() {
 	if words.Gate(p.gate.Load()).Closed() && p.unclosed.Load() == 0 && p.gone.CompareAndSwap(false, true) {
 		close(p.allGone)
 	}
 }
 
-// Shutdown closes the pool and waits for what is still in use, until ctx ends.
+// Shutdown closes the pool and waits until every connection is closed or ctx ends. Then
+// it closes the others as Close does.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.shut()
 	select {
@@ -157,11 +159,11 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// shut ends all that is to come: opening, lending, waiting. Any number of
-// goroutines may be in here at the same time, and each does all of it.
+// shut stops the pool: from here on nothing is opened, nothing is lent, and nobody waits.
+// Any number of goroutines may be in here at the same time; each of them does all of it.
 func (p *Pool) shut() {
-	// The limit comes before the flag: whoever sees the flag sees that nothing may
-	// be opened any more.
+	// The limit before the flag: anybody that sees the flag sees that nothing may be
+	// opened any more.
 	for c := words.Census(p.conns.Load()); c.Max() != 0; c = words.Census(p.conns.Load()) {
 		p.lastMax.Store(uint32(c.Max()))
 		p.conns.CompareAndSwap(uint64(c), uint64(c.WithMax(0)))
@@ -175,15 +177,15 @@ func (p *Pool) shut() {
 		if !ok {
 			break
 		}
-		p.settle(h, true) // closes it
+		p.settle(h, true) // settle closes it
 	}
 	p.close(ErrClosed)
 	p.noteAllGone()
 }
 
-// ending reports whether the limit is 0 already. It sees to it that the pool is closed
-// then: a caller who is told so must not be lent anything afterwards, because whoever set
-// the limit has not come to the flag yet.
+// ending reports whether the limit is already 0. If it is, ending makes sure that the
+// flag is set, too. The goroutine that has set the limit may not have set the flag yet,
+// and a caller that is told that the pool is closed must not get a connection afterwards.
 func (p *Pool) ending(c words.Census) bool {
 	if c.Max() > 0 {
 		return false
@@ -195,13 +197,12 @@ func (p *Pool) ending(c words.Census) bool {
 // revokedStamp marks the word of a slot whose lease Close has revoked.
 const revokedStamp = 1<<16 - 1
 
-// revoke closes every connection there is, also those that are leased. The pool is
-// closed.
+// revoke closes every connection, also those that are leased. The pool is closed.
 //
-// Whoever has the slot and whoever revokes it agree by the slot's word, as always.
-// No slot escapes: one that is idle or leased when revoke looks at it is closed
-// here. One that is not is vacant, and remains so, or belongs to an open or a close
-// that has not ended yet, and an open ends in settle, which sees the gate closed.
+// The owner of a slot and revoke compete by one compare-and-swap of the slot's word. No
+// slot escapes. One that is idle or leased when revoke looks at it is closed here. Any
+// other slot is vacant and remains so, or belongs to an open or a close in progress; and
+// an open ends in settle, which sees the gate closed.
 func (p *Pool) revoke() {
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
@@ -222,7 +223,7 @@ func (p *Pool) revokeSlot(b *bank, i int) bool {
 		return false
 	case ring.Leased:
 		if word.Stamp() == revokedStamp {
-			return true // by another revoke, which closes it
+			return true // another revoke has it, and closes it
 		}
 		if word, ok := b.ring.Renew(i, word, revokedStamp); ok {
 			step.At("revoke: renewed")
@@ -233,9 +234,9 @@ func (p *Pool) revokeSlot(b *bank, i int) bool {
 	return true
 }
 
-// notLeased says why a lease is not in force: it has ended, or Close has revoked
-// it. Of all who ask about a lease that was revoked, one gets errRevoked, and has
-// ended it in its own eyes.
+// notLeased says why a lease is not in force: it has ended, or Close has revoked it. Of
+// all that ask about a revoked lease, one gets errRevoked: it counts as the one that
+// ended the lease.
 func (p *Pool) notLeased(l Lease) error {
 	word := l.conn.ring.At(l.conn.index)
 	if words.Gate(p.gate.Load()).Closed() &&

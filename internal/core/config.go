@@ -7,14 +7,14 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// MaxConnections is the most that the census can count, in 16 bits.
+// MaxConnections is the highest number that the census can count in its 16 bits.
 const MaxConnections = ring.MaxSize - 1
 
 // Forever is the longest time that can be added to the pool's clock: 146 years.
 const Forever = time.Duration(1) << 62
 
-// A Config is that of the root package, checked, with its defaults filled in. A time
-// without limit is negative, but for MaxLifetime and LeakAfter, which are zero then.
+// A Config is the Config of the root package, checked, with its defaults filled in. A
+// negative time means no limit, except that MaxLifetime and LeakAfter are zero then.
 type Config struct {
 	MaxConnections int
 	MaxIdleTime    time.Duration

@@ -8,9 +8,9 @@ import (
 	"github.com/S4AK4N/pool/internal/step"
 )
 
-// No call into the factory may keep a slot for ever. One that takes too long is
-// abandoned: it goes on in its goroutine, which nobody can stop, but the slot is free for
-// others, and nothing that it returns is used.
+// No call into the factory may keep a slot for ever. A call that takes too long is
+// abandoned. It goes on in its goroutine, which nobody can stop. But the slot is free for
+// others, and the result of the call is not used.
 const (
 	// callLimit is how long Check, Clean and Close may take.
 	callLimit = 10 * time.Second
@@ -22,18 +22,19 @@ const (
 var errAbandoned = errors.New("pool: factory function did not return in time")
 
 // ask calls Check or Clean for the connection in a held slot, and reports whether the
-// connection is fit to be lent. If it is not, it has been closed, and the slot is not
-// the caller's any more; if the call was abandoned, that is some time ago.
+// connection is fit to be lent. If it is not, the connection has been closed, and the
+// slot does not belong to the caller any more. If the call was abandoned, all that
+// happened before the function returned.
 //
-// The call word of the connection says whether such a call is under way:
+// The call word of the connection says whether such a call is in progress:
 //
 //	0    no
 //	odd  yes: each call has a number of its own
 //	2    it has been abandoned
 //
-// Two may end a call: the goroutine that made it, when the function returns, and the
-// sweeper, when it has taken too long. Each of them replaces the number of that very call
-// by one compare-and-swap, and whoever succeeds has the slot from there on.
+// Two goroutines may end a call: the one that made it, when the function returns, and the
+// sweeper, when it has taken too long (limitCall). Each replaces the number of that very
+// call by one compare-and-swap. The winner owns the slot from then on.
 func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why reason) (fit, abandoned bool) {
 	c.calls += 2
 	c.calling = function
@@ -56,8 +57,8 @@ func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why 
 
 const callAbandoned = 2
 
-// limitCall ends a call of Check or Clean that has taken too long. It is the sweeper's,
-// which remembers when it saw the call first.
+// limitCall abandons a call of Check or Clean that has taken too long. Only the sweeper
+// calls it, and remembers when it first saw the call.
 func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	call := c.call.Load()
 	if call&1 == 0 {
@@ -70,10 +71,10 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	if !c.call.CompareAndSwap(call, callAbandoned) {
 		return false // it has returned just now
 	}
-	// The slot is ours: its word cannot change but by Close.
+	// The slot is ours: only Close can change its word.
 	h.word = p.word(h.slot)
 	p.abandoned(c.calling, callLimit)
-	if c.inRound { // the round of checks hangs with it: let another one begin
+	if c.inRound { // the round of checks hangs in this call: let another round begin
 		p.sweeper.round.Inc()
 		p.sweeper.checking.Store(false)
 	}
@@ -81,7 +82,7 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	return false
 }
 
-// abandoned counts a call that was abandoned.
+// abandoned counts and logs a call that was abandoned.
 func (p *Pool) abandoned(function string, after time.Duration) {
 	p.counters.abandoned.Inc()
 	p.warn(&p.counters.abandonedLog, "a factory function does not return: its connection is given up",

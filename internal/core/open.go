@@ -14,25 +14,25 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// overdueAfter is how long an open may take before nobody counts on it any more but
-// the caller who asked for it. It goes on, but others have another one begun.
+// overdueAfter is how long an open may take before only the caller that asked for it
+// counts on it. It goes on, but another one may be begun for other waiters.
 const overdueAfter = time.Second
 
 // An attempt is one connection being opened: one call of Factory.Open and, if that
 // succeeds, of Factory.Watch.
 type attempt struct {
-	asker *queue.Waiter   // for whom it was begun; nil: nobody in particular
-	asked context.Context // of whose values Open is given; may be nil
-	spare bool            // for Warm or MinIdle: if it fails, no waiter is told
-	done  func(err error) // of Warm; may be nil
+	asker *queue.Waiter   // for whom it was begun; nil: no waiter in particular
+	asked context.Context // Open gets its values; may be nil
+	spare bool            // for Warm or MinIdle: no waiter is told if it fails
+	done  func(err error) // tells Warm how it ended; may be nil
 
 	slot   int
 	word   ring.Word
-	era    *era          // in which it began; a Reset begins the next
+	era    *era          // in which it began; Reset begins the next one
 	outage words.Outage  // in which it began
 	began  time.Duration // on the pool's clock
 	state  atomic.Uint32
-	conn   atomic.Pointer[conn] // that Open has returned, until somebody has seen to it
+	conn   atomic.Pointer[conn] // what Open has returned; see unlent
 }
 
 // The state of an attempt. Each arrow is one compare-and-swap.
@@ -41,7 +41,7 @@ type attempt struct {
 //	running, overdue ──▶ ended      by its own goroutine, when the factory has returned
 //	running, overdue ──▶ abandoned  by its timer, if that takes too long
 //
-// Whoever ends it has the slot.
+// The one that ends it gets the slot.
 const (
 	attemptRunning = iota
 	attemptOverdue
@@ -70,7 +70,7 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 		}
 		if a.state.CompareAndSwap(old, state) {
 			if old == attemptOverdue {
-				p.overdue.Dec() // until it is counted out of the census, it counts as under way
+				p.overdue.Dec() // it counts as under way until it leaves the census
 			}
 			return true
 		}
@@ -81,7 +81,7 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 func (p *Pool) open(a *attempt) {
 	ctx := a.era.ctx
 	if a.asked != nil {
-		// Its values and no more: the connection may serve somebody else.
+		// Only its values: the connection may serve another caller.
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(context.WithoutCancel(a.asked))
 		defer cancel(nil)
@@ -127,14 +127,14 @@ func (p *Pool) open(a *attempt) {
 	err = guard("Factory.Watch", func() error {
 		p.factory.Watch(c.box, func(cause error) { p.spoil(c, closedByWatch, brokenBy(cause)) })
 		if d := c.unfit.Load(); d != nil {
-			return d.cause // so the caller is told, and does not ask again and again
+			return d.cause // so that the caller is told, and does not ask again and again
 		}
 		return nil
 	})
 }
 
-// lifetimeOf returns when the MaxLifetime of a connection that is open from now on is over.
-// Its jitter is settled here, once.
+// lifetimeOf returns when MaxLifetime ends for a connection that is open from now on. Its
+// jitter is drawn here, once.
 func (p *Pool) lifetimeOf(now time.Duration) time.Duration {
 	l := p.config.MaxLifetime
 	if l == 0 {
@@ -144,9 +144,10 @@ func (p *Pool) lifetimeOf(now time.Duration) time.Duration {
 	return now + l + time.Duration(rand.Int64N(int64(p.config.MaxLifetime/5)+1))
 }
 
-// timeAttempt counts an attempt as overdue, once it is and its asker does not wait any
-// more, could not be lent what it opens after a Reset, or keeps others from trying in an
-// outage; and abandons it some time after OpenTimeout.
+// timeAttempt marks an attempt as overdue when it has taken overdueAfter (BackoffMost, if
+// it began in an outage) and no asker counts on it: it has none, or its asker no longer
+// waits, or Reset has begun another era, or there is an outage, in which it keeps others
+// from trying. It abandons the attempt openGrace after OpenTimeout.
 func (p *Pool) timeAttempt(a *attempt) *time.Timer {
 	limit := never
 	if t := p.config.OpenTimeout; t > 0 {
@@ -170,7 +171,7 @@ func (p *Pool) timeAttempt(a *attempt) *time.Timer {
 		}
 		wanted := a.asker != nil && a.asker.Live() && a.era == p.era.Load() && p.outage.Load() == 0
 		if !wanted && a.state.Load() == attemptRunning {
-			p.overdue.Inc() // before the state: whoever ends it takes it back
+			p.overdue.Inc() // before the state: the one that ends the attempt subtracts it
 			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
 				p.ensureOpen(nil, nil)
 				p.openEnded() // Warm does not wait for it any more
@@ -189,7 +190,7 @@ func (p *Pool) timeAttempt(a *attempt) *time.Timer {
 	return timer
 }
 
-// opened lends what an attempt has opened.
+// opened lends the connection that an attempt has opened.
 func (p *Pool) opened(a *attempt) {
 	c := a.conn.Load()
 	took := time.Duration(p.now()) - a.began
@@ -200,54 +201,56 @@ func (p *Pool) opened(a *attempt) {
 	p.config.Logger.Debug("connection opened", slog.Uint64("conn", c.number), slog.Duration("took", took))
 	if o := words.Outage(p.outage.Swap(0)); o.Failures() >= words.KeepsFailing {
 		p.config.Logger.Info("opening connections succeeds again")
-		p.counters.openErrorLog.next.Store(0) // the next failure is news
+		p.counters.openErrorLog.next.Store(0) // log the next failure at once
 	}
 	p.lastOpen.Store(nil)
 	p.hookOpened(took, nil)
 	b, i := p.bankOf(c.slot)
 	b.slots[i].Store(c)
 	step.At("opened: stored")
-	// Established from here on. The slot is nobody else's until settle.
+	// Established from here on. Nobody else has the slot until settle.
 	p.landing.Inc()
 	p.conns.Sub(uint64(words.CensusOpening))
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
 	stamp := uint16(p.tick.Load())
 	if a.word.Stamp() == revokedStamp {
-		stamp = revokedStamp // the holder of the lease that Close revoked has not asked yet
+		stamp = revokedStamp // the holder of the revoked lease has not asked about it yet
 	}
 	h := held{c.slot, b.ring.Fill(i, a.word, stamp)}
 	// The other side is in Reset.
 	if a.era != p.era.Load() {
 		p.conns.Add(uint64(words.CensusLeaving))
-		p.landing.Dec() // it is nothing that its asker could count on
+		p.landing.Dec() // its asker cannot count on it
 		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)
 	} else {
 		p.settle(h, true)
 		p.landing.Dec()
 	}
 	p.mindSlots()
-	// Somebody may have come to wait meanwhile, counted this one as being opened
-	// for it, and got nothing.
+	// A caller that came to wait meanwhile may have counted this attempt as one for
+	// itself, and got nothing.
 	p.ensureOpen(nil, nil)
 	p.attemptOver(a, nil)
 }
 
-// openFailed gives the error to the waiter whose Get asked for the connection. If
-// that one is gone, it was served or gave up, and nobody is owed an error: whoever
-// waits then has asked, or will be asked for, by an attempt of its own. An attempt
-// that nobody in particular asked for was made for the oldest, who is told if there is no
-// connection that may come back to it instead.
+// openFailed gives the error to the waiter whose Get asked for the connection. If that
+// waiter is gone, it was served or gave up, and nobody is owed an error: every other
+// waiter has an attempt of its own, or will get one. An attempt that no waiter in
+// particular asked for was made for the oldest waiter. That one gets the error if no
+// connection is open that may come back to it instead. Nobody gets the error of an
+// attempt for Warm or MinIdle, or of one that Reset has ended.
 //
-// This cannot go on for ever: each failure ends one wait, or its asker's had ended
-// before, or nobody waits, or there is a pause before the next (see outage).
+// This cannot go on for ever. Each failure ends one wait, or the wait of its asker was
+// over already, or nobody waits, or there is a backoff before the next attempt (see
+// outage.go).
 func (p *Pool) openFailed(a *attempt, err error) {
 	took := time.Duration(p.now()) - a.began
 	p.counters.openErrors.Inc()
 	p.counters.openTime.Record(0, took)
 	cause := err
 	err = &openError{p.config.Name, cause}
-	stale := a.era != p.era.Load() // Reset, or Close, may have ended it
+	stale := a.era != p.era.Load() // a Reset may have ended it
 	if stale || p.lifetime.Err() != nil {
 		p.config.Logger.Debug("opening a connection was given up", slog.Any("error", cause))
 	} else {
@@ -270,11 +273,11 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	case hopeless:
 		p.refuseOldest(told)
 	}
-	// The error comes before the capacity, so that no waiter gets the error of an
-	// attempt that began after its own; then the capacity is offered again.
+	// First the error, then the capacity: no waiter may get the error of an attempt that
+	// began after its own. After that the capacity is offered again.
 	c := p.unlent(a)
 	if c != nil && p.config.StrictMax {
-		p.conns.Sub(uint64(words.CensusOpening - words.CensusLeaving)) // it is open until it is closed
+		p.conns.Sub(uint64(words.CensusOpening - words.CensusLeaving)) // counts as open until it is closed
 		go p.callClose(c, err, func() {
 			p.vacate(c, a.word)
 			p.ensureOpen(nil, nil)
@@ -302,8 +305,9 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	p.attemptOver(a, err)
 }
 
-// unlent takes what Open has returned and nobody will be lent, to close it: Watch objected,
-// or it came too late. It never counted as opened. It returns nil if there is nothing.
+// unlent takes the connection that Open has returned and nobody will get, in order to
+// close it: Watch has refused it, or it came too late. It was never counted as opened. It
+// returns nil if there is none.
 func (p *Pool) unlent(a *attempt) *conn {
 	c := a.conn.Swap(nil)
 	if c != nil {
@@ -312,10 +316,10 @@ func (p *Pool) unlent(a *attempt) *conn {
 	return c
 }
 
-// attemptOver tells those who wait for the end of attempts: Warm.
+// attemptOver tells Warm that an attempt has ended.
 func (p *Pool) attemptOver(a *attempt, err error) {
 	if a.spare {
-		p.spares.Dec() // not before what it has opened is idle: see keepWarm
+		p.spares.Dec() // not before its connection is idle: see pass
 	}
 	if a.done != nil {
 		a.done(err)

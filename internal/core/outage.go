@@ -7,31 +7,33 @@ import (
 )
 
 // While opening keeps failing, the pool is in an outage. After the first failure,
-// connections are opened one at a time. After the fourth there is a pause before each
-// attempt (see words.Outage); and while no connection is open at all, nobody is kept waiting
-// in such a pause, nor for an attempt that somebody else has begun. An attempt that was
-// under way when another failed says nothing new, so the failure of 16 at the same time
-// counts as one.
+// connections are opened one at a time. From the fourth failure on there is a backoff
+// before each attempt (see words.Outage). If no connection is open at all, callers fail
+// fast then: they neither wait for the end of a backoff nor for an attempt that was begun
+// for another caller. An attempt that was in progress when another one failed says
+// nothing new. So 16 failures at the same time count as one.
 //
-// A single success ends the outage. Attempts are made for callers and for MinIdle, never
-// for their own sake, so a pool that nobody uses leaves the server alone; one that is
-// used finds out within BackoffMost that the server is back.
+// A single success ends the outage. The pool opens connections for callers and for
+// MinIdle, and never just to probe the server. So an unused pool leaves the server alone.
+// A pool that is in use notices within BackoffMost that the server is back.
 
-// failed notes that an attempt has failed, which began in the given state.
+// failed notes that an attempt has failed. began is the outage in which it began.
 func (p *Pool) failed(began words.Outage) {
 	old := p.outage.Load()
 	if old != 0 && words.Outage(old) != began {
-		return // another has failed meanwhile
+		return // another attempt has failed meanwhile
 	}
 	o := words.Outage(old).Worse(time.Duration(p.now()))
-	if p.outage.CompareAndSwap(old, uint64(o)) && o.Failures() == words.KeepsFailing { // else just now
+	// If the swap fails, another attempt has just failed, or has ended the outage.
+	if p.outage.CompareAndSwap(old, uint64(o)) && o.Failures() == words.KeepsFailing {
 		p.config.Logger.Warn("opening connections keeps failing: from now on Get fails at once while none is open")
 	}
 }
 
-// unavailable returns an error for those who would wait for nothing: opening keeps
-// failing, no connection is open, and it is not yet time to try again, or somebody else is
-// trying, or attempts that hang take all the room. Otherwise it returns nil.
+// unavailable returns an error for callers that would wait for nothing, and otherwise
+// nil. They would if opening keeps failing, no connection is open, and either the backoff
+// is not over, or another attempt is in progress, or attempts that hang leave no room for
+// one.
 func (p *Pool) unavailable() error {
 	o := words.Outage(p.outage.Load())
 	if o.Failures() < words.KeepsFailing {
@@ -48,8 +50,8 @@ func (p *Pool) unavailable() error {
 	return p.unavailableError()
 }
 
-// unavailableError returns nil if opening has just succeeded: see opened, which ends the
-// outage before it forgets the error.
+// unavailableError returns nil if an open has just succeeded: opened ends the outage
+// before it clears the error.
 func (p *Pool) unavailableError() error {
 	open := p.lastOpen.Load()
 	if open == nil {

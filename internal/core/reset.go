@@ -9,10 +9,10 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// An era is the time between two calls of Reset. Connections of an era that is over are
-// not lent any more.
+// An era is the time between two calls of Reset. Connections of an earlier era are not
+// lent any more.
 type era struct {
-	ctx context.Context // ends with the era, or with the pool; the parent of each Open's
+	ctx context.Context // ends with the era or the pool; parent of the ctx of each Open
 	end context.CancelCauseFunc
 }
 
@@ -24,11 +24,11 @@ func newEra(lifetime context.Context) *era {
 
 var errReset = errors.New("pool: reset")
 
-// Reset closes every connection that exists now, and ends the pauses of an outage.
+// Reset closes every connection that exists now: the idle ones at once, the leased ones
+// when they come back. It also ends an outage.
 func (p *Pool) Reset() {
-	// The race with those who open: here the era is changed, and then each slot is
-	// looked at; they fill their slot, and then look at the era (opened). At least one
-	// of the two sees the other.
+	// The race with opened. Here the era is changed, then each slot is looked at. There a
+	// slot is filled, then the era is read. At least one of the two sees the other.
 	old := p.era.Swap(newEra(p.lifetime))
 	step.At("Reset: new era")
 	p.outage.Store(0)
@@ -45,7 +45,7 @@ func (p *Pool) Reset() {
 	p.passSoon()
 }
 
-// brokenBy makes a cause of what Watch's broken was given.
+// brokenBy returns the cause of a close for what the application has passed to broken.
 func brokenBy(cause error) error {
 	if cause == nil {
 		return errBroken
@@ -53,15 +53,16 @@ func brokenBy(cause error) error {
 	return fmt.Errorf("pool: reported broken: %w", cause)
 }
 
-// spoil marks a connection as unfit to be lent. The first mark counts.
+// spoil marks a connection as unfit, so that it is never lent again. The first mark
+// counts.
 func (p *Pool) spoil(c *conn, why reason, cause error) {
 	if !c.unfit.CompareAndSwap(nil, &defect{why, cause}) {
 		return
 	}
 	step.At("spoil: marked")
-	// If the connection is idle, it is closed now. If it is not, whoever has it
-	// reads the mark before it is lent, or after it is published (settle, Put). If it
-	// is taken just now, Get reads the mark after it has taken it.
+	// If the connection is idle, it is closed now. If it is not, its owner reads the
+	// mark: before it lends the connection, or after it has published it (settle, Put).
+	// If it is being taken at this moment, Get reads the mark after it has taken it.
 	b, i := p.bankOf(c.slot)
 	word := b.ring.At(i)
 	if word.Phase() != ring.Idle || b.slots[i].Load() != c {
@@ -75,6 +76,6 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 	if b.slots[i].Load() == c {
 		p.destroy(h, why, cause)
 	} else {
-		go p.settle(h, false) // another connection has come into the slot, with the same word
+		go p.settle(h, false) // the slot now has another connection, with the same word
 	}
 }

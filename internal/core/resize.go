@@ -23,22 +23,22 @@ func (p *Pool) Resize(n int) error {
 	}
 	step.At("Resize: limit set")
 	if words.Census(p.conns.Load()).Over() {
-		// The race with those who publish: here the flag is set, and then the idle
-		// slots are collected; they publish, and then read the flag (wanted).
+		// The race with a publisher. Here the flag is set, then the idle slots are
+		// collected. settle and Put publish, then read the flag (wanted).
 		p.setGate(words.GateShrink)
 		step.At("Resize: flag set")
 		p.trim()
 	}
-	p.shrunk() // there may be an earlier Resize's flag, too
+	p.shrunk() // the flag of an earlier Resize may be set
 	p.ensureOpen(nil, nil)
 	p.config.Logger.Info("resized", slog.Int("from", c.Max()), slog.Int("to", n))
-	p.openEnded() // a Warm may ask for more than there may be now
+	p.openEnded() // a Warm may ask for more than n
 	p.passSoon()
 	return nil
 }
 
-// surplus counts one more slot as leaving if too many are open. The caller, who holds the
-// slot, empties it then.
+// surplus counts one more slot as leaving if too many are open. The caller holds the
+// slot, and must empty it if the result is true.
 func (p *Pool) surplus() bool {
 	for {
 		c := words.Census(p.conns.Load())
@@ -51,8 +51,8 @@ func (p *Pool) surplus() bool {
 	}
 }
 
-// trim closes what is idle, as long as too many are open. It goes by the census alone: the
-// flag may be clear at the moment, in the hands of somebody who is about to set it again.
+// trim closes idle connections while too many are open. It goes by the census alone: the
+// flag may be clear for a moment, in shrunk, which is about to set it again.
 func (p *Pool) trim() {
 	for words.Census(p.conns.Load()).Over() {
 		h, ok := p.scan()
@@ -63,17 +63,19 @@ func (p *Pool) trim() {
 		if p.surplus() {
 			p.destroyLeaving(h, closedByResize, nil, nil, nil)
 		} else {
-			go p.settle(h, false) // others have left meanwhile; Check is not for the sweeper
+			// Enough others have left. settle may call Check, and the sweeper must not wait for it.
+			go p.settle(h, false)
 		}
 	}
 }
 
-// shrunk clears the flag that a Resize has set, if no more are open than may be.
+// shrunk clears the flag that a Resize has set, unless more connections are open than the
+// limit allows.
 //
-// The race with another Resize: there the limit is lowered, and then the flag is set; here
-// the flag is cleared, and then the limit is read again. If it was lowered before that,
-// the flag is set here; if after, there. Whoever sets it collects what was published while
-// it was clear.
+// The race with another Resize. There the limit is lowered, then the flag is set. Here
+// the flag is cleared, then the limit is read again. If the limit was lowered before
+// that, the flag is set here; if after, there. The one that sets it collects what was
+// published while it was clear.
 func (p *Pool) shrunk() {
 	for !words.Census(p.conns.Load()).Over() {
 		if !words.Gate(p.gate.Load()).Shrinking() {

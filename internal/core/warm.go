@@ -18,7 +18,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 		if err != nil {
 			select {
 			case failed <- err:
-			default: // another has failed before
+			default: // another one has failed before
 			}
 		}
 	}
@@ -45,10 +45,10 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 				if err := p.unavailableError(); err != nil {
 					return err
 				}
-				runtime.Gosched() // one has just succeeded
+				runtime.Gosched() // an open has just succeeded
 			}
 			if !begun && !paused {
-				break // enough are being opened; the end of one tells when to go on
+				break // enough are being opened; wait until one of them ends
 			}
 		}
 		select {
@@ -63,9 +63,9 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	}
 }
 
-// openSpare begins to open a connection for nobody who waits, if there is room for it and
-// no outage forbids it. done is told how it ends. paused says that time alone will allow
-// it again, and nothing that is under way.
+// openSpare begins to open a connection for no waiter, if there is room for one and no
+// outage forbids it. done is told how the attempt ends. paused says that nothing in
+// progress will allow it, only the end of a backoff.
 func (p *Pool) openSpare(done func(error), asked context.Context) (begun, paused bool) {
 	for {
 		c := words.Census(p.conns.Load())
@@ -100,15 +100,16 @@ func (p *Pool) nextEnd() <-chan struct{} {
 	}
 }
 
-// openEnded closes that channel. Whoever waits has got it before it looked at the census,
-// which has been changed before the channel is closed.
+// openEnded closes the channel of nextEnd. The other side is in Warm. Here the census has
+// been changed, then the channel is closed. Warm takes the channel, then looks at the
+// census.
 func (p *Pool) openEnded() {
 	if ch := p.ended.Load(); ch != nil && p.ended.CompareAndSwap(ch, nil) {
 		close(*ch)
 	}
 }
 
-// keepWarm opens so many spare connections.
+// keepWarm opens up to n spare connections.
 func (p *Pool) keepWarm(n int) {
 	for ; n > 0; n-- {
 		if begun, _ := p.openSpare(nil, nil); !begun {

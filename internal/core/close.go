@@ -177,7 +177,7 @@ func (p *Pool) shut() {
 		if !ok {
 			break
 		}
-		p.settle(h, true) // settle closes it
+		p.settle(h, true) // closes it, because the flag is set
 	}
 	p.close(ErrClosed)
 	p.noteAllGone()

@@ -10,7 +10,7 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// Stats are those of the root package, which documents each field.
+// Stats are the Stats of the root package, which documents each field.
 type Stats struct {
 	MaxConnections     int
 	ActiveConnections  int
@@ -44,7 +44,7 @@ type Stats struct {
 	OpenTime           histogram.Snapshot
 }
 
-// Why a connection was closed.
+// A reason says why a connection was closed.
 type reason int
 
 const (
@@ -67,22 +67,21 @@ func (r reason) String() string {
 
 type counter = atomic.Uint64
 
-// counters are those that nobody counts on a path where nothing waits and nothing
-// is opened or closed.
+// counters are not written on the fast paths of Get and Put.
 type counters struct {
 	timeouts, canceled, rejected, unavailable counter
 	opened, openErrors, detached, abandoned   counter
 	closed                                    [reasons]counter
 	leaked                                    counter
 	mostGets                                  counter
-	checkBegan                                counter // when the round of checks took a slot, on the pool's clock
+	checkBegan                                counter // when the round of checks took its slot
 	openErrorLog, abandonedLog                logLimit
 	waitTime, openTime                        histogram.Recorder
 }
 
-// gets returns the number of leases: those that have ended and those in force, as
-// counted just now, or what was returned before if that is more. A connection that is
-// being cleaned or handed on is counted with both.
+// gets returns the number of leases: now, which counts those that have ended and those in
+// force, or what was returned before if that is more. A connection that is being cleaned
+// or handed off counts as both ended and in force.
 func (n *counters) gets(now uint64) uint64 {
 	for {
 		most := n.mostGets.Load()
@@ -92,12 +91,12 @@ func (n *counters) gets(now uint64) uint64 {
 	}
 }
 
-// Stats returns how the pool stands. It looks at every slot, and holds nobody up.
+// Stats returns the state of the pool. It looks at every slot, and holds up nobody.
 func (p *Pool) Stats() Stats {
-	// One word tells how many there are of each kind, but not how many of them
-	// are idle. That is counted over a time in which it changes, and fitted into
-	// what the word allows, so that the parts add up always and are exact when
-	// nothing moves. What the sweeper has in hand to check it is idle.
+	// The census tells the number of connections of each kind in one word, but not how
+	// many of them are idle. These are counted while they change, and the result is
+	// fitted into the census. So the parts always add up, and they are exact when nothing
+	// moves. The connection that the sweeper is checking counts as idle.
 	var (
 		c      words.Census
 		idle   int
@@ -108,7 +107,7 @@ func (p *Pool) Stats() Stats {
 		round := p.sweeper.round.Load()
 		c, idle, leased, ended = words.Census(p.conns.Load()), 0, 0, 0
 		if round%2 == 1 && time.Duration(p.now())-time.Duration(p.counters.checkBegan.Load()) < time.Second {
-			idle, leased = 1, -1 // unless the check hangs: then nobody can have it
+			idle, leased = 1, -1 // unless the check hangs: then nobody can get it
 		}
 		step.At("stats: census read")
 		for _, b := range *p.banks.Load() {
@@ -163,7 +162,7 @@ func (p *Pool) Stats() Stats {
 		WaitTime:           n.waitTime.Snapshot(),
 		OpenTime:           n.openTime.Snapshot(),
 	}
-	s.Opened = n.opened.Load() // after its ends, so that it is not behind them
+	s.Opened = n.opened.Load() // read last: never less than the connections that have ended
 	if _, w := p.queue.Front(); w != nil {
 		s.OldestWait = time.Duration(p.now() - w.Since)
 	}

@@ -22,8 +22,8 @@ var ErrFuncPanicked = errors.New("pool: function given to Do panicked")
 // ErrNilConn is what the shell's Open returns for a nil connection.
 var ErrNilConn = errors.New("Factory.Open returned neither a connection nor an error")
 
-// Causes that the pool itself gives to Factory.Close, and what stands for an error
-// that a function could not return.
+// Causes that the pool itself passes to Factory.Close, and errors that stand for one that
+// a function could not return.
 var (
 	errDiscarded = errors.New("pool: discarded")
 	errBroken    = errors.New("pool: reported broken")
@@ -32,21 +32,21 @@ var (
 	errOpenAbandoned = errors.New("Factory.Open or Watch did not return in time")
 )
 
-// errEnded tells a waiter that its ctx has ended. It makes a contextError of it.
+// errEnded tells a waiter that its ctx has ended. The waiter makes a contextError of it.
 var errEnded = errors.New("pool: internal error: ctx has ended")
 
-// An expiry tells waiters that MaxWaitTime has run out, and how the pool stood. They
-// have an ExhaustedError made of it. One is made for all who expire together: each looking
-// at every slot would take too long.
+// An expiry tells waiters that MaxWaitTime has run out, and the state of the pool then.
+// Each waiter makes an ExhaustedError of it. All that expire together share one: it would
+// take too long to look at every slot for each of them.
 type expiry struct{ stats Stats }
 
 func (*expiry) Error() string { return "pool: internal error: MaxWaitTime has run out" }
 
-// errRevoked tells of a lease that was in force until Close closed its connection.
+// errRevoked says that a lease was in force until Close closed its connection.
 var errRevoked = errors.New("pool: internal error: lease revoked")
 
-// unlessRevoked is for Put and Discard: to end a lease that Close has ended is not
-// the caller's mistake. The connection is closed, as it should be.
+// unlessRevoked is for Put and Discard. To end a lease that Close has ended is no mistake
+// of the caller: the connection is closed, as it should be.
 func unlessRevoked(err error) error {
 	if err == errRevoked {
 		return nil
@@ -62,8 +62,8 @@ func Named(pool, text string) string {
 	return "pool " + strconv.Quote(pool) + text[len("pool"):]
 }
 
-// An openError wraps what Factory.Open returned, so that a caller of Get can
-// tell where it comes from, and its own error is still found in it.
+// An openError wraps the error of Factory.Open. A caller of Get can tell where it comes
+// from, and errors.Is finds the original.
 type openError struct {
 	pool string
 	err  error
@@ -72,7 +72,7 @@ type openError struct {
 func (e *openError) Error() string { return Named(e.pool, "pool: open connection: "+e.err.Error()) }
 func (e *openError) Unwrap() error { return e.err }
 
-// An unavailableError is what Get returns when it would wait for nothing.
+// An unavailableError is what Get returns if it would wait for nothing.
 type unavailableError struct {
 	pool string
 	open error // an openError
@@ -85,22 +85,23 @@ func (e *unavailableError) Error() string {
 func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.open} }
 
 // A contextError is what Get and Shutdown return when their ctx has ended. It wraps
-// ctx.Err, the cause of the cancellation, and the last error on opening, if there was
-// one while the caller waited: a wrong password must not show as a mere timeout.
+// ctx.Err, the cause of the cancellation, and the last error on opening if there was one
+// while the caller waited: a wrong password must not look like a mere timeout.
 type contextError struct {
 	err, cause, open error
 }
 
-// The two that say nothing more than ctx.Err are made once: in a storm of
-// timeouts they would be most of what is allocated.
+// The two that say no more than ctx.Err are made once: in a storm of timeouts they would
+// be most of the garbage.
 var (
 	errCanceled         = &contextError{err: context.Canceled}
 	errDeadlineExceeded = &contextError{err: context.DeadlineExceeded}
 )
 
-// contextEnded returns the error for a ctx that has ended, with open, the last error
-// on opening if the caller has waited for that, or nil. (Whoever waits has a connection
-// opened, unless MaxConnections are open; then the last one to be opened has succeeded.)
+// contextEnded returns the error for a ctx that has ended. open is the last error on
+// opening if the caller has waited for a connection, and else nil. (The last error
+// concerns every waiter, because connections are being opened for them. If MaxConnections
+// are open, none is; but then the last open has succeeded, and open is nil.)
 func contextEnded(ctx context.Context, open error) *contextError {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(err, cause) {
@@ -140,7 +141,8 @@ func (e *contextError) Unwrap() []error {
 	return errs
 }
 
-// A shutdownError is what Shutdown returns when it had to give up waiting.
+// A shutdownError is what Shutdown returns if ctx has ended before all connections were
+// closed.
 type shutdownError struct {
 	leased, unclosed int
 	ctx              *contextError

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Hooks are those of the root package, which documents each. Each may be nil.
+// Hooks are the Hooks of the root package, which documents each. Each may be nil.
 type Hooks struct {
 	Opened   func(took time.Duration, err error)
 	Closed   func(reason string, cause error)
@@ -14,8 +14,8 @@ type Hooks struct {
 	Leaked   func(lease LeaseInfo)
 }
 
-// hookApart calls a hook in a goroutine of its own, and waits for it: the calling
-// goroutine has things to do afterwards, even if the hook calls runtime.Goexit.
+// hookApart calls a hook in a goroutine of its own, and waits for it. The calling
+// goroutine has more to do afterwards, even if the hook calls runtime.Goexit.
 func (p *Pool) hookApart(name string, call func()) {
 	done := make(chan struct{})
 	go func() {
@@ -65,17 +65,17 @@ func (p *Pool) hookRejected(err error) {
 	}
 }
 
-// logEvery is how often the same failure is logged.
+// logEvery is the shortest time between two messages about the same failure.
 const logEvery = 10 * time.Second
 
 // A logLimit lets one of many equal messages pass every logEvery.
 type logLimit struct {
 	next    counter // when the next may pass, on the pool's clock
-	skipped counter // how many have not passed since the last one
+	skipped counter // how many have been left out since then
 }
 
-// warn logs at warning level, unless it has done so a short while ago. What was left out
-// is counted in the next message.
+// warn logs at warning level, but at most one message every logEvery for each limit. The
+// next message says how many were left out.
 func (p *Pool) warn(limit *logLimit, message string, args ...any) {
 	now := uint64(p.now())
 	next := limit.next.Load()

@@ -10,9 +10,9 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// What tests in other packages may see and set: nothing else uses this file.
+// What tests in other packages may see and set. Nothing else uses this file.
 
-// An Inside points to what lies in a pool.
+// An Inside points to the parts of a pool.
 type Inside struct {
 	pool *Pool
 
@@ -23,22 +23,22 @@ type Inside struct {
 	Parkers                   *sync.Pool
 	Counters                  *counters
 	Overdue, Spares, Unclosed *atomic.Int32
-	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it has a slot
+	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it holds a slot
 }
 
-// Inside returns what lies in p.
+// Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
 	return Inside{p, &p.gate, &p.conns, &p.outage, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
 		&p.overdue, &p.spares, &p.unclosed, &p.sweeper.round}
 }
 
-// A Slot is what lies in one slot.
+// A Slot describes one slot.
 type Slot struct {
 	Word     ring.Word
-	Full     bool // it has a connection, in
+	Full     bool // it has a connection
 	Box      any
-	OldEra   bool // which was opened before the last Reset
-	IdleLong bool // it is idle for so long that it is not lent
+	OldEra   bool // its opening began before the last Reset
+	IdleLong bool // it has been idle for too long to be lent
 }
 
 // Slots iterates over all slots, by their number.
@@ -68,13 +68,13 @@ func (in Inside) Closed() (n uint64) {
 	return n
 }
 
-// LifetimeOf returns when the life of a connection ends that is open from now on.
+// LifetimeOf returns when MaxLifetime ends for a connection that is open from now on.
 func (in Inside) LifetimeOf(now time.Duration) time.Duration { return in.pool.lifetimeOf(now) }
 
-// EnsureOpen asks for what those who wait need, as whoever frees capacity does.
+// EnsureOpen opens what the waiters need, as is done when capacity comes free.
 func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil, nil) }
 
-// OpenTime returns how long opening is taken to last.
+// OpenTime returns how long opening is assumed to take.
 func (in Inside) OpenTime() time.Duration { return in.pool.openTime() }
 
 // Now returns the time on the pool's clock.
@@ -83,14 +83,14 @@ func (in Inside) Now() time.Duration { return time.Duration(in.pool.now()) }
 // TickLength returns the length of a tick of the coarse clock.
 func (in Inside) TickLength() time.Duration { return in.pool.sweeper.tickLength }
 
-// SweeperStarted reports whether the pool has its goroutine.
+// SweeperStarted reports whether the sweeper has been started.
 func (in Inside) SweeperStarted() bool { return in.pool.sweeper.started.Load() }
 
-// SetExpires sets when the life of a leased connection ends, on the pool's clock. Nobody
-// else may use the pool meanwhile.
+// SetExpires sets when MaxLifetime ends for a leased connection, on the pool's clock.
+// Nobody else may use the pool meanwhile.
 func (l Lease) SetExpires(at time.Duration) { l.conn.expires = at }
 
-// Limits that tests count with.
+// Limits that tests need.
 const (
 	CallLimit     = callLimit
 	CloseGrace    = closeGrace
@@ -107,7 +107,7 @@ const (
 	RevokedStamp  = revokedStamp
 )
 
-// Errors that have no name outside.
+// Errors that are not exported otherwise.
 var (
 	ErrAbandoned     = errAbandoned
 	ErrEnded         = errEnded

@@ -7,7 +7,7 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// A LeaseInfo is that of the root package, with the box of the connection.
+// A LeaseInfo is the LeaseInfo of the root package, with the box of the connection.
 type LeaseInfo struct {
 	Conn   any
 	Opened time.Time
@@ -15,8 +15,8 @@ type LeaseInfo struct {
 	Where  string
 }
 
-// noted returns a lease that has just begun. If leaks are looked for, it notes who has
-// taken it: the caller of the function of the API that is so many calls above this one.
+// noted returns a lease that has just begun. If leaks are looked for, it notes where it
+// was taken: at the call of the API function that is so many calls above noted.
 func (p *Pool) noted(l Lease, above int) Lease {
 	if p.config.LeakAfter > 0 {
 		l.conn.sight.Note(l.word, p.counters.leaked.Load() > 0, above+1)
@@ -24,10 +24,10 @@ func (p *Pool) noted(l Lease, above int) Lease {
 	return l
 }
 
-// see is called by the sweeper for a slot that is leased. It remembers when the lease was
-// first seen, and reports it once it has been in force for LeakAfter.
+// see is called by the sweeper for a leased slot. It remembers when the lease was first
+// seen. It reports the lease once it has been in force for LeakAfter.
 func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
-	noted := c.sight.Noted(word) // asked first: what is seen then, was seen of this lease
+	noted := c.sight.Noted(word) // asked first, so that See is about the noted lease
 	held := c.sight.See(word, now)
 	if !noted || c.sight.Reported(word) || held < p.config.LeakAfter {
 		return
@@ -41,25 +41,24 @@ func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Uint64("conn", c.number),
 		slog.Duration("held", held), slog.String("taken_by", info.Where))
 	if f := p.config.Hooks.Leaked; f != nil {
-		go p.hook("Leaked", func() { f(info) }) // nobody's time may depend on it
+		go p.hook("Leaked", func() { f(info) }) // the hook must not delay the sweeper
 	}
 }
 
-// info describes the lease that is in force for c. It fails if there is none.
+// info describes the lease that is in force for c. It reports false if there is none.
 func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 	word := c.ring.At(c.index)
 	info := LeaseInfo{Conn: c.box, Opened: c.opened, Where: c.sight.Place(word)}
 	if at, ok := c.sight.Since(word); ok {
 		info.Since = p.epoch.Add(at)
 	}
-	// All of that belongs to this lease if it is still in force: whoever has the next
-	// one writes only after the slot has got another word.
+	// All of that is about this lease if it is still in force: the holder of the next
+	// lease writes only after the slot has another word.
 	b, i := p.bankOf(c.slot)
 	return info, word.Phase() == ring.Leased && b.ring.At(i) == word && b.slots[i].Load() == c
 }
 
-// Leases lists the leases that are in force. Each is looked at on its own, and nobody is
-// held up.
+// Leases lists the leases in force. Each is looked at for itself, and nobody is held up.
 func (p *Pool) Leases() []LeaseInfo {
 	var leases []LeaseInfo
 	for _, b := range *p.banks.Load() {

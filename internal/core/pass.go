@@ -7,31 +7,34 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// pass looks at every slot for what time does to it, and returns when to look again. It is
-// the sweeper's. It closes what has been idle for MaxIdleTime or open for MaxLifetime,
-// marks what is leased and has been open for that long, so that Put closes it; abandons
-// calls that do not return; finds leaks; and keeps MinIdle connections idle.
+// pass looks at every slot and does what is due there. It returns when to look again.
+// Only the sweeper calls it. It closes connections that have been idle for MaxIdleTime or
+// open for MaxLifetime. It marks those that are leased and have been open for so long, so
+// that Put closes them. It abandons calls that do not return, finds leaks, and keeps
+// MinIdle connections idle.
 func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
 	if now < s.nextPass && !s.passNow.Load() {
 		return s.nextPass
 	}
 	s.passNow.Store(false)
-	// Where passes are rare there is one a second while Check or Clean is called, and one
-	// more, so that a pool which is used all the time is not passed over at each call.
+	// Where regular passes are rare, there is one pass a second while Check or Clean is
+	// being called, and one more afterwards. So a pool that is used all the time does not
+	// cause a pass at each call.
 	rare := s.passEvery == 0 || s.passEvery > maxTick
 	last := rare && (s.lingers || s.unaware.Load())
 	if last {
-		s.unaware.Store(true) // and then look: the other side is in mindSlots
+		s.unaware.Store(true) // then look: the other side is in mindSlots
 	}
 	if s.tickLength > 0 {
 		p.advanceTick(now)
 	}
-	// No more than an eighth at a time reach the end of their lives, so that those of
-	// the same age, after a long stop of the process, are not all replaced at once.
+	// At most an eighth of the connections reach the end of their lives in one pass. So
+	// those of the same age are not all replaced at once after a long stop of the
+	// process.
 	aged := max(words.Census(p.conns.Load()).Established()/8, 1)
 	callsUnderWay := false
-	spares := int(p.spares.Load()) // before the look: what one of them has opened is seen, too
+	spares := int(p.spares.Load()) // before the look: if one ends meanwhile, the look sees its connection
 	v := view{due: s.due[:0], aging: p.agingFrom(now)}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
@@ -76,7 +79,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 			}
 		}
 		if s.tickLength > 0 {
-			b.ring.Regroup() // so that nobody uses what is not needed (see ring.Regroup)
+			b.ring.Regroup() // so that slots that are not needed stay unused
 		}
 	}
 	p.closeDue(v)
@@ -84,7 +87,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 		p.keepWarm(p.config.MinIdle - v.fresh - spares)
 	}
 	if words.Gate(p.gate.Load()).Shrinking() {
-		p.shrunk() // only a net: whoever empties a slot has done so
+		p.shrunk() // only a safety net: each goroutine that empties a slot does this
 	}
 	s.due = v.due[:0]
 	next = never
@@ -99,17 +102,17 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	}
 	s.nextPass = next
 	if next == never {
-		s.nextPass = 0 // whenever the sweeper is awake
+		s.nextPass = 0 // each time the sweeper is awake
 	}
 	return next
 }
 
 // A view is what a pass has seen of the idle slots.
 type view struct {
-	idle  int // that are not due,
-	fresh int // and will not be soon
+	idle  int // that are not due
+	fresh int // that will not be due soon either
 	due   []dueSlot
-	aging struct { // when a slot will be due soon
+	aging struct { // from when on a slot is due soon
 		ticks uint32
 		at    time.Duration
 	}
@@ -120,8 +123,9 @@ type dueSlot struct {
 	why reason
 }
 
-// agingFrom returns from which age on a connection must be replaced if another one is to
-// be open when it is closed: by the end of the pass after the next, and of opening one.
+// agingFrom returns from which age on an idle connection is due soon: its replacement
+// must be opened now, to be open when the connection is closed. The lead is two passes
+// and the time that opening takes.
 func (p *Pool) agingFrom(now time.Duration) (a struct {
 	ticks uint32
 	at    time.Duration
@@ -135,10 +139,10 @@ func (p *Pool) agingFrom(now time.Duration) (a struct {
 	return a
 }
 
-// closeDue closes idle connections whose time is over. With MinIdle they are replaced
-// before they are removed: as long as there would be too few without them they remain,
-// though nobody is lent one that has been idle for too long. If there is no room for
-// others because MaxConnections are open, one at a time makes room.
+// closeDue closes idle connections that are due. With MinIdle they are replaced before
+// they are closed. They stay while there would be too few idle connections without them,
+// although nobody gets one that has been idle for too long. If MaxConnections are open,
+// there is no room for replacements, and one at a time is closed to make room.
 func (p *Pool) closeDue(v view) {
 	spare := v.idle + len(v.due) - p.config.MinIdle
 	for _, d := range v.due {
@@ -147,11 +151,11 @@ func (p *Pool) closeDue(v view) {
 		}
 		h, ok := p.retake(d.held)
 		if !ok {
-			continue // somebody uses it
+			continue // somebody has taken it
 		}
 		spare--
 		if c := p.connIn(h.slot); d.why == closedByLifetime && c != nil && c.expires > time.Duration(p.now()) {
-			go p.settle(h, false) // another connection has come into the slot, with the same word
+			go p.settle(h, false) // the slot now has another connection, with the same word
 			continue
 		}
 		p.destroy(h, d.why, nil)

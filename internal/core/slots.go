@@ -6,14 +6,14 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// A bank is a number of slots: their ring, and the connections in them. A pool begins
-// with one bank, which is all that most ever have, and which Get and Put go to without
-// asking. A Resize to more slots than there are adds another behind it: no slot moves,
-// so nobody who has one in hand is concerned.
+// A bank is a group of slots: their ring, and the connections in them. A pool begins with
+// one bank. Most pools never have another one, and Get and Put go to the first without
+// asking. A Resize to more slots adds a bank behind the others. No slot moves, so holders
+// of slots need not know.
 type bank struct {
 	ring  *ring.Ring
-	slots []atomic.Pointer[conn] // set as long as the slot is idle or leased, and a moment longer
-	first int                    // the number in the pool of its slot 0
+	slots []atomic.Pointer[conn] // set while the slot is idle or leased, and a moment longer
+	first int                    // the number of its slot 0 in the pool
 }
 
 func newBank(first, size int) *bank {
@@ -21,8 +21,8 @@ func newBank(first, size int) *bank {
 	return &bank{r, make([]atomic.Pointer[conn], r.Len()), first}
 }
 
-// more adds banks until there are at least so many slots. Each is at least as large as
-// all before it, so there are never more than 17.
+// more adds banks until there are at least so many slots. Each new bank is at least as
+// large as all before it together, if the limit allows, so there are never more than 17.
 func (p *Pool) more(slots int) {
 	for {
 		banks := p.banks.Load()
@@ -33,11 +33,11 @@ func (p *Pool) more(slots int) {
 		}
 		b := newBank(have, min(max(slots-have, have), MaxConnections-have))
 		grown := append((*banks)[:len(*banks):len(*banks)], b)
-		p.banks.CompareAndSwap(banks, &grown) // if another was faster, its bank may do
+		p.banks.CompareAndSwap(banks, &grown) // if another Resize was faster, its bank may be enough
 	}
 }
 
-// bankOf returns the bank of a slot, and its number there.
+// bankOf returns the bank of a slot, and the slot's number in it.
 func (p *Pool) bankOf(slot int) (b *bank, i int) {
 	banks := *p.banks.Load()
 	k := len(banks) - 1
@@ -59,7 +59,7 @@ func (p *Pool) word(slot int) ring.Word {
 	return b.ring.At(i)
 }
 
-// take takes an idle slot that the hints lead to.
+// take takes an idle slot that it finds by the hints.
 func (p *Pool) take() (held, bool) {
 	for _, b := range *p.banks.Load() {
 		if i, word, ok := b.ring.Take(); ok {
@@ -69,7 +69,8 @@ func (p *Pool) take() (held, bool) {
 	return held{}, false
 }
 
-// scan takes an idle slot, as ring.Scan does: false means that each was not idle.
+// scan takes an idle slot, as ring.Scan does. False means that each slot was not idle at
+// some instant of the call.
 func (p *Pool) scan() (held, bool) {
 	for _, b := range *p.banks.Load() {
 		if i, word, ok := b.ring.Scan(); ok {
@@ -79,10 +80,9 @@ func (p *Pool) scan() (held, bool) {
 	return held{}, false
 }
 
-// claim takes a vacant slot for a connection that the census has admitted, so there is
-// one: leavers make theirs vacant before they lower the count, and a Resize adds slots
-// before it raises the limit. It may be missed in a round in which others claim and
-// leave.
+// claim takes a vacant slot for a connection that the census has admitted. There is one:
+// vacate and openFailed make a slot vacant before they lower the count, and Resize adds
+// slots before it raises the limit. One round may miss it, while others claim and leave.
 func (p *Pool) claim() (slot int, word ring.Word) {
 	for {
 		for _, b := range *p.banks.Load() {
@@ -94,7 +94,8 @@ func (p *Pool) claim() (slot int, word ring.Word) {
 	}
 }
 
-// publish leaves a held slot to whoever takes it, retake takes it back if nobody has.
+// publish makes a held slot idle. retake takes it back, unless somebody has taken it
+// since.
 func (p *Pool) publish(h held) (held, bool) {
 	b, i := p.bankOf(h.slot)
 	word, ok := b.ring.Publish(i, h.word)

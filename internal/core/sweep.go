@@ -9,41 +9,41 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// A sweeper is the goroutine that looks after what time does to a pool. It ends
-// waits that have lasted for MaxWaitTime, without a timer for each of them; opens what was
-// held back; passes over the slots now and then; has idle connections checked; and keeps
+// A sweeper is the goroutine that does what is due by time. It ends waits that have
+// lasted for MaxWaitTime, without a timer for each of them. It opens what was held back.
+// It passes over the slots now and then. It has idle connections checked. And it keeps
 // the coarse clock that Put stamps its slots with. It calls no factory function itself,
 // so that none of them can delay it.
 //
-// It is started by the first duty that it has: a wait that may expire, a connection that is
-// open, an open held back, many who have left the queue, or MinIdle. It sleeps while it has
+// The first duty starts it: a wait that may expire, an open connection, an open that was
+// held back, many waiters that have left the queue, or MinIdle. It sleeps while it has
 // none.
 type sweeper struct {
 	started  atomic.Bool
 	kick     chan struct{} // wakes it; capacity 1
 	armed    atomic.Bool   // it will look at the queue in time, or has been kicked
-	dead     atomic.Int32  // waiters that were decided where they stood, since the last unlink
-	heldBack atomic.Bool   // it is to open something when it is time
-	passNow  atomic.Bool   // it is to pass over the slots at once
-	unaware  atomic.Bool   // it will not look at the slots in time: there was nothing in them for it
+	dead     atomic.Int32  // waiters that were decided where they stood, since the last Unlink
+	heldBack atomic.Bool   // it has to open something when the time has come
+	passNow  atomic.Bool   // it has to pass over the slots at once
+	unaware  atomic.Bool   // it will not look at the slots in time: they gave it nothing to do
 
 	expires       bool          // it ends waits: there is a MaxWaitTime
-	minds         bool          // it looks at the slots: there are times for what is open, or functions to be called
-	tickLength    time.Duration // of the pool's coarse clock; 0 if it stands still
+	minds         bool          // it looks at the slots: connections have times, or functions are called
+	tickLength    time.Duration // of the pool's coarse clock; 0: the clock stands still
 	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
-	nextPass      time.Duration // the sweeper's own, as all that follow but the last two
-	lingers       bool          // the next pass is for the case that Check or Clean is called again
+	nextPass      time.Duration // this and the rest, except for the last two: used by the sweeper alone
+	lingers       bool          // the next pass is for a Check or Clean that may be called again
 	nextCheck     time.Duration
 	disarmAt      time.Duration // 0: not decided
-	due           []dueSlot     // kept from pass to pass, to be used again
+	due           []dueSlot     // kept from pass to pass, to be reused
 	checking      atomic.Bool   // a round of checks is under way
-	round         atomic.Uint32 // counts on when a round takes a slot, and when it has let go of it
+	round         atomic.Uint32 // incremented when a round takes a slot, and when it releases it
 }
 
-// The coarse clock has to tell ages up to MaxIdleTime to within an eighth of it, and
-// its ticks must fit the stamps of the ring with room to spare: a process that is
-// stopped for less than three times MaxIdleTime takes no old stamp for a young one.
+// The coarse clock must tell ages up to MaxIdleTime to within an eighth. Its ticks must
+// fit the stamps of the ring with room to spare: a process that is stopped for less than
+// three times MaxIdleTime never takes an old stamp for a young one.
 const (
 	ticksPerIdleTime = 16
 	minTick          = 10 * time.Millisecond
@@ -51,8 +51,8 @@ const (
 	maxIdleTicks     = 1 << 14
 )
 
-// init returns the age, on the coarse clock, from which on a slot is idle for too long.
-// calls says whether there are functions that are called for idle connections or in Put.
+// init prepares s. It returns the age in ticks from which on a slot has been idle for too
+// long. calls says whether functions are called for idle connections or in Put.
 func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
 	s.unaware.Store(true)
@@ -64,7 +64,7 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	idleTicks = 1 << 16 // more than any age
 	if idle >= 0 {
 		s.tickLength = max(min(max(idle/ticksPerIdleTime, minTick), maxTick), idle/maxIdleTicks)
-		// One more than that: a stamp is up to a tick older than it says.
+		// One more: a slot may have come back up to one tick after its stamp.
 		idleTicks = uint32((idle+s.tickLength-1)/s.tickLength) + 1
 		s.passEvery = s.tickLength
 	}
@@ -88,8 +88,8 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	return idleTicks
 }
 
-// wakeSweeper sees to it that the sweeper knows that somebody waits. The other side is in
-// disarm: armed is cleared, and then the queue is looked at; here it has been changed, and
+// wakeSweeper makes sure that the sweeper knows that somebody waits. The other side is in
+// disarm, which clears armed, then looks at the queue. Here the waiter has been linked,
 // then armed is read.
 func (p *Pool) wakeSweeper() {
 	if p.sweeper.expires && !p.sweeper.armed.Load() && p.sweeper.armed.CompareAndSwap(false, true) {
@@ -97,9 +97,9 @@ func (p *Pool) wakeSweeper() {
 	}
 }
 
-// mindSlots sees to it that the sweeper knows that a connection is open, or that Check or
-// Clean is being called. That has been noted in the census, or in the connection; the other
-// side is in duties and in pass, which set unaware, and then look.
+// mindSlots makes sure that the sweeper knows that a connection is open, or that Check or
+// Clean is being called. The other side is in duties and in pass, which set unaware, then
+// look. Here the census or the connection has been changed, then unaware is read.
 func (p *Pool) mindSlots() {
 	if p.sweeper.minds && p.sweeper.unaware.Load() && p.sweeper.unaware.CompareAndSwap(true, false) {
 		p.sweeper.passNow.Store(true)
@@ -107,7 +107,8 @@ func (p *Pool) mindSlots() {
 	}
 }
 
-// passSoon has the sweeper pass over the slots without delay, if it does so at all.
+// passSoon makes the sweeper pass over the slots without delay, if it makes regular
+// passes.
 func (p *Pool) passSoon() {
 	if p.sweeper.passEvery > 0 {
 		p.sweeper.passNow.Store(true)
@@ -126,9 +127,9 @@ func (p *Pool) kickSweeper() {
 }
 
 // sweepAside is called when a waiter has been decided where it stood, perhaps in the
-// middle of the queue. It removes what has been decided in front, and counts. The
-// sweeper is told once there are more such waiters than live ones, so that a pass over
-// all of them costs each of them no more than a constant.
+// middle of the queue. It removes decided waiters in front, and counts. It wakes the
+// sweeper once there are minDead more of them than live waiters. So the cost of an Unlink
+// is a constant for each of them.
 func (p *Pool) sweepAside() {
 	p.queue.Front()
 	if p.sweeper.dead.Inc() >= int32(minDead+words.Gate(p.gate.Load()).Waiters()) {
@@ -136,7 +137,7 @@ func (p *Pool) sweepAside() {
 	}
 }
 
-// minDead is how many such waiters there must be before it is worth a pass.
+// minDead is the number of such waiters from which on an Unlink is worthwhile.
 const minDead = 64
 
 // never is later than any time on the pool's clock (see Forever).
@@ -158,7 +159,7 @@ func (p *Pool) sweep() {
 			step.At("sweep: nothing due")
 			timer.Stop()
 		} else {
-			timer.Reset(wake - time.Duration(p.now())) // some time may have passed
+			timer.Reset(wake - time.Duration(p.now())) // duties may have taken some time
 		}
 		select {
 		case <-timer.C:
@@ -170,8 +171,8 @@ func (p *Pool) sweep() {
 	}
 }
 
-// sweepClosed looks after the calls that are under way when the pool is closed: Shutdown
-// waits for what they have in hand.
+// sweepClosed limits the calls that are in progress when the pool is closed: Shutdown
+// waits for their connections.
 func (p *Pool) sweepClosed() {
 	if p.factory.Check == nil && p.factory.Clean == nil {
 		return
@@ -189,12 +190,12 @@ func (p *Pool) sweepClosed() {
 	}
 }
 
-// duties does what is due by now, and returns when the next thing will be.
+// duties does what is due by now. It returns when the next duty is due.
 func (p *Pool) duties(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
 	next = min(p.expire(now), p.lift(now))
 	if p.config.MinIdle == 0 && words.Census(p.conns.Load()).Open() == 0 {
-		s.unaware.Store(true) // and then look once more: the other side is in mindSlots
+		s.unaware.Store(true) // then look once more: the other side is in mindSlots
 		step.At("duties: nothing is open")
 		if words.Census(p.conns.Load()).Open() == 0 {
 			return next
@@ -214,26 +215,28 @@ func (p *Pool) duties(now time.Duration) (next time.Duration) {
 	return next
 }
 
-// advanceTick sets the coarse clock. The sweeper does so at every tick while anything
-// is open. While nothing is, the clock stands still, so whoever opens a connection
-// sets it, too: stamped with an old time, it would be closed at once.
+// advanceTick sets the coarse clock. The sweeper calls it at every tick while a
+// connection is open. While none is, the clock stands still. So an attempt that has
+// opened a connection sets it, too: with an old stamp the connection would be closed at
+// once.
 func (p *Pool) advanceTick(now time.Duration) {
 	if p.sweeper.tickLength == 0 {
 		return
 	}
 	tick := uint32(now / p.sweeper.tickLength)
 	if uint16(tick) == revokedStamp {
-		tick++ // the clock skips it, and stands still for the next tick
+		tick++ // the clock skips it, and repeats the next tick
 	}
-	// Never back, when one of the two was held up with an older time in hand: that is
-	// a little older, while the clock may have stood still for half its range or more.
+	// The clock never goes back: one of the two may be held up with an older time in
+	// hand. Such a time is only a little older. But the clock may have stood still for
+	// half the range of a stamp or more, and must go forward then.
 	for old := p.tick.Load(); old-tick > 1<<16 && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
 	}
 }
 
-// expire ends the waits that have lasted for MaxWaitTime, and returns when to look
-// again. It looks at the oldest only: they stand in the order in which they came, and
-// all may wait equally long.
+// expire ends the waits that have lasted for MaxWaitTime. It returns when to look again.
+// It looks at the oldest waiter only: waiters stand in the order in which they came, and
+// MaxWaitTime is the same for all.
 func (p *Pool) expire(now time.Duration) time.Duration {
 	if !p.sweeper.expires {
 		return never
@@ -245,7 +248,7 @@ func (p *Pool) expire(now time.Duration) time.Duration {
 			if wake, ok := p.disarm(now); ok {
 				return wake
 			}
-			continue // somebody has come
+			continue // somebody has come to wait
 		}
 		p.sweeper.disarmAt = 0
 		if end := time.Duration(w.Since) + p.config.MaxWaitTime; end > now {
@@ -260,10 +263,10 @@ func (p *Pool) expire(now time.Duration) time.Duration {
 	}
 }
 
-// disarm is for a sweeper that sees nobody wait. It remains armed until MaxWaitTime
-// from now, so that those who wait a little now and then need not kick it: whoever
-// comes until then expires later than that. It returns when to wake, and false if
-// somebody has come to wait in the meantime.
+// disarm is called by the sweeper when nobody waits. The sweeper remains armed until
+// MaxWaitTime from now. So callers that wait a little now and then need not kick it: a
+// waiter that comes until then expires later than that. disarm returns when to wake, and
+// false if somebody has come to wait meanwhile.
 func (p *Pool) disarm(now time.Duration) (time.Duration, bool) {
 	s := &p.sweeper
 	if !s.armed.Load() {
@@ -287,14 +290,14 @@ func (p *Pool) disarm(now time.Duration) (time.Duration, bool) {
 	return 0, false
 }
 
-// checkIdle calls Factory.Check for every idle connection, one after the other. The
-// stamp of the slot stays as it is: to be checked is not to be used.
+// checkIdle calls Factory.Check for every idle connection, one after the other. The stamp
+// of the slot stays as it is, because a check is not a use.
 func (p *Pool) checkIdle() {
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			word := b.ring.At(i)
-			// What is due already is the sweeper's business: it may have to wait for
-			// another in its place.
+			// A connection that is already due is left to the pass: it may have to stay
+			// until its replacement is open.
 			if word.Phase() == ring.Idle && p.idleFor(word) < p.idleTicks && !p.checkSlot(held{b.first + i, word}) {
 				return
 			}
@@ -303,8 +306,8 @@ func (p *Pool) checkIdle() {
 	p.sweeper.checking.Store(false)
 }
 
-// checkSlot checks one connection. It reports false if that took too long: the round is
-// no more, and another may have begun.
+// checkSlot checks one connection. It reports false if the call took too long and was
+// abandoned. Then this round is over, and another one may have begun.
 func (p *Pool) checkSlot(idle held) (goOn bool) {
 	p.counters.checkBegan.Store(uint64(p.now()))
 	p.sweeper.round.Inc()
@@ -321,7 +324,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 	defer func() {
 		switch {
 		case abandoned || !returned && c.call.Load() == callAbandoned:
-			return // limitCall has seen to it
+			return // limitCall has ended the round
 		case !returned: // runtime.Goexit ends the round
 			p.sweeper.checking.Store(false)
 		}

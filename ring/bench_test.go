@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// A rival is what one would take a ring for: a number of slots that are lent to one
-// owner each. Each is called through this interface, which costs all the same.
+// A rival is an alternative to a ring: a number of slots, each leased to one owner at a
+// time. All of them, the ring included, are called through this interface, which costs
+// each the same.
 type rival interface {
 	take() (lease, bool) // does not wait
 	give(l lease)

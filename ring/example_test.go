@@ -8,9 +8,9 @@ import (
 
 func Example() {
 	r := ring.New(2)
-	things := make([]string, r.Len()) // one for each slot, its owner's alone
+	things := make([]string, r.Len()) // one for each slot; only the owner of the slot uses it
 
-	// Put something into a slot, and leave it to whoever comes.
+	// Put something into a slot, and make the slot idle.
 	slot, word, _ := r.Claim()
 	things[slot] = "a connection"
 	word = r.Fill(slot, word, 0)
@@ -31,7 +31,7 @@ func Example() {
 	// given again: false
 }
 
-// An owner who may be late must not end a lease that has become another's.
+// An owner that may be late must not end a lease that now belongs to somebody else.
 func ExampleRing_Give_stale() {
 	r := ring.New(1)
 	slot, word, _ := r.Claim()
@@ -48,7 +48,7 @@ func ExampleRing_Give_stale() {
 	// second owner gives: true
 }
 
-// Whatever stands idle is removed from where it is, when it has become too old.
+// Things that have been idle for too long are removed from where they stand.
 func ExampleRing_Retake() {
 	r := ring.New(3)
 	for now := range uint16(3) {

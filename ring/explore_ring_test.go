@@ -154,8 +154,8 @@ func TestExploreAStaleGiveAgainstATake(t *testing.T) {
 	})
 }
 
-// The pigeonhole: those who claim have counted before, and those who vacate count after.
-// So there is a vacant slot for each that claims, though it may be missed in one round.
+// The pigeonhole: a claimer counts before it claims, and a leaver counts after it has
+// vacated. So there is a vacant slot for each claimer, although one round may miss it.
 func TestExploreClaimersAgainstALeaver(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(x *explore.Run) {
 		s := newSlots(x, New(2))

@@ -19,10 +19,9 @@ type actor struct {
 	do   func()
 }
 
-// explore runs the actors that setup returns in every order of their steps, except
-// those in which more than so many times an actor that could go on has to let
-// another go first. After each run it calls check, with the order as a list of
-// names and steps.
+// explore runs the actors that setup returns in every order of their steps, up to a
+// number of preemptions: times at which an actor that could go on has to let another one
+// go first. After each run it calls check with the order as a list of names and steps.
 func explore(t *testing.T, preemptions int, setup func() (actors []actor, check func(order string))) {
 	t.Helper()
 	runs := 0

@@ -12,10 +12,11 @@ import (
 	"github.com/S4AK4N/pool/internal/testkit"
 )
 
-// The tests in this file are of guards that could be left out, and no other test noticed
+// The tests in this file are about guards whose loss no other test noticed
 // (check/mutants).
 
-// sweep.go passSoon, pass.go pass: Reset has the sweeper pass at once, not at its time.
+// sweep.go passSoon, pass.go pass: after Reset the sweeper makes a pass at once, and does
+// not wait for the regular one.
 func TestResetRestoresMinIdleAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
@@ -31,7 +32,7 @@ func TestResetRestoresMinIdleAtOnce(t *testing.T) {
 	})
 }
 
-// pool.go putSlow: nobody cleans what is to be closed.
+// pool.go putSlow: a connection that is going to be closed is not cleaned.
 func TestCleanIsNotCalledForWhatComesBackToAClosedPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
@@ -54,7 +55,7 @@ func TestCleanIsNotCalledForWhatComesBackToAClosedPool(t *testing.T) {
 	})
 }
 
-// sweep.go checkSlot: a round that runtime.Goexit ends is not the last.
+// sweep.go checkSlot: other rounds follow one that runtime.Goexit has ended.
 func TestChecksGoOnAfterOneThatEndedItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

@@ -153,7 +153,8 @@ func TestExpiryDoesNotGoBelowMinIdle(t *testing.T) {
 			if opened < 5*3 {
 				t.Errorf("%d were opened in 30s, want that all are replaced again and again", opened)
 			}
-			// What is due soon is replaced early, but not so early that it is a waste.
+			// A connection that is due soon is replaced early, but not so early that it
+			// is a waste.
 			if most := 5 * (2*uint64(30*time.Second/tt.life) + 2); opened > most {
 				t.Errorf("%d were opened in 30s, want %d at most", opened, most)
 			}
@@ -161,9 +162,9 @@ func TestExpiryDoesNotGoBelowMinIdle(t *testing.T) {
 	}
 }
 
-// What remains until it is replaced is not to be had when it has been idle for too long. So
-// it is replaced a little earlier, and there are always MinIdle that can be lent, if opening
-// takes no longer than before.
+// A connection that stays until it is replaced is not handed out once it has been idle
+// for too long. So it is replaced a little earlier, and there are always MinIdle
+// connections that can be handed out, if opening takes no longer than before.
 func TestMinIdleConnectionsCanBeLentAllTheTime(t *testing.T) {
 	for _, dial := range []time.Duration{0, 50 * time.Millisecond, 700 * time.Millisecond} {
 		testkit.Bubble(t, dial.String(), func(t *testing.T) {
@@ -212,8 +213,8 @@ func TestMinIdleIsKeptWhileNothingCanBeOpened(t *testing.T) {
 	}
 }
 
-// A connection that has been idle for too long and remains until another is open in its
-// place is lent to nobody.
+// A connection that has been idle for too long stays until its replacement is open, and
+// is not handed out.
 func TestWhatIsKeptForMinIdleIsNotLentAfterMaxIdleTime(t *testing.T) {
 	for _, way := range []string{"Get", "TryGet"} {
 		testkit.Bubble(t, way, func(t *testing.T) {

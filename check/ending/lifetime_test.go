@@ -102,8 +102,8 @@ func TestTheJitterOfALifetimeIsATenthEitherWay(t *testing.T) {
 	}
 }
 
-// pgx#1437: the jitter was rolled again at every look, so whoever was looked at often died
-// young. Here each connection is looked at hundreds of times.
+// pgx#1437: the jitter was drawn again at every look, so a connection that was looked at
+// often died young. Here each connection is looked at hundreds of times.
 func TestTheJitterOfALifetimeIsSettledAtBirth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, l = 1000, 10 * time.Minute
@@ -186,8 +186,8 @@ func TestALeasedConnectionIsClosedWhenItComesBackAfterItsLifetime(t *testing.T) 
 	})
 }
 
-// pgx#2562: a connection that is always busy outlives its lifetime. It is busy with one
-// caller who has no pause, or with many of whom somebody always waits, so that it goes
+// pgx#2562: a connection that is always busy outlives its lifetime. Here it is busy with
+// one caller that never pauses, or with many, of which one always waits, so that it goes
 // from hand to hand.
 func TestAConnectionThatIsAlwaysBusyIsClosedAtPutAfterItsLifetime(t *testing.T) {
 	for _, callers := range []int{1, 8} {
@@ -259,7 +259,7 @@ func TestReplacementsOfConnectionsOfTheSameAgeAreSpread(t *testing.T) {
 	})
 }
 
-// A stuck handler keeps whoever logs a warning, until it is let go.
+// A stuck handler blocks the goroutine that logs a warning, until the test releases it.
 type stuck struct {
 	slog.Handler
 	until <-chan struct{}

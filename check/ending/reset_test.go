@@ -68,7 +68,8 @@ func TestResetClosesWhatIsIdleAtOnceAndWhatIsLeasedWhenItComesBack(t *testing.T)
 	}
 }
 
-// vitess#20187, #20081: Reset serves the queue, by what it opens in the place of the old.
+// vitess#20187, #20081: after Reset the queue is served with new connections in place of
+// the old.
 func TestThoseWhoWaitAreServedThoughWhatComesBackIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
@@ -87,8 +88,8 @@ func TestThoseWhoWaitAreServedThoughWhatComesBackIsClosed(t *testing.T) {
 	})
 }
 
-// What is being opened is not used; its ctx ends, and another is opened for its asker, who
-// learns nothing of it.
+// A connection that is being opened at Reset is not used. Its ctx ends, and another one
+// is opened for its asker, which learns nothing of that.
 func TestResetGivesUpWhatIsBeingOpened(t *testing.T) {
 	type key struct{}
 	for name, open := range map[string]func(ctx context.Context) error{
@@ -181,12 +182,12 @@ func TestResetWhileSparesAreBeingOpened(t *testing.T) {
 	}
 }
 
-// After a failover nobody waits for the pause to end.
+// After a failover nobody waits for the backoff to end.
 func TestResetEndsThePauseBetweenAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		p := testkit.Failing(t, b, pool.Config{MaxConnections: 5})
-		for range 10 { // until the pause is long
+		for range 10 { // until the backoff is long
 			time.Sleep(time.Second)
 			_, _ = p.Get(t.Context())
 		}
@@ -251,7 +252,7 @@ func TestAConnectionThatIsResetAndBreaksIsClosedOnce(t *testing.T) {
 }
 
 func TestResetServesThoseWhoWaitInAPause(t *testing.T) {
-	// And those who wait in it, because another may put back what it has.
+	// And waiters in an outage, because another caller may return its connection.
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1})

@@ -79,7 +79,7 @@ func TestGrowingServesThoseWhoWaitAtOnce(t *testing.T) {
 	}
 }
 
-// What lies in the later banks is looked after like everything else.
+// Connections in the later banks are looked after like all others.
 func TestConnectionsOfLaterBanksAreCheckedWatchedExpiredAndClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
@@ -237,8 +237,8 @@ func TestDiscardAndDetachMakeUpForWhatIsTooMany(t *testing.T) {
 	})
 }
 
-// Those that are being opened when the limit falls are too many once they are open; their
-// askers are served by what remains.
+// Connections that are being opened when the limit falls are surplus once they are open.
+// Their askers are served with the remaining connections.
 func TestShrinkingWhileConnectionsAreBeingOpened(t *testing.T) {
 	for _, outcome := range []error{nil, testkit.ErrDial} {
 		synctest.Test(t, func(t *testing.T) {

@@ -50,8 +50,8 @@ func TestAWaitEndsInTimeWhateverElseTheSweeperWaitsFor(t *testing.T) {
 	}
 }
 
-// A waiter looks at idle connections, and Check is called for them, in its goroutine:
-// if that ends, nobody is there to receive what the waiter is given.
+// A waiter looks at idle connections, and Check is called for them in its goroutine. If
+// that goroutine ends, nobody is left to receive what the waiter is given.
 func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := new(testkit.Exchange)
@@ -86,8 +86,8 @@ func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 	})
 }
 
-// An open that hung and was not counted on any more ends: while another is under way
-// for the only one who waits, nobody needs a third.
+// An open that hung, and was overdue, ends. If another one is in progress for the only
+// waiter, no third one is opened.
 func TestTheEndOfAnOverdueOpenOpensNoMore(t *testing.T) {
 	for _, result := range []error{nil, testkit.ErrDial} {
 		synctest.Test(t, func(t *testing.T) {

@@ -24,8 +24,8 @@ func TestALeaseThatAGoStatementTookIsSaidToBeThat(t *testing.T) {
 	})
 }
 
-// limit.go limitCall, stats.go Stats: what is being checked is idle, unless the check hangs;
-// and that it is abandoned does not turn this round.
+// limit.go limitCall, counters.go Stats: a connection that is being checked counts as
+// idle, unless the check hangs. That the check is abandoned does not turn this into its opposite.
 func TestStatsWhileCheckHangsAndAfterItWasAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

@@ -142,7 +142,7 @@ func TestHooksRejectedIsToldOfErrUnavailable(t *testing.T) {
 	})
 }
 
-// Opened is called while the connection is nobody's yet.
+// Opened is called before anybody has the connection.
 func TestHooksOpenedIsCalledBeforeTheConnectionIsLent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

@@ -17,8 +17,8 @@ import (
 	"github.com/S4AK4N/pool/internal/testkit"
 )
 
-// Ways to take a lease, each in a function of its own, which is what is to be reported.
-// Each also returns the line on which it did.
+// Ways to take a lease. Each is in a function of its own, which the report must name.
+// Each also returns the line on which it took the lease.
 
 func takeByGet(p *pool.Pool[*testkit.Wire]) (pool.Lease[*testkit.Wire], int) {
 	l, _ := p.Get(context.Background())
@@ -193,8 +193,8 @@ func TestALeakIsReportedInTimeAndOnce(t *testing.T) {
 	}
 }
 
-// The same slot is leased all the time, or the connection is in the pool's own hands, which
-// have a lease's word: nobody leaks.
+// The same slot is leased all the time, or the connection is in the pool's own hands,
+// whose word is also Leased: nothing is reported.
 func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 	const after = 2 * time.Second
 	work := func(*testkit.Wire) error { time.Sleep(9 * time.Second); return nil } // less than the limit for such calls
@@ -373,7 +373,8 @@ func TestLeasesTellsWhoHasWhatSinceWhen(t *testing.T) {
 	})
 }
 
-// What the pool has in its own hands nobody has taken, whoever had it before.
+// A connection in the pool's own hands has not been taken by anybody, no matter who had
+// it before.
 func TestLeasesDoesNotTakeThePoolForTheLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
@@ -391,7 +392,7 @@ func TestLeasesDoesNotTakeThePoolForTheLastCaller(t *testing.T) {
 	})
 }
 
-// While others come and go, what is said of a lease is of that lease.
+// While other leases begin and end, what is reported about a lease belongs to that lease.
 func TestLeasesIsExactUnderLoad(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Hour} {
 		var x testkit.Exchange
@@ -458,7 +459,8 @@ func TestLeasesIsExactUnderLoad(t *testing.T) {
 		for _, l := range kept {
 			testkit.GiveBack(t, p, l)
 		}
-		// What was opened for one who was served otherwise may be on its way.
+		// A connection that was opened for a caller that was served otherwise may be on
+		// its way.
 		got := p.Leases()
 		for end := time.Now().Add(10 * time.Second); len(got) != 0 && time.Now().Before(end); got = p.Leases() {
 			runtime.Gosched()

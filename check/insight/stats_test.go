@@ -330,8 +330,8 @@ func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
 	}
 }
 
-// A connection that the sweeper checks is still to be had, and nobody has got it. A
-// counter that goes back looks like a restart to those who draw it.
+// A connection that the sweeper is checking is still idle, and does not count as a Get. A
+// dashboard takes a counter that goes back for a restart.
 func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

@@ -56,8 +56,8 @@ func TestGetAndPutAllocateNothing(t *testing.T) {
 	}
 }
 
-// Two callers take turns with one connection, and each waits every time: whoever has
-// it gives it back only when the other is in line.
+// Two callers take turns with one connection, and each has to wait every time: each puts
+// it back only when the other is in the queue.
 func TestAWaitAllocatesNextToNothing(t *testing.T) {
 	if testkit.RaceEnabled {
 		t.Skip("under the race detector sync.Pool drops what it is given now and then")

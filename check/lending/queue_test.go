@@ -60,8 +60,8 @@ func TestWhoLeavesTheFrontIsRemovedAtOnce(t *testing.T) {
 	})
 }
 
-// What a waiter is given by whoever decides it may differ; that its request can be
-// collected afterwards may not.
+// What a waiter is given depends on who decides it. That its request can be collected
+// afterwards does not.
 func TestAWaitThatIsOverKeepsNothingAlive(t *testing.T) {
 	for name, finish := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire], cancel func()){
 		"granted": func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire], _ func()) { p.Put(l) },

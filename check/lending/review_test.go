@@ -321,8 +321,8 @@ func TestNobodyWaitsForTheCloseOfWhatWatchRefused(t *testing.T) {
 	})
 }
 
-// StrictMax: a Resize is over when what is too many has begun to leave. What is idle beside
-// it can be had.
+// StrictMax: a Resize is over when the surplus has begun to leave. Other idle connections
+// can be taken.
 func TestWhatIsIdleCanBeHadWhileOthersAreBeingClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := testkit.Exchange{Closing: func(w *testkit.Wire, _ error) error {
@@ -389,7 +389,8 @@ func TestInAnOutageNobodyWaitsWhileAttemptsThatHangTakeAllRoom(t *testing.T) {
 	}
 }
 
-// MaxWaiters: what is being opened beyond a limit that has been lowered serves nobody.
+// MaxWaiters: connections that are being opened beyond a lowered limit do not count as
+// serving anybody.
 func TestNobodyIsLetWaitForWhatIsBeingOpenedBeyondTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := testkit.Obstacle(t)

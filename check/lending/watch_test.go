@@ -102,7 +102,7 @@ func TestAConnectionThatBreaksInTransitIsNotLentTwice(t *testing.T) {
 	})
 }
 
-// A connection that is of no use from the start must not be lent, and a caller must
+// A connection that is broken from the start must not be handed out, and a caller must
 // not have others opened for it, one after the other, until its time is over.
 func TestAConnectionThatBreaksInWatchIsAFailureToOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

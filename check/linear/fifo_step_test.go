@@ -32,8 +32,9 @@ type turn struct {
 	served int   // how many were served before it, itself included
 }
 
-// Whoever stands in line is served before all whose call begins later: those who wait,
-// and those who try. There is one connection, so whoever has it writes down its turn.
+// A caller in the queue is served before all callers whose call begins later: those that
+// wait, and those that only try. There is one connection, so its holder writes down its
+// turn.
 func TestWaitersAreServedBeforeAllWhoComeLater(t *testing.T) {
 	s := seed(t)
 	t.Logf("seed %d", s)
@@ -65,7 +66,7 @@ func TestWaitersAreServedBeforeAllWhoComeLater(t *testing.T) {
 	t.Logf("%d rounds, %d served, of whom %d stood in line, %d comparisons", rounds, lent, inLine, pairs)
 }
 
-// serveInTurns lets some callers come to a new pool and returns those who were lent the
+// serveInTurns makes several callers call a new pool, and returns those that got the
 // connection, in that order.
 func serveInTurns(t *testing.T, rnd *rand.Rand) (served []*turn) {
 	var clock, shakes atomic.Int64

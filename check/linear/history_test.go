@@ -130,7 +130,8 @@ func (h *history) operations() (state, []porcupine.Operation) {
 		case resized:
 			ops = append(ops, porcupine.Operation{ClientId: e.client, Input: action{kind: resized, conn: uint8(e.max)}, Call: e.call, Return: e.ret})
 		case reset:
-			// What began to be opened before the call is not lent after it.
+			// A connection whose opening began before the call is not handed out after
+			// it.
 			for _, w := range slices.Concat(h.initial, h.opened) {
 				if w.begun < e.call && !unseen[w] {
 					add(e.client, reported, w, 0, e.call, e.ret)
@@ -199,7 +200,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 			case lent:
 				known = append(known, f.wire)
 			case discarded, detached:
-				skip = append(skip, f.wire) // it is not to be had any more
+				skip = append(skip, f.wire) // it is not in the pool any more
 			}
 		}
 	}
@@ -211,7 +212,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 	return looks
 }
 
-// String is for whoever has to find out what is wrong.
+// String is for the person that has to find out what is wrong.
 func (h *history) String() string {
 	events := slices.Clone(h.events)
 	slices.SortFunc(events, func(e, f event) int { return int(e.call - f.call) })

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/atomic"
 )
 
-// shake lets whoever comes to a marked place in the pool yield now and then.
+// shake makes goroutines yield now and then at the marked places in the pool.
 func shake(t *testing.T, seed uint64) {
 	var n atomic.Uint64
 	t.Cleanup(step.Install(func(string) {

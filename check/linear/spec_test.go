@@ -49,7 +49,7 @@ type phase uint8
 const (
 	absent    phase = iota // not opened yet
 	stillborn              // reported broken before it was there
-	idle                   // to be had
+	idle                   // idle
 	leased                 // in a caller's hands
 	doomed                 // leased, and reported broken
 	taken                  // leased, and closed by Close; the holder does not know yet

@@ -346,8 +346,8 @@ func (w *world) window(rnd *rand.Rand) *history {
 	// What nobody closes meanwhile is found, whatever has happened before.
 	idle := w.p.Stats().IdleConnections
 	idleNow := last.drain()
-	// What Reset has marked in the instant in which it was published, whoever opened it may be
-	// about to close.
+	// If Reset has marked a connection just as it was published, the goroutine that
+	// opened it may be about to close it.
 	if still := w.p.Stats().IdleConnections; len(idleNow) < min(idle, still) && !w.pauses && !w.checks {
 		w.fail("at rest, TryGet found %d of %d idle connections, %d are still there: %+v", len(idleNow), idle, still, w.p.Stats())
 		return nil

@@ -101,8 +101,8 @@ func TestWarmDoesNotWaitForAnAttemptThatHangsInAnOutage(t *testing.T) {
 	})
 }
 
-// open.go openFailed: the failure of what Warm has begun is Warm's, and nobody's who waits,
-// though none is open that may come back to them.
+// open.go openFailed: the failure of an attempt for Warm is told to Warm, and to no
+// waiter, even if no connection is open that may come back.
 func TestNobodyWhoWaitsIsToldOfAFailureOfWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := testkit.Obstacle(t)
@@ -173,7 +173,7 @@ func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		b.Takes = time.Millisecond
 		b.Down.Store(true)
-		for words.Outage(testkit.Inside(p).Outage.Load()).Failures() < words.KeepsFailing+6 { // up to the longest pause
+		for words.Outage(testkit.Inside(p).Outage.Load()).Failures() < words.KeepsFailing+6 { // up to the longest backoff
 			r := testkit.Ask(t.Context(), p)
 			for !r.Returned() {
 				time.Sleep(b.Takes)

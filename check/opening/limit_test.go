@@ -16,8 +16,8 @@ import (
 	"go.uber.org/atomic"
 )
 
-// callLimited are configurations in which the sweeper has to look after calls that hang, in
-// some of them beside nothing else.
+// callLimited are configurations in which the sweeper has to limit calls that hang; in
+// some of them it has nothing else to do.
 var callLimited = map[string]pool.Config{
 	"nothing else": {MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1, OpenTimeout: -1},
 	"the defaults": {},
@@ -50,7 +50,7 @@ func TestEveryOpenHasATimeLimitWhoeverAskedForIt(t *testing.T) {
 			}}
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 6, MinIdle: 1, OpenTimeout: limit})
 			time.Sleep(1300 * time.Millisecond) // for MinIdle, and not when the pool looks again
-			// A deadline of the caller's neither shortens nor lengthens it.
+			// The caller's own deadline neither shortens nor lengthens the limit.
 			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "Get"), time.Hour)
 			defer cancel()
 			var leases []pool.Lease[*testkit.Wire]
@@ -121,8 +121,8 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 						t.Errorf("%d abandoned, %d open errors, %d opened, %d being opened; want 1, 1, 1, 0",
 							s.Abandoned, s.OpenErrors, s.Opened, s.OpeningConnections)
 					}
-					// What comes late is closed, and does not disturb the one that is
-					// in the slot by now.
+					// A connection that comes late is closed, and does not disturb the
+					// one that is in the slot by then.
 					if broken != nil {
 						broken(testkit.ErrCause)
 					}
@@ -166,7 +166,7 @@ func TestWithoutOpenTimeoutNoOpenIsAbandoned(t *testing.T) {
 	})
 }
 
-// An attempt of which nobody waited for the end, so that it was counted as overdue first.
+// An attempt whose end nobody waited for, so that it became overdue first.
 func TestAnOverdueOpenIsAbandonedAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := testkit.Obstacle(t)
@@ -193,7 +193,7 @@ func TestAnOverdueOpenIsAbandonedAsWell(t *testing.T) {
 		synctest.Wait()
 		x.AllClosedOnce(t)
 		testkit.AtRest(t, p, 0)
-		p.Reset() // and no pause after what was abandoned
+		p.Reset() // and no backoff after the abandoned attempt
 		testkit.Whole(t, p, 3)
 	})
 }
@@ -366,7 +366,8 @@ func testChecksGoOn(t *testing.T, end func()) {
 	})
 }
 
-// The limit is for each call: many short ones, one after the other, are no long one.
+// The limit is for each call: many short calls, one after the other, are not one long
+// call.
 func TestManyShortCallsAreNotOneThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

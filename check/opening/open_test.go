@@ -128,8 +128,8 @@ func TestTheSlotOfAFailedOpenIsOfferedToThoseWhoWait(t *testing.T) {
 	})
 }
 
-// The asker of a failed attempt was served by a returned connection meanwhile: its
-// error is nobody's, and whoever waits then has an attempt of its own.
+// The asker of a failed attempt has been served with a returned connection. Nobody gets
+// the error, and every other waiter has an attempt of its own.
 func TestAnErrorOfOpenWhoseAskerIsServedIsNobodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
@@ -157,7 +157,7 @@ func TestAnErrorOfOpenWhoseAskerIsServedIsNobodys(t *testing.T) {
 	})
 }
 
-// An attempt for nobody in particular, after a Discard, tells the oldest.
+// The error of an attempt without an asker, after a Discard, goes to the oldest waiter.
 func TestAnErrorOfOpenForNobodyInParticularGoesToTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
@@ -180,7 +180,7 @@ func TestAnErrorOfOpenForNobodyInParticularGoesToTheOldest(t *testing.T) {
 }
 
 // redis#3619, #3623, #3625: a slot is freed twice on some interleaving of cancel,
-// deliver and fail. WAITING.md, section 12.7.
+// deliver and fail.
 func TestWithFailingOpensEachOfAHundredWaitersHasOneAnswer(t *testing.T) {
 	for _, most := range []int{1, 7, 100} {
 		testkit.Bubble(t, fmt.Sprint("MaxConnections=", most), func(t *testing.T) {
@@ -257,8 +257,8 @@ func TestAFailedOpenIsNotRepeatedForNobody(t *testing.T) {
 	})
 }
 
-// A packet is lost, and the caller who asked for that connection has given up: those
-// who come later need not wait for as long as OpenTimeout.
+// A packet is lost, and the caller that asked for that connection has given up. Callers
+// that come later need not wait for all of OpenTimeout.
 func TestAnOverdueOpenThatNobodyWaitsForIsNotReliedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := testkit.Obstacle(t)
@@ -279,7 +279,7 @@ func TestAnOverdueOpenThatNobodyWaitsForIsNotReliedOn(t *testing.T) {
 		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times before the first attempt was overdue, want once", got)
 		}
-		time.Sleep(core.OverdueAfter / 2) // the second attempt hangs, too, and is nobody's
+		time.Sleep(core.OverdueAfter / 2) // the second attempt hangs, too, and has no asker
 		second.Pending(t, "when the second attempt hangs")
 		time.Sleep(core.OverdueAfter)
 		testkit.GiveBack(t, p, second.Served(t, "by the third"))

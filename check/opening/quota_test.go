@@ -16,10 +16,10 @@ import (
 	"go.uber.org/atomic"
 )
 
-// A crowd is a number of callers who come at the same time.
+// A crowd is a number of callers that come at the same time.
 type crowd struct {
 	callers int
-	hold    time.Duration // how long each keeps what it is lent; 0: for ever
+	hold    time.Duration // how long each keeps its connection; 0: for ever
 	max     int
 	there   int // connections that there are when it comes,
 	held    int // and how many of those others keep for ever
@@ -27,8 +27,8 @@ type crowd struct {
 	takes   func() time.Duration // to open one
 }
 
-// meet lets the crowd come to a pool, and returns how many connections were opened for
-// it, and when the last of it was served.
+// meet makes the crowd call a pool. It returns how many connections were opened, and when
+// the last caller was served.
 func (c crowd) meet(t *testing.T) (opened int, last time.Duration) {
 	x := testkit.Exchange{Open: func(context.Context, int) error { time.Sleep(c.takes()); return nil }}
 	config := c.most
@@ -76,10 +76,11 @@ func alwaysSame() time.Duration { return dial }
 
 func jittered() time.Duration { return dial*4/5 + time.Duration(rand.Int64N(int64(dial*2/5))) }
 
-// The table of WAITING.md, section 9, whose figures are those of an equal time.
+// The figures are for opens that all take the same time.
 //
 // HikariCP "spike demand", redis#3890: 50 requests meet 5 idle connections and open 45
-// more that nobody needs. Both goals of the issue are here: the first case, and the third.
+// more that nobody needs. The first case and the third are the goals: no needless
+// connections for short requests, and no long wait for long ones.
 func TestACrowdOpensNoMoreThanItNeedsAndIsServedInTime(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -119,7 +120,7 @@ func TestACrowdOpensNoMoreThanItNeedsAndIsServedInTime(t *testing.T) {
 	}
 }
 
-// The escape for servers of which a connection costs little.
+// The option for servers to which connecting is cheap.
 func TestOpenEagerlyOpensOneForEachWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crowd{callers: 50, hold: 2 * time.Millisecond, max: 100, there: 5, most: pool.Config{OpenEagerly: true}, takes: alwaysSame}
@@ -174,8 +175,8 @@ func TestMaxOpeningLimitsWhatIsOpenedAtTheSameTime(t *testing.T) {
 	}
 }
 
-// quiet are the configurations in which the sweeper has nothing or little else to do,
-// while it is to open what was held back.
+// quiet are configurations in which the sweeper has little or nothing to do besides
+// opening what was held back.
 var quiet = map[string]pool.Config{
 	"nothing else":   {MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1, OpenTimeout: -1},
 	"OpenTimeout":    {MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1},
@@ -191,8 +192,8 @@ var quiet = map[string]pool.Config{
 	"MaxOpening 100": {MaxIdleTime: -1, MaxWaitTime: -1, MaxOpening: 100, OpenTimeout: -1},
 }
 
-// What is held back cannot strand a waiter: neither what comes back, which does not, nor
-// an attempt that ends, which does not, has to help.
+// An open that is held back strands no waiter, even if no connection returns and no
+// attempt ends.
 func TestWhatWasHeldBackIsOpenedAfterTwiceTheTimeOfOpening(t *testing.T) {
 	for name, config := range quiet {
 		for _, checks := range []bool{false, true} {
@@ -215,7 +216,7 @@ func TestWhatWasHeldBackIsOpenedAfterTwiceTheTimeOfOpening(t *testing.T) {
 				p := testkit.Start(t, f, config)
 				testkit.Borrow(t, p) // for ever
 				time.Sleep(30 * time.Second)
-				// Not at the same time, so that it can be seen whose time counts.
+				// Not at the same time, so that the test can tell whose time counts.
 				first := testkit.Ask(t.Context(), p)
 				time.Sleep(testkit.OpenTime / 2)
 				var asked []*testkit.Request[*testkit.Wire]
@@ -237,7 +238,7 @@ func TestWhatWasHeldBackIsOpenedAfterTwiceTheTimeOfOpening(t *testing.T) {
 	}
 }
 
-// The same for those who are held back by the pause between two attempts.
+// The same for opens that are held back by the backoff between two attempts.
 func TestWhatAPauseHoldsBackIsOpenedWhenItIsOver(t *testing.T) {
 	for name, config := range quiet {
 		testkit.Bubble(t, name, func(t *testing.T) {

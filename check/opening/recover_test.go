@@ -57,7 +57,7 @@ func TestGetFailsAtOnceWithTheCauseWhileOpeningKeepsFailing(t *testing.T) {
 	})
 }
 
-// Jitter: those who lost their server at the same time do not come back to it at the same
+// Jitter: clients that lost their server at the same time do not all return at the same
 // time.
 func TestThePauseBetweenAttemptsDoublesUpToHalfASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestThePauseBetweenAttemptsDoublesUpToHalfASecond(t *testing.T) {
 		if most != 1 {
 			t.Errorf("%d attempts were made at the same time, want one", most)
 		}
-		var short, long int // of the pauses that have reached the limit
+		var short, long int // of the backoffs that have reached the limit
 		last := began
 		for i, at := range asked {
 			pause, whole := at.Sub(last), min(words.BackoffLeast<<min(i, 10), words.BackoffMost)
@@ -97,8 +97,8 @@ func TestThePauseBetweenAttemptsDoublesUpToHalfASecond(t *testing.T) {
 	})
 }
 
-// All who come at once are told within the time of four attempts, and the server has been
-// asked once for each of the first 16, and by one at a time then.
+// All callers that come at once fail within the time of four attempts. The server has
+// been asked once for each of the first 16, and then by one attempt at a time.
 func TestAHundredCallersOfADeadServerAreAnsweredByFewAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(testkit.OpenTime)
@@ -169,8 +169,8 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 	}
 }
 
-// Those who waited already when the fourth attempt failed are told as well, whoever made
-// it.
+// Callers that were waiting when the fourth attempt failed get the error, too, no matter
+// whose attempt it was.
 func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(testkit.OpenTime)
@@ -202,7 +202,7 @@ func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 	})
 }
 
-// What is open is worth waiting for, though nothing can be opened.
+// An open connection is worth waiting for, although none can be opened.
 func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
@@ -238,8 +238,8 @@ func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
 	})
 }
 
-// Recovers by itself: full service within a second of the server's return, and until then
-// not one attempt more than the pauses allow.
+// It recovers by itself: full service within a second of the server's return, and until
+// then not one attempt more than the backoff allows.
 func TestServiceIsFullWithinASecondOfTheServersReturn(t *testing.T) {
 	for _, outage := range []time.Duration{50 * time.Millisecond, 5 * time.Second, time.Minute} {
 		testkit.Bubble(t, outage.String(), func(t *testing.T) {

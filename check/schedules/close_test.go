@@ -109,7 +109,8 @@ func TestExploreCloseAgainstACancel(t *testing.T) {
 	})
 }
 
-// Whoever ends a lease, and the pool that is closed: one of them closes the connection.
+// The goroutine that ends a lease, and the one that closes the pool: one of them closes
+// the connection.
 func TestExploreCloseAgainstDiscardAndDetach(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)
@@ -141,7 +142,7 @@ func TestExploreTwoClosesAgainstAPut(t *testing.T) {
 	})
 }
 
-// Shutdown leaves to their holders what is leased, and returns when they are done.
+// Shutdown leaves leased connections to their holders, and returns when they are done.
 func TestExploreShutdownAgainstAPutAndAGet(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l := lending(r, 1)

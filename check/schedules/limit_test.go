@@ -126,8 +126,8 @@ func TestExploreTheEndOfAnOutageAgainstARegistrant(t *testing.T) {
 	})
 }
 
-// What the quota holds back is opened when it is time: the open that was begun at once
-// hangs, and what is leased does not come back.
+// An open that the quota holds back begins when its time has come, although the open that
+// was begun at once hangs, and no leased connection comes back.
 func TestExploreTheQuotaIsLifted(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l := exploredHang(r)
@@ -142,8 +142,8 @@ func TestExploreTheQuotaIsLifted(t *testing.T) {
 	})
 }
 
-// The sweeper finds nothing to be lifted, as those who waited have been served, while
-// others are held back.
+// The sweeper finds nothing to lift, because the waiters have been served, while opens
+// are held back for others.
 func TestExploreTheQuotaIsLiftedWhileOthersAreHeldBack(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l := exploredHang(r)

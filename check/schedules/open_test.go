@@ -91,8 +91,8 @@ func TestExploreAPutAgainstAnOpen(t *testing.T) {
 	})
 }
 
-// Capacity that comes free, and a caller who comes to wait; and between the two of them,
-// that whoever opens finds a vacant slot.
+// Capacity comes free, and a caller comes to wait: no wake-up is missed, and an attempt
+// finds a vacant slot.
 func TestExploreADiscardAgainstAWaiter(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 1)

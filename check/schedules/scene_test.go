@@ -36,7 +36,7 @@ type scene struct {
 	last   *queue.Waiter
 
 	shrinks bool // more may be open than the limit
-	ages    bool // what is idle may be too old to be lent
+	ages    bool // idle connections may be too old to be handed out
 }
 
 // A sighting is a waiter as its scene has seen it.
@@ -195,7 +195,7 @@ func (s *scene) mustAsk(name string) {
 	}
 }
 
-// waiting is the same for one who waits already when the schedule begins.
+// waiting is the same for a caller that is already waiting when the schedule begins.
 func (s *scene) waiting(name string, ctx context.Context) *asking {
 	a := new(asking)
 	s.Begin(name, func() { s.ask(name, ctx, a) })
@@ -282,7 +282,7 @@ func (s *scene) atRest(leased int) {
 	if s.ages {
 		return
 	}
-	// What is idle can be had.
+	// Idle connections can be taken.
 	idle := 0
 	for _, slot := range s.in.Slots() {
 		if slot.Word.Phase() == ring.Idle {
@@ -305,7 +305,7 @@ func (s *scene) atRest(leased int) {
 	}
 }
 
-// idles checks that so many are idle at the end.
+// idles checks that n connections are idle at the end.
 func (s *scene) idles(n int) {
 	s.End(func() {
 		if got := s.p.Stats().IdleConnections; got != n {

@@ -58,8 +58,8 @@ func TestExploreTwoGrantersAndTwoWaiters(t *testing.T) {
 	})
 }
 
-// Two who register, of whom the first may be served before the other is linked: with the
-// gate as judge of who is first, the other would sleep beside an idle slot.
+// Two callers register. The first may be served before the second is linked. If the
+// second asked the gate whether it is the first, it would sleep beside an idle slot.
 func TestExploreTwoRegistrantsAndTwoGranters(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)
@@ -96,7 +96,7 @@ func TestExploreCancelAgainstAGrant(t *testing.T) {
 	}
 }
 
-// The one who leaves waits again at once, with the same channel.
+// The waiter that leaves waits again at once, with the same channel.
 func TestExploreCancelAgainstAGrantAndTheChannelIsUsedAgain(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l := lending(r, 1)
@@ -153,7 +153,7 @@ func TestExploreAStalePutAgainstAGet(t *testing.T) {
 	})
 }
 
-// The same against one who has waited, and against Discard.
+// The same against a caller that has waited, and against Discard.
 func TestExploreAStalePutAgainstAWaiterAndADiscard(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 1)

@@ -84,8 +84,8 @@ func TestExploreAReportAgainstClose(t *testing.T) {
 	})
 }
 
-// The slot word comes back with another connection in the slot, in the hands of a reporter
-// who has read it before. For that, the other must not be lent in between, so that its
+// The slot's word comes back with another connection in the slot, after a reporter has
+// read it. For that the other connection must not be leased in between, so that its
 // generation is still that of the first: its caller leaves.
 func TestExploreAWordThatComesBackWithAnotherConnection(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/atomic"
 )
 
-// shake lets whoever comes to a marked place in the pool yield now and then, and so
-// brings about what would be rare otherwise.
+// shake makes goroutines yield now and then at the marked places in the pool, and so
+// causes what would be rare otherwise.
 func shake(seed uint64) {
 	var n atomic.Uint64
 	step.Install(func(string) {

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/atomic"
 )
 
-// Users of a wire who are no callers.
+// Users of a wire that are not callers.
 const (
 	nobody  = 0
 	checker = -1

@@ -117,8 +117,8 @@ func TestSlotTakenWhileThePoolIsClosed(t *testing.T) {
 	}
 }
 
-// The flag is set when the limit is, and not before; but whoever comes in between
-// must be told.
+// The flag is set when the limit is set, and not before. But a caller that comes in
+// between must be told that the pool is closed.
 func TestWaiterWhoComesBetweenTheLimitAndTheFlag(t *testing.T) {
 	either(t, func(t *testing.T, s *stage.Stage, shutdown bool) {
 		x := new(testkit.Exchange)
@@ -232,7 +232,7 @@ func TestWaiterIsNotGivenALeaseThatHasBeenRevoked(t *testing.T) {
 	})
 }
 
-// What is returned to the pool, and is neither idle nor handed on yet, does not
+// A connection that has been returned, and is neither idle nor handed on yet, does not
 // escape Close.
 func TestCloseRevokesWhatHasBeenReturned(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
@@ -248,8 +248,9 @@ func TestCloseRevokesWhatHasBeenReturned(t *testing.T) {
 	})
 }
 
-// Two goroutines close the pool at the same time, and one has revoked a lease but not
-// yet closed its connection. Whose lease it was learns of it as if there were one.
+// Two goroutines close the pool at the same time, and one has revoked a lease but not yet
+// closed its connection. The holder of that lease learns of it as if only one had closed
+// the pool.
 func TestLeaseRevokedByOneOfTwoWhoCloseThePool(t *testing.T) {
 	for name, end := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) (err, want error){
 		"Put": func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) (err, want error) { return p.Put(l), nil },
@@ -335,8 +336,9 @@ func TestCloseWhileSomebodyStandsAnywhere(t *testing.T) {
 	}
 }
 
-// MaxWaiters is counted from the limit, which Close lowers before it sets the flag.
-// Whoever comes between the two comes too late, and not one too many.
+// MaxWaiters is counted from the limit, which Close lowers before it sets the flag. A
+// caller that comes between the two is told that the pool is closed, not that too many
+// wait.
 func TestWhoComesBetweenTheLimitAndTheFlagIsToldThatThePoolIsClosed(t *testing.T) {
 	either(t, func(t *testing.T, s *stage.Stage, shutdown bool) {
 		var x testkit.Exchange

@@ -12,12 +12,12 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// The tests in this file are of guards that could be left out, and no other test noticed
+// The tests in this file are about guards whose loss no other test noticed
 // (check/mutants).
 
-// wait.go wait: the last failure refuses all who wait. One who has been counted, but is
-// not linked yet, is not among them; if somebody else's attempt is under way when it
-// is, it must ask for itself.
+// wait.go wait: the last failure refuses all waiters. A caller that has been counted, but
+// is not linked yet, is not among them. If another caller's attempt is in progress when
+// it is linked, it must ask for itself.
 func TestWaiterThatComesBetweenIsNotKeptForTheProbeOfAnother(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x, result := dialing(t)

@@ -52,7 +52,8 @@ func TestCapacityOfAnOpenThatFailedIsOffered(t *testing.T) {
 	})
 }
 
-// The same for one who comes to wait while the count is being lowered, on either side.
+// The same for a caller that comes to wait while the count is being lowered, just before
+// or just after.
 func TestCapacityThatComesFreeWhileSomebodyComesToWait(t *testing.T) {
 	for _, place := range []string{"vacate: census lowered", "openFailed: census lowered"} {
 		t.Run("leaver last", func(t *testing.T) {
@@ -190,8 +191,8 @@ func TestOfTwoConnectionsForOneWaiterOneBecomesIdle(t *testing.T) {
 	})
 }
 
-// A caller who comes to wait relies on an open that is under way for another, which
-// has just been established.
+// A caller that comes to wait relies on an open that is in progress for another caller,
+// and that has just been established.
 func TestWaiterWhoReliesOnAnOpenThatIsEnding(t *testing.T) {
 	for _, place := range []string{"opened: established", "settle: gate read", "settle: somebody waits", "settle: nobody waits"} {
 		stage.Staged(t, func(t *testing.T, s *stage.Stage) {
@@ -302,7 +303,7 @@ func TestAReportThatComesTooLateHitsNobodyElse(t *testing.T) {
 }
 
 // The same at the last moment: the report has found its connection idle, which is then
-// closed for it, and the next one lies in the slot with the same word.
+// closed for it, and the next connection is in the slot with the same word.
 func TestAReportThatTakesBackAnotherConnectionLeavesItIdle(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x := new(testkit.Exchange)
@@ -378,7 +379,7 @@ func TestSweeperKnowsOfAConnectionThatWasOpenedBeforeItFellAsleep(t *testing.T) 
 }
 
 // The count of open connections is zero for an instant, when the sweeper looks, and
-// nobody's time runs out: it must learn of the connection that comes next.
+// nothing else is due: the sweeper must learn of the connection that comes next.
 func TestSweeperKnowsOfAConnectionThatWasOpenedWhileItFellAsleep(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x, result := dialing(t)

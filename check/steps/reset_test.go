@@ -70,7 +70,8 @@ func TestAConnectionIsOpenedWhileThePoolIsReset(t *testing.T) {
 	}
 }
 
-// What is opened in the new era is not taken for old by a Reset that is late with its look.
+// A Reset that is late with its look does not take a connection of the new era for an old
+// one.
 func TestAConnectionOpenedDuringResetRemains(t *testing.T) {
 	for _, leased := range []bool{false, true} {
 		stage.Staged(t, func(t *testing.T, s *stage.Stage) {

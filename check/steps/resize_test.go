@@ -21,8 +21,9 @@ func resizing(t *testing.T, p *pool.Pool[*testkit.Wire], n int) func() {
 	}
 }
 
-// The two sides of Resize and Put: the flag is set, then what is idle is collected; the
-// slot is published, then the flag is read. Neither order leaves one too many.
+// The two sides of Resize and Put: the flag is set, then the idle slots are collected;
+// the slot is published, then the flag is read. Neither order leaves one connection too
+// many.
 func TestASlotIsPublishedWhileThePoolShrinks(t *testing.T) {
 	for _, place := range []string{"put: gate read", "put: published", "settle: gate read", "settle: nobody waits", "settle: published"} {
 		for _, half := range []string{"", "Resize: limit set", "Resize: flag set"} {
@@ -81,8 +82,8 @@ func TestWhatResizeHasTakenStaysIfAnotherLeavesMeanwhile(t *testing.T) {
 	})
 }
 
-// Of two leavers, neither takes the other's place for its own: a slot is counted as leaving
-// before it is emptied.
+// Of two leavers, neither is counted as the place of the other: a slot is counted as
+// leaving before it is emptied.
 func TestOfTwoWhoLeaveWhileThereIsOneTooManyOneStays(t *testing.T) {
 	for name, leave := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error{
 		"Put": func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error { return p.Put(l) },
@@ -115,8 +116,8 @@ func TestOfTwoWhoLeaveWhileThereIsOneTooManyOneStays(t *testing.T) {
 }
 
 // The two sides of shrunk and Resize: the flag is cleared, then the limit is read again;
-// the limit is lowered, then the flag is set. Whoever sets it collects what was published
-// while it was clear.
+// the limit is lowered, then the flag is set. The one that sets the flag collects what
+// was published while it was clear.
 func TestTheFlagIsClearedWhileAnotherResizeLowersTheLimit(t *testing.T) {
 	for _, half := range []string{"", "Resize: limit set", "Resize: flag set"} {
 		for _, published := range []bool{false, true} {
@@ -203,7 +204,7 @@ func TestTwoResizeAtTheSameTime(t *testing.T) {
 	}
 }
 
-// Whoever has read the census before the limit falls does not open one too many.
+// An opener that has read the census before the limit falls does not open one too many.
 func TestTheLimitFallsWhileSomebodyIsAboutToOpen(t *testing.T) {
 	for _, place := range []string{"ensureOpen: census read", "ensureOpen: admitted"} {
 		stage.Staged(t, func(t *testing.T, s *stage.Stage) {
@@ -226,7 +227,7 @@ func TestTheLimitFallsWhileSomebodyIsAboutToOpen(t *testing.T) {
 	}
 }
 
-// A slot of the first bank comes free behind whoever looks for one.
+// A slot of the first bank comes free behind a goroutine that looks for one.
 func TestASlotComesFreeBehindWhoClaimsOne(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p, l := lent(t, new(testkit.Exchange), 1)

@@ -16,9 +16,9 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// The connection becomes unfit, and then a Get begins, between the look of a settle at the
-// mark and its grant: to a waiter of before it may go, to this one it may not. Porcupine
-// found the one way, a reviewer the other.
+// Between the look of settle at the mark and its grant, the connection becomes unfit, and
+// then a Get begins. A waiter of before may get the connection; this Get must not.
+// Porcupine found one way, a reviewer the other.
 func TestAGetIsNotLentWhatHasBecomeUnfitBefore(t *testing.T) {
 	for _, way := range []string{"Reset", "broken"} {
 		t.Run(way, func(t *testing.T) {
@@ -110,7 +110,8 @@ func TestALeaseThatWasRevokedCanBePutBackAfterItsSlotWasUsedAgain(t *testing.T) 
 	})
 }
 
-// What was marked before it was taken is closed for the reason of the mark, whoever takes it.
+// A connection that was marked before it was taken is closed for the reason of the mark,
+// no matter who takes it.
 func TestWhatWasReportedBrokenIsNotClosedAsHealthy(t *testing.T) {
 	for _, way := range []string{"broken", "Reset"} {
 		t.Run(way, func(t *testing.T) {
@@ -138,7 +139,7 @@ func TestWhatWasReportedBrokenIsNotClosedAsHealthy(t *testing.T) {
 	}
 }
 
-// A Resize to fewer hides nothing that is idle from those who want it.
+// A Resize to fewer hides no idle connection from callers.
 func TestWhatIsIdleCanBeHadWhileThePoolShrinks(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 4, MaxWaiters: -1, MaxIdleTime: -1})
@@ -154,7 +155,7 @@ func TestWhatIsIdleCanBeHadWhileThePoolShrinks(t *testing.T) {
 	})
 }
 
-// An attempt that fails refuses nobody for whom another is being made.
+// An attempt that fails refuses no waiter for which another attempt is being made.
 func TestWhoTriesIsNotRefusedForTheFailureOfAnother(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x, result := dialing(t)
@@ -178,7 +179,7 @@ func TestWhoTriesIsNotRefusedForTheFailureOfAnother(t *testing.T) {
 	})
 }
 
-// What is closed while Stats looks has not been got by anybody.
+// A connection that is closed while Stats looks does not count as a Get.
 func TestStatsCountsNoGetForWhatIsClosedMeanwhile(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 4, MaxIdleTime: -1})
@@ -213,7 +214,7 @@ func TestTwoWhoRegisterAtTheSameTimeAreTwo(t *testing.T) {
 	})
 }
 
-// What is landing is on its way to somebody who waits: nobody opens another for him.
+// A landing connection is on its way to a waiter: no other one is opened for that waiter.
 func TestNobodyOpensAnotherForWhatIsLanding(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x, result := dialing(t)

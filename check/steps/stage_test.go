@@ -167,8 +167,8 @@ func TestOfTwoGrantersOneServesAndTheOtherGoesOn(t *testing.T) {
 	}
 }
 
-// Seeded fault 7: A is first at the gate and granted; B has registered but is not
-// linked; a publisher finds the queue empty, and goes. B must look for itself.
+// Seeded fault 7: A is first at the gate and granted; B has registered but is not linked;
+// a publisher finds the queue empty, and goes. B must look for itself.
 func TestWhoIsNotFirstAtTheGateLooksAgain(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p, l := lent(t, new(testkit.Exchange), 2)
@@ -182,8 +182,8 @@ func TestWhoIsNotFirstAtTheGateLooksAgain(t *testing.T) {
 	})
 }
 
-// Whoever has not looked yet excuses nobody: its stall hides no slot from those who
-// come later, and they serve it first.
+// A waiter that has not looked yet excuses nobody: its stall hides no slot from those
+// that come later, and they serve it first.
 func TestWaiterStalledBeforeItLooksHoldsUpNobody(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p, l := lent(t, new(testkit.Exchange), 2)

@@ -65,7 +65,8 @@ func TestTheLifetimeOfAConnectionEndsWhileItComesBack(t *testing.T) {
 	}
 }
 
-// Two end a call of Clean: it returns, or it is abandoned. Whoever is first has the slot.
+// Two may end a call of Clean: it returns, or it is abandoned. The first of them gets the
+// slot.
 func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 	cleaning := func(t *testing.T, s *stage.Stage) (x *testkit.Exchange, p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire], end func(err error)) {
 		x = new(testkit.Exchange)
@@ -159,7 +160,7 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 	})
 }
 
-// The two sides of an outage: the failure is noted, then all who wait are refused; the
+// The two sides of an outage: the failure is noted, then all waiters are refused; the
 // caller is linked, then asks whether there is an outage.
 func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
 	for _, place := range []string{"wait: registered", "wait: parked", "ensureOpen: census read", "afterwards"} {
@@ -177,7 +178,7 @@ func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
 					var getter *stage.Actor
 					var r *testkit.Request[*testkit.Wire]
 					if place == "ensureOpen: census read" {
-						// It is the first who has come to there.
+						// In an outage only the first waiter gets to this place.
 						testkit.Inside(p).Outage.Store(0)
 					}
 					if place != "afterwards" {
@@ -220,8 +221,8 @@ func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
 	}
 }
 
-// The two sides of what is held back: the sweeper clears its flag, then looks; who holds
-// back sets the flag, then kicks the sweeper.
+// The two sides of what is held back: the sweeper clears its flag, then looks; the one
+// that holds back sets the flag, then kicks the sweeper.
 func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		x, result := dialing(t)
@@ -256,8 +257,8 @@ func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 	})
 }
 
-// The two sides of Warm: the census is changed, then the channel is closed; the channel is
-// got, then the census is looked at.
+// The two sides of Warm: the census is changed, then the channel is closed; the channel
+// is taken, then the census is read.
 func TestAnAttemptEndsWhileWarmLooks(t *testing.T) {
 	warm := func(p *pool.Pool[*testkit.Wire], n int) chan error {
 		done := make(chan error, 1)

@@ -224,8 +224,8 @@ func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
 			t.Errorf("caller %d had its first reply %v after the server's return, want within a second", i, took)
 		}
 	}
-	// At most one for each connection that died, before the first was refused; then one
-	// at a time, with pauses of 25 ms and more from the fourth on.
+	// At most one for each connection that died, before the first was refused. Then one
+	// at a time, with a backoff of 25 ms and more from the fourth on.
 	if stormed > size {
 		t.Errorf("%d dials in the second without a server, want %d at the most", stormed, size)
 	}

@@ -43,9 +43,9 @@ func (r *reference) leases() (n int) {
 	return n
 }
 
-// serve opens for those who wait what may be opened. While opening fails, the pool tries
-// again and again, with pauses: those who wait are told only if there is no connection
-// that may come back to them.
+// serve opens what may be opened for waiters. While opening fails, the pool tries again
+// and again, with backoff: waiters get the error only if there is no connection that may
+// come back to them.
 func (r *reference) serve() {
 	for len(r.waiting) > 0 && !r.closed && r.leases()+len(r.idle) < r.max {
 		if !r.failing {
@@ -136,7 +136,7 @@ func (r *trial) run(actions []byte) {
 			r.t.Cleanup(cancel)
 			c := &caller{cancel: cancel}
 			if len(r.waiting) == 0 && len(r.idle) > 0 && !r.closed {
-				// Which one is the ring's affair.
+				// The ring chooses which one.
 				l := testkit.Borrow(r.t, r.p)
 				if !r.idle[l.Value().Number] {
 					r.t.Fatalf("step %d: Get returned connection %d, which is not idle", step, l.Value().Number)
@@ -153,7 +153,7 @@ func (r *trial) run(actions []byte) {
 			}
 			c.Request = testkit.Ask(ctx, r.p)
 			// The attempt that a Get asks for tells it that it has failed. Whether it
-			// asks for one, or there is a pause, depends on when it comes.
+			// asks for one, or there is a backoff, depends on when it comes.
 			if n := len(r.waiting); n > 0 && r.waiting[n-1] == c && r.failing && r.leases()+len(r.idle) < r.max && (n == 1 || c.Returned()) {
 				c.err = testkit.ErrDial
 				r.waiting = r.waiting[:n-1]
@@ -252,7 +252,7 @@ func (r *trial) run(actions []byte) {
 			r.waiting = nil
 		}
 		if r.failing {
-			time.Sleep(time.Second) // the pauses end
+			time.Sleep(time.Second) // the backoff ends
 		}
 		var still []*caller
 		for _, c := range live {

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/atomic"
 )
 
-// shake lets whoever comes to a marked place yield now and then, as the seed has it.
+// shake makes goroutines yield now and then at the marked places, as the seed decides.
 func shake(t *testing.T, seed uint64, one uint64) {
 	t.Logf("shaken with seed %d, at one place in %d", seed, one)
 	var n atomic.Uint64

@@ -20,7 +20,7 @@ import (
 // A tagged connection knows who uses it.
 type tagged struct {
 	user   atomic.Int64 // 0: nobody
-	uses   int          // for the race detector: whoever has the connection writes it
+	uses   int          // for the race detector: the holder of the connection writes it
 	closes atomic.Int32
 	away   bool // detached
 	broken func(error)

@@ -25,8 +25,7 @@ func bare() Factory {
 	}
 }
 
-// start makes a pool that is closed when the test ends. A time that is zero in c is one
-// without limit.
+// start makes a pool that is closed when the test ends. A zero time in c means no limit.
 func start(tb testing.TB, f Factory, c Config) *Pool {
 	tb.Helper()
 	never := func(d *int64) {
@@ -61,7 +60,7 @@ func giveBack(tb testing.TB, p *Pool, l Lease) {
 	}
 }
 
-// idle fails the test unless so many are idle, and nothing else.
+// idle fails the test unless n connections are idle, and nothing else is open.
 func idle(tb testing.TB, p *Pool, when string, want int) {
 	tb.Helper()
 	if s := p.Stats(); s.IdleConnections != want || s.ActiveConnections != 0 || s.OpeningConnections != 0 {

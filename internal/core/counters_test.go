@@ -2,8 +2,8 @@ package core
 
 import "testing"
 
-// A count that is made up of what is seen in slots, one after the other, may come out lower
-// than one before it. A counter that goes back looks like a restart to those who draw it.
+// A count that is summed up from the slots, one after the other, may come out lower than
+// the one before it. A dashboard takes a counter that goes back for a restart.
 func TestGetsNeverGoesBack(t *testing.T) {
 	n := new(counters)
 	most := uint64(0)

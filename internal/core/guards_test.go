@@ -11,11 +11,11 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// Each test names the guard that it is about: without it, nothing else fails.
+// Each test names the guard that it is about. Without that guard, no other test fails.
 
-// outage.go unavailableError: opened ends the outage, and then forgets the error, and an
-// outage begins one after the error is known; whoever reads the two in between must not be
-// told that the server is away and be given no reason.
+// outage.go unavailableError: opened ends the outage, then clears the error; an outage
+// begins after its error is stored. A caller that reads the two in between must not be
+// told that the server is away without a reason.
 func TestNobodyIsRefusedWithoutAnErrorToName(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
 	var o words.Outage
@@ -29,8 +29,8 @@ func TestNobodyIsRefusedWithoutAnErrorToName(t *testing.T) {
 	p.outage.Store(0)
 }
 
-// outage.go failed: what began in an outage that a success has ended since, and fails, is
-// the first failure of the next.
+// outage.go failed: an attempt that began in an outage and fails after a success has
+// ended that outage is the first failure of the next one.
 func TestAFailureAfterTheEndOfTheOutageInWhichItBeganCounts(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
 	p.failed(words.Outage(0).Worse(time.Second))
@@ -40,8 +40,8 @@ func TestAFailureAfterTheEndOfTheOutageInWhichItBeganCounts(t *testing.T) {
 	p.outage.Store(0)
 }
 
-// wait.go accept: of a token and the end of its ctx that come together, a caller may see
-// the token. It is told of its ctx, all the same.
+// wait.go accept: if a token and the end of its ctx come at the same time, a caller may
+// see the token first. It is told that its ctx has ended all the same.
 func TestATokenForAWaiterWhoseCtxHasEndedIsTheErrorOfThat(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -74,8 +74,7 @@ func TestCloseClosesWhatWasOpenedWhenTheClockStoodAtItsOwnStamp(t *testing.T) {
 	})
 }
 
-// quota.go oldestHasWaited: whoever has come to wait is counted before it stands in the
-// queue.
+// quota.go oldestHasWaited: a caller counts as waiting before it stands in the queue.
 func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := bare()
@@ -91,8 +90,8 @@ func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
 	})
 }
 
-// pass.go pass: what is due for two reasons is closed for the first of them, and does not
-// count among those whose lives have ended.
+// pass.go pass: a connection that is due for two reasons is closed for the first, and
+// does not count among those whose lifetime is over.
 func TestAnIdleConnectionThatIsOldAsWellIsClosedAsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, bare(), Config{MaxConnections: 2, MaxIdleTime: time.Minute, MaxLifetime: time.Hour})
@@ -109,8 +108,8 @@ func TestAnIdleConnectionThatIsOldAsWellIsClosedAsIdle(t *testing.T) {
 	})
 }
 
-// pass.go closeDue: between the look at a slot and its end somebody may have taken it, or
-// another connection may have come into it.
+// pass.go closeDue: between the look at a slot and its closing, somebody may have taken
+// the slot, or another connection may have come into it.
 func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closed := 0

@@ -9,8 +9,8 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// A waiter's goroutine has been stopped before it could see that its ctx has ended: whoever
-// has the connection sees it.
+// A waiter's ctx has ended, but its goroutine has been stopped before it could see that.
+// The goroutine that has the connection sees it.
 func TestAGranterPassesOverAWaiterWhoseCtxHasEnded(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -8,8 +8,8 @@ import (
 	"github.com/S4AK4N/pool/internal/explore"
 )
 
-// Found by the model: a reader that had the tail in hand when it was severed returned the number
-// of long ago.
+// Found by the model: a reader that had loaded tail before that node was severed returned
+// a number that was long out of date.
 func TestExploreCountNeverGoesBack(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		q, _ := queued(0)

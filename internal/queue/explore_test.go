@@ -35,8 +35,9 @@ func serve(q *Queue, n int) (served []*Waiter) {
 	return served
 }
 
-// The queue by itself: some leave from the middle, which unlink removes; some are served;
-// one comes. At the end the invariants hold, and the live ones are there in order.
+// The queue by itself: some waiters leave from the middle, where Unlink removes them;
+// some are served; one comes. At the end the invariants hold, and the live waiters are
+// there in order.
 func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 	for _, granters := range []int{0, 1, 2} {
 		for _, linked := range []int{2, 3, 4} {
@@ -89,7 +90,7 @@ func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 	}
 }
 
-// Those who leave, each where it stands, against those who come and one who serves.
+// Waiters that leave, each where it stands, against new waiters and one granter.
 func TestExploreLeaversAgainstAnEnqueuerAndAGranter(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		q, w := queued(3)

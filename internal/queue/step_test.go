@@ -68,7 +68,8 @@ func TestUnlinkOfTheNodeThatTailIsAt(t *testing.T) {
 	})
 }
 
-// The same in front: the enqueuer has not moved tail, and what tail is at is removed.
+// The same at the front: the enqueuer has not moved tail, and the node that tail points
+// to is removed.
 func TestAdvanceOverTheNodeThatTailIsAt(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		q, _ := links(0)
@@ -83,7 +84,7 @@ func TestAdvanceOverTheNodeThatTailIsAt(t *testing.T) {
 	})
 }
 
-// Seeded fault 6: unlink cuts a node off that somebody has in hand to make it the head.
+// Seeded fault 6: Unlink cuts off a node that somebody is about to make the head.
 func TestUnlinkSeversNothingOnceHeadHasMoved(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		q, w := links(3)

@@ -33,7 +33,7 @@ import (
 // coldStart is how many connections are opened at a time while none is open.
 const coldStart = 16
 
-// quota returns how many connections may be in opening for so many waiters.
+// quota returns how many connections may be opened at a time for this number of waiters.
 func (p *Pool) quota(waiters int, c words.Census) int {
 	if p.config.OpenEagerly {
 		return waiters
@@ -166,7 +166,7 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	if !p.sweeper.heldBack.Load() {
 		return never
 	}
-	p.sweeper.heldBack.Store(false) // before the look: who holds back after it tells us again
+	p.sweeper.heldBack.Store(false) // before the look: a caller that holds back after it tells us again
 	step.At("lift: flag cleared")
 	_, held := p.openForWaiters(nil, nil)
 	step.At("lift: looked")

@@ -10,9 +10,9 @@ import (
 const notFresh = 1<<64 - 1
 
 // settle finds the next owner of a held slot. That is the oldest waiter. If nobody waits,
-// the slot is published, and whoever takes it is the next owner. Every slot that comes
-// free while somebody waits goes through here: after a Put, after an open, from a waiter
-// that got it too late, from the sweeper.
+// the slot is published, and the goroutine that takes it is the next owner. Every slot
+// that comes free while somebody waits goes through here: after a Put, after an open,
+// from a waiter that got it too late, from the sweeper.
 //
 // The race between the two sides, a slot that is published and a caller that comes to
 // wait:

@@ -21,8 +21,9 @@ func newBank(first, size int) *bank {
 	return &bank{r, make([]atomic.Pointer[conn], r.Len()), first}
 }
 
-// more adds banks until there are at least so many slots. Each new bank is at least as
-// large as all before it together, if the limit allows, so there are never more than 17.
+// more adds banks until there are at least that many slots in all. Each new bank is at
+// least as large as all before it together, if the limit allows, so there are never more
+// than 17.
 func (p *Pool) more(slots int) {
 	for {
 		banks := p.banks.Load()

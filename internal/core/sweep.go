@@ -228,8 +228,8 @@ func (p *Pool) advanceTick(now time.Duration) {
 		tick++ // the clock skips it, and repeats the next tick
 	}
 	// The clock never goes back: one of the two may be held up with an older time in
-	// hand. Such a time is only a little older. But the clock may have stood still for
-	// half the range of a stamp or more, and must go forward then.
+	// hand. Such a time is at most a little older. But the clock may have stood still for
+	// half its range of 2^32 ticks or more, and must go forward then.
 	for old := p.tick.Load(); old-tick > 1<<16 && !p.tick.CompareAndSwap(old, tick); old = p.tick.Load() {
 	}
 }

@@ -86,7 +86,7 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	step.At("wait: parked")
 
 	// The other side is in shut, which sets the flag, then refuses all waiters. If shut
-	// did not see w, then w was linked after the flag was set, and sees it here.
+	// did not see w, then w was linked after the flag was set, and the flag is seen here.
 	if words.Gate(p.gate.Load()).Closed() {
 		p.refuseAll(ErrClosed)
 	}

@@ -58,7 +58,7 @@ type Waiter struct {
 // The state of a waiter. Each arrow is a compare-and-swap. Park makes the arrow to
 // parked, Decide makes all others.
 //
-//	looking ──▶ parked ──▶ taken  by whoever has something for it: a connection, an
+//	looking ──▶ parked ──▶ taken  by one that has something for it: a connection, an
 //	   │           │              error, the end of its time. It owes one token
 //	   ├───────────┼─────▶ taken
 //	   └───────────┴─────▶ left   by the caller itself, whose ctx has ended

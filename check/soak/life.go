@@ -80,18 +80,18 @@ const (
 
 // A life is one pool, from New until nothing is left of it.
 type life struct {
+	created, closed, detached atomic.Int64
+	standing                  atomic.Int64 // open or being opened, as the peer counts them, in a strict pool
+	hooked                    hookCounts
+	ending                    atomic.Bool // Shutdown or Close is about to be called
+	over                      atomic.Bool // and has returned
+
 	*soak
 	number  uint64
 	plan    plan
 	weather *weather
 	p       *pool.Pool[*wire]
 	callers sync.WaitGroup
-
-	created, closed, detached atomic.Int64
-	ending                    atomic.Bool  // Shutdown or Close is about to be called
-	over                      atomic.Bool  // and has returned
-	standing                  atomic.Int64 // open or being opened, as the peer counts them, in a strict pool
-	hooked                    hookCounts
 
 	mu    sync.Mutex         // guards wires, which the factory's goroutines and the audits use
 	wires map[*wire]struct{} // created, and neither closed nor detached

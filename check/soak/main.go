@@ -15,12 +15,7 @@ import (
 
 // A soak is one run of the program.
 type soak struct {
-	seed    uint64
-	first   uint64 // number of the first life
-	callers int
-	verbose bool
-	peer    *peer
-
+	// First, as in the other types here: on 32-bit processors words of 64 bits are aligned only there.
 	met                       [places][faults]atomic.Int64
 	leases, misses, refusals  atomic.Int64
 	opened, openErrors, waits atomic.Int64
@@ -28,6 +23,12 @@ type soak struct {
 	leaked, resizes, resets   atomic.Int64
 	samples, audits, lives    atomic.Int64
 	longest                   atomic.Duration // call of Get
+
+	seed    uint64
+	first   uint64 // number of the first life
+	callers int
+	verbose bool
+	peer    *peer
 
 	mu       sync.Mutex // guards failures: anybody may fail
 	failures []string

@@ -84,12 +84,12 @@ var skies = []sky{
 
 // A weather decides what goes wrong.
 type weather struct {
+	sky   atomic.Int64
+	calls [places]atomic.Uint64
 	seed  uint64
 	life  uint64
 	calm  atomic.Bool
 	clear atomic.Pointer[chan struct{}] // closed when the calm comes
-	sky   atomic.Int64
-	calls [places]atomic.Uint64
 	met   *[places][faults]atomic.Int64 // counted over all lives
 }
 

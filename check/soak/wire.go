@@ -20,13 +20,14 @@ const (
 
 // A wire is a connection. Part of them are real.
 type wire struct {
+	user atomic.Int64 // whose hands it is in
+	hung atomic.Int64 // when the call of Check or Clean that hangs began, 0 if none does
+
 	life   *life
 	number int64
 	tcp    net.Conn // nil: not a real one
 
-	user   atomic.Int64 // whose hands it is in
-	uses   int          // written by whoever has it, for the race detector
-	hung   atomic.Int64 // when the call of Check or Clean that hangs began, 0 if none does
+	uses   int // written by whoever has it, for the race detector
 	closes atomic.Int32
 	away   atomic.Bool // detached
 	orphan bool        // returned beside an error; the pool must not touch it

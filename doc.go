@@ -1,12 +1,24 @@
 // Package pool lends connections of any type: each to one caller at a time, no more of
 // them open than configured, and to waiting callers first come, first served.
 //
-//	factory, err := wsconn.NewFactory("ws://localhost:8080/ws", nil)
+//	factory, err := wsconn.NewFactory(url, nil)
+//	if err != nil {
+//		return err
+//	}
 //	p, err := pool.New(factory, pool.Config{MaxConnections: 100})
+//	if err != nil {
+//		return err
+//	}
 //	defer p.Close()
 //
-//	err = p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
-//		...
+//	// conn is an idle connection, a new one, or the next one that is returned.
+//	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+//		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
+//		if err != nil {
+//			return err // the pool closes conn: the reply may still arrive
+//		}
+//		fmt.Printf("%s\n", reply)
+//		return nil
 //	})
 //
 // [Pool.Do] is [Pool.Get], the call, and [Pool.Put], or [Pool.Discard] if the

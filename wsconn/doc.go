@@ -5,12 +5,25 @@
 //
 // The shortest use:
 //
-//	factory, err := wsconn.NewFactory("ws://localhost:8080/ws", nil)
+//	factory, err := wsconn.NewFactory(url, nil)
+//	if err != nil {
+//		return err
+//	}
 //	p, err := pool.New(factory, pool.Config{MaxConnections: 100})
-//	lease, err := p.Get(ctx)
-//	conn := lease.Value() // *wsconn.Conn
-//	_, reply, err := conn.Exchange(ctx, websocket.MessageText, request)
-//	err = p.Put(lease)
+//	if err != nil {
+//		return err
+//	}
+//	defer p.Close()
+//
+//	// conn is an idle connection, a new one, or the next one that is returned.
+//	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+//		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
+//		if err != nil {
+//			return err // the pool closes conn: the reply may still arrive
+//		}
+//		fmt.Printf("%s\n", reply)
+//		return nil
+//	})
 //
 // # Guarantees
 //

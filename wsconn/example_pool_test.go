@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// The example of the README.
+// The first example of the README and of the package documentation.
 func Example() {
 	server := httptest.NewServer(http.HandlerFunc(echo))
 	defer server.Close()
@@ -33,11 +33,11 @@ func greet(ctx context.Context, url string) error {
 	}
 	defer p.Close()
 
-	// An idle connection, or a new one, or the next that comes free.
+	// conn is an idle connection, a new one, or the next one that is returned.
 	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
 		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
 		if err != nil {
-			return err // the connection is not lent again: its reply may still come
+			return err // the pool closes conn: the reply may still arrive
 		}
 		fmt.Printf("%s\n", reply)
 		return nil

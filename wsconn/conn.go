@@ -10,16 +10,15 @@ import (
 )
 
 // A Conn is one WebSocket connection of a pool. It embeds the connection of
-// [github.com/coder/websocket], so that all its methods, and functions that
-// take a *[websocket.Conn] such as those of wsjson, are at hand.
+// [github.com/coder/websocket] and so has all its methods. Functions that want a
+// *[websocket.Conn], such as those of wsjson, get the embedded field, Conn.Conn.
 //
-// Its methods may be called at the same time as far as those of websocket.Conn
-// may.
+// Methods may be called concurrently if those of [websocket.Conn] may.
 type Conn struct {
 	*websocket.Conn
 
-	// Value is the application's own: what OnConnect has learned of the
-	// session, say. The pool does nothing with it.
+	// Value belongs to the application, for example for what OnConnect has learned
+	// about the session. The pool does not use it.
 	Value any
 
 	stream   *stream
@@ -27,33 +26,32 @@ type Conn struct {
 	owed     int32 // requests begun and not ended
 }
 
-// Response returns the server's answer to the handshake: status, header, and
-// TLS state. It has no body, and does not tell the request. It must not be
-// changed.
+// Response returns the server's response to the handshake: status, header, and TLS
+// state. Its Body is empty and its Request is nil. It must not be changed.
 func (c *Conn) Response() *http.Response { return c.response }
 
-// NetConn returns the network connection below, for its addresses or its TLS
-// state, or nil if the HTTP transport does not tell. Reading, writing and
-// closing are not for it, and deadlines that are set must be cleared again.
+// NetConn returns the underlying network connection, for its addresses or its TLS
+// state. It is nil if the HTTP transport does not reveal it. Do not read from it, write
+// to it, or close it. Clear a deadline that you set on it.
 func (c *Conn) NetConn() net.Conn { return c.stream.conn }
 
-// Err returns why the connection is of no use any more, or nil if nothing is
-// known against it. If the peer has closed the connection,
-// [websocket.CloseStatus] finds the code in the error.
+// Err returns why the connection will not be lent again, or nil if no reason is known.
+// If the peer has closed the connection, [websocket.CloseStatus] finds the code in the
+// error.
 func (c *Conn) Err() error { return c.stream.failure() }
 
-// Read is Read of [websocket.Conn]. If ctx has ended when it returns, also
-// successfully, the connection is closed, as is always the case with that
-// package, perhaps a little later; called here, and not on c.Conn, a Put that
-// comes before does not lend the connection again.
+// Read is Read of [websocket.Conn]. If ctx has ended when Read returns, the connection
+// will be closed, even if Read succeeded: that package does so, perhaps a little later.
+// Unlike c.Conn.Read, this method makes sure that a Put in the meantime does not lend
+// the connection again.
 func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
 	kind, message, err := c.Conn.Read(ctx)
 	c.noteEnd(ctx)
 	return kind, message, err
 }
 
-// Write is Write of [websocket.Conn]. For a ctx that has ended when it returns
-// the same holds as for Read.
+// Write is Write of [websocket.Conn]. If ctx has ended when Write returns, the
+// connection will be closed, as described for Read.
 func (c *Conn) Write(ctx context.Context, kind websocket.MessageType, message []byte) error {
 	err := c.Conn.Write(ctx, kind, message)
 	c.noteEnd(ctx)
@@ -70,8 +68,8 @@ func (c *Conn) noteEnd(ctx context.Context) {
 	}
 }
 
-// CloseRead is CloseRead of [websocket.Conn]. It cannot be undone: a connection
-// for which it was called is not lent again.
+// CloseRead is CloseRead of [websocket.Conn]. It cannot be undone, so the connection is
+// closed when the lease ends.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	c.stream.fail(errCloseRead)
 	return c.Conn.CloseRead(ctx)

@@ -1,7 +1,7 @@
-// Package wsconn makes WebSocket connections for a [pool.Pool], and looks after
-// them while nobody uses them: none that is lent is dead, none is dirty, and idle
-// ones stay alive. They are connections of [github.com/coder/websocket], and
-// everything that takes one of those takes these.
+// Package wsconn opens WebSocket connections for a [pool.Pool] and maintains them
+// while they are idle. Idle connections stay alive, a connection known to be dead is
+// not lent, and no lease reads what was sent to another. The connections are those of
+// [github.com/coder/websocket].
 //
 // The shortest use:
 //
@@ -25,57 +25,59 @@
 //		return nil
 //	})
 //
+// Functions that want a *[websocket.Conn], such as those of wsjson, get conn.Conn.
+//
 // # Guarantees
 //
-// Alive: the pool checks idle connections every CheckInterval. A check answers
-// the server's pings, and sends one where nothing was received for
-// [Options.PingInterval]. No goroutine is needed for that.
+// Keepalive: the pool checks idle connections once every [pool.Config.CheckInterval],
+// unless that is negative. A check answers the server's pings. It sends a ping if
+// nothing was received for [Options.PingInterval]. This needs no goroutine for a
+// connection that has a socket (see Limits).
 //
-// Never dead: a connection that the peer has closed, cut, or left without an
-// answer for [Options.PongTimeout], or on which it has broken the protocol, fails
-// the next check, and one that was idle is checked when it is lent. The peer's
-// code and reason reach [Options.OnClose] and the pool's log.
+// Dead connections: an idle connection is checked before it is lent. The check fails
+// if the peer has closed the connection or reset it, has violated the protocol, or has
+// sent nothing for [Options.PongTimeout] after a ping. The peer's close code and reason
+// are passed to [Options.OnClose] and to the pool's log.
 //
-// Never dirty: when a lease ends the connection goes back only if it is between
-// two messages both ways. Discarded are: an unread rest of a message, anything
-// received behind the last one, a message written in part, a Read or Write in
-// progress, a close frame either way, CloseRead, a context that ended in
-// mid-call, the read limit hit, and a reply owed, if the package is told of
-// requests: by [Conn.Exchange], by [Conn.Begin] and [Conn.End], or by
-// [Options.OneReplyPerRequest]. So is a connection that data arrives on while it
-// is idle, unless [Options.Unsolicited] says otherwise.
+// Unread data: when a lease ends, its connection returns to the pool only if it is
+// between two messages in both directions. It is closed in each of these cases:
+//   - part of a message, or anything behind the last message read, is unread, or
+//     data arrives while the connection is idle (but see [Options.Unsolicited]);
+//   - a message was written in part;
+//   - a Read or Write is in progress;
+//   - a close frame was sent or received, or CloseRead was called;
+//   - a context ended during a call;
+//   - a message exceeded the read limit;
+//   - the server owes a reply. The package knows that from [Conn.Exchange], from
+//     [Conn.Begin] and [Conn.End], or from [Options.OneReplyPerRequest].
 //
-// A message that is cut off by the end of the connection is an error. (The
-// WebSocket package by itself may return its first part as if it were all.)
+// If a connection ends in the middle of a message, reading that message is an error.
+// (The WebSocket package alone may return the first part as a whole message.)
 //
-// Dials, checks and closing are bounded in time, and what is kept in memory for
-// nobody is bounded in size. The options given to [NewFactory] are copied and
-// never changed.
+// Dials, checks and closing handshakes have time limits. Data buffered for idle
+// connections has a size limit. [NewFactory] copies its options and never changes them.
 //
 // # Memory model
 //
-// What [Options.OnConnect] writes is seen by the first lease, and what one lease
-// writes is seen by the next: the pool's Put synchronizes before the Get that
-// lends the connection again.
+// [Options.OnConnect] synchronizes before the first Get that lends its connection. A
+// Put synchronizes before the next Get that lends the same connection.
 //
 // # Limits
 //
-// Nothing on this side of the network can see these; a caller that may be hit
-// by one of the first four discards the connection, by [pool.Pool.Discard]:
-//   - a compressed message of which a part was read: read messages to their end;
-//   - a message begun with Writer of which nothing has been sent yet;
-//   - a reply that is owed, has not arrived, and that nobody has told of;
-//   - a context that ends at the very moment at which a call through the embedded
-//     connection, as by wsjson, returns without an error: the connection is
-//     closed a little later. Read, Write and Exchange of [Conn] see that;
-//   - a server that closes between the check and the first write. A request that
-//     can be repeated is worth another try if Lease.Reused.
+// No client can detect the following. In the first four cases the caller must call
+// [pool.Pool.Discard]:
+//   - part of a compressed message is unread: always read messages to their end;
+//   - a message was begun with Writer, and none of it has been sent yet;
+//   - the server owes a reply, and the package was not told of the request;
+//   - a context ends at the moment at which a call through the embedded connection,
+//     such as one by wsjson, returns without an error: the connection is then closed a
+//     little later. Read, Write and Exchange of [Conn] detect this;
+//   - the server closes between the check and the first write. If Lease.Reused, retry
+//     a request that may be repeated.
 //
-// Where there is no socket to look at, on Windows or below transports of the
-// application's own, a goroutine reads on each idle connection instead. It may
-// take until the next check to see there what a look at the socket sees at once.
+// On Windows, and over a transport without a socket, a goroutine reads on each idle
+// connection instead. There, a check may miss what has just arrived; the next one sees it.
 //
-// A connection is for one request after another. Where many goroutines shall
-// share one WebSocket, and replies are told apart by an id, no pool is wanted
-// but a multiplexer.
+// A connection serves one request after the other. If goroutines share one WebSocket,
+// and replies carry the id of their request, use a multiplexer instead of a pool.
 package wsconn

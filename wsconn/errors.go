@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// A HandshakeError says that a server answered a dial, but not by opening a
-// WebSocket. [errors.As] finds it in what the pool's Get returns.
+// A HandshakeError says that a server responded to a dial, but did not open a
+// WebSocket. [errors.As] finds it in the error of [pool.Pool.Get].
 type HandshakeError struct {
-	// URL is what was dialed, without its password.
+	// URL is the dialed URL, without its password.
 	URL string
-	// StatusCode and Status are the status of the answer: 503, and
+	// StatusCode and Status are the status of the response, such as 503 and
 	// "503 Service Unavailable".
 	StatusCode int
 	Status     string
-	// Header is the header of the answer.
+	// Header is the header of the response.
 	Header http.Header
-	// RetryAfter is how long the server asked to stay away, or zero if it
-	// did not say.
+	// RetryAfter is the value of the Retry-After header as a duration, or zero if
+	// there is none.
 	RetryAfter time.Duration
-	// Body is the start of the answer's body, at most 1024 bytes.
+	// Body is the start of the response's body, at most 1024 bytes.
 	Body []byte
 	// Err is the error of [websocket.Dial].
 	Err error

@@ -8,16 +8,17 @@ import (
 )
 
 // NewFactory returns a factory for a [pool.Pool] of connections to the WebSocket
-// server at url, whose scheme is ws or wss (http and https mean the same).
-// It may be empty if [Options.Endpoint] is set. opts may be nil. NewFactory opens nothing; it returns an error if url or opts
-// cannot be right.
+// server at url. The scheme of url is ws or wss; http and https mean the same. url may
+// be empty if [Options.Endpoint] is set. opts may be nil. NewFactory opens no
+// connection. It returns an error if url or opts are invalid.
 //
-// The factory's functions hold what [pool.Factory] says of them. Check takes in
-// what has arrived on an idle connection, answers pings, and sends its own; a
-// connection that the peer has closed, or that has data on it, fails it. Clean
-// fails unless the connection is between two messages both ways. Close, given no
-// cause, closes the connection with status 1000 and waits for the peer's answer
-// for at most [Options.CloseTimeout]; given a cause, it closes at once.
+// The factory's functions keep the contract of [pool.Factory]:
+//   - Check processes what has arrived on an idle connection, answers pings, and sends
+//     pings. It fails if the peer has closed the connection, or if there is data on it
+//     (but see [Options.Unsolicited]).
+//   - Clean fails unless the connection is between two messages in both directions.
+//   - Close without a cause does the closing handshake with status 1000, and waits at
+//     most [Options.CloseTimeout] for the peer. With a cause it closes immediately.
 func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 	var none pool.Factory[*Conn]
 	if url != "" || opts == nil || opts.Endpoint == nil {

@@ -9,21 +9,21 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A Keepalive is a message of the application's own that keeps an idle
-// connection from being closed by servers that do not count WebSocket pings.
+// A Keepalive is an application message that is sent on idle connections. It is for
+// servers that close idle connections and do not accept WebSocket pings as activity.
 type Keepalive struct {
-	// Interval is how long nothing may have been sent before Message is. It is
-	// kept to within the time between two checks. It must be positive.
+	// Interval is how long a connection sends nothing before Message is sent. Checks
+	// send it, so it may be sent later by the pool's CheckInterval. Must be positive.
 	Interval time.Duration
 
-	// Message returns the message to send. It is called for each.
+	// Message returns the message to send. It is called each time. Required.
 	Message func() Message
 
-	// Reply, if not nil, says that the server answers, and reports whether a
-	// message is the answer. The answer is never seen by anybody else, even if
-	// it comes when the connection has been lent. Reply sees messages of one
-	// frame and at most 4 KiB, and none that are compressed, until the answer
-	// is among them; without one within PongTimeout the connection is closed.
+	// Reply, if not nil, means that the server replies, and reports whether message
+	// is that reply. The reply is removed: no lease reads it, even if it arrives while
+	// the connection is lent. Until it arrives, Reply is called for each uncompressed
+	// message of one frame and at most 4 KiB. If it does not arrive within
+	// PongTimeout, the connection is closed.
 	Reply func(message Message) bool
 }
 

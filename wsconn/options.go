@@ -19,99 +19,95 @@ const (
 	defaultPongTimeout      = 10 * time.Second
 )
 
-// Options say how connections are dialed and set up. The zero Options are
-// valid, and so is a nil pointer to them. [NewFactory] copies what it is given:
-// changes made afterwards have no effect.
+// Options configure how connections are dialed and maintained. The zero Options are
+// valid, and so is a nil pointer to them. [NewFactory] copies them, so later changes
+// have no effect.
 type Options struct {
-	// DialOptions are used for every dial: HTTP client (and in its transport
-	// TLS, proxy and dialer), headers, subprotocols, compression. A proxy is
-	// asked to CONNECT for wss; for ws net/http sends it an ordinary request,
-	// which most proxies do not take for a WebSocket.
+	// DialOptions are used for every dial: HTTP client (whose transport has the TLS
+	// settings, proxy and dialer), headers, subprotocols, compression. For wss, a proxy
+	// gets a CONNECT request. For ws, net/http sends the proxy an ordinary request,
+	// which most proxies do not accept for a WebSocket.
 	//
-	// Compression is off unless asked for here. It costs up to 1.25 MB of memory
-	// a connection, and has a hole: of a compressed message that was read in
-	// part nobody can tell that the rest is unread. Read messages to their end.
+	// Compression is off unless enabled here. It costs up to 1.25 MB of memory per
+	// connection. With it the package cannot detect the unread rest of a message that
+	// was read in part, so read messages to their end.
 	//
-	// Ping callbacks are called for idle connections too, by Check, with a
-	// context of no meaning.
+	// Check calls ping callbacks for idle connections, with a context that carries
+	// nothing and does not end.
 	//
 	// If nil, the defaults of [websocket.Dial] are used.
 	DialOptions *websocket.DialOptions
 
-	// Endpoint, if not nil, is called before each dial and says where that one
-	// goes, and how: with a fresh token in the header, to another server than
-	// the one that failed last. An empty url stands for that of NewFactory, nil
-	// for DialOptions. The dial does not change what Endpoint returns. If
-	// Endpoint returns an error the dial has failed with that error.
+	// Endpoint, if not nil, is called before each dial. It returns the URL and the
+	// options of that dial, for example with a fresh token in the header, or another
+	// server than the one that failed last. An empty url means the one given to
+	// NewFactory, and nil means DialOptions. The dial does not change what Endpoint
+	// returns. If Endpoint returns an error, the dial fails with it.
 	Endpoint func(ctx context.Context) (url string, dial *websocket.DialOptions, err error)
 
-	// HandshakeTimeout bounds one dial, from Endpoint to the return of
-	// OnConnect. The pool's own OpenTimeout holds too.
+	// HandshakeTimeout is the time limit of one dial, from the call of Endpoint to the
+	// return of OnConnect. The pool's OpenTimeout applies as well.
 	// If zero, 10 s is used. Negative means no limit.
 	HandshakeTimeout time.Duration
 
-	// OnConnect, if not nil, makes a new connection ready before it is lent:
-	// it authenticates, reads a greeting, subscribes. If it returns an error
-	// the dial has failed with that error, and the connection is closed; so it
-	// is if OnConnect leaves a message read or written in part. ctx ends when
-	// the time for the dial is up.
+	// OnConnect, if not nil, prepares a new connection before it is lent: it may
+	// authenticate, read a greeting, or subscribe. ctx ends after HandshakeTimeout or
+	// the pool's OpenTimeout. If OnConnect returns an error, or leaves a message read
+	// or written in part, the connection is closed and the dial fails.
 	OnConnect func(ctx context.Context, conn *Conn) error
 
-	// ReadLimit is the largest message, in bytes, that a connection accepts.
-	// Reading a larger one fails and ends the connection.
+	// ReadLimit is the maximum size of a received message in bytes. Reading a larger
+	// one fails and closes the connection.
 	// If zero, 32,768 is used. Negative means no limit.
 	ReadLimit int64
 
-	// OneReplyPerRequest says that the protocol answers each message with one
-	// message. A connection on which the numbers of messages sent and received
-	// differ when a lease ends is closed, without calls of Begin and End. It
-	// does not go with UnsolicitedKeep.
+	// OneReplyPerRequest says that the server replies to each message with exactly one
+	// message. When a lease ends, the connection is closed if the numbers of messages
+	// sent and received differ. Calls of Begin and End are not needed then. It cannot
+	// be combined with UnsolicitedKeep.
 	OneReplyPerRequest bool
 
-	// Clean, if not nil, resets what a lease may have changed in the session,
-	// each time a lease ends. The Put waits for it. A connection for which it
-	// returns an error is closed.
+	// Clean, if not nil, is called in Put, when a lease ends. It resets what the lease
+	// may have changed in the session. If it returns an error, the connection is
+	// closed.
 	Clean func(ctx context.Context, conn *Conn) error
 
-	// CleanTimeout is when the ctx of Clean ends.
+	// CleanTimeout is the time after which the ctx of Clean ends.
 	// If zero, 1 s is used. Negative is an error.
 	CleanTimeout time.Duration
 
-	// Unsolicited decides about data that arrives while nobody uses the
-	// connection.
+	// Unsolicited says what happens to data that arrives while a connection is idle.
 	// If zero, the connection is closed.
 	Unsolicited Unsolicited
 
-	// OnUnsolicited is called for each message that arrives while nobody uses
-	// the connection, if Unsolicited is UnsolicitedHandle. It must not block. It
-	// may not read from conn. A connection for which it returns an error is
-	// closed.
+	// OnUnsolicited is called for each message that arrives while a connection is
+	// idle, if Unsolicited is UnsolicitedHandle. It must not block, and must not read
+	// from conn. If it returns an error, the connection is closed.
 	OnUnsolicited func(conn *Conn, message Message) error
 
-	// PingInterval is how long nothing may have been received on an idle
-	// connection before it is sent a ping.
+	// PingInterval is how long an idle connection receives nothing before a ping is
+	// sent.
 	// If zero, 20 s is used. Negative means that no pings are sent.
 	PingInterval time.Duration
 
-	// PongTimeout is how long after a ping, or a keepalive message that has an
-	// answer, an idle connection on which nothing is received is taken for
-	// dead.
+	// PongTimeout is the time limit for a reply to a ping, or to a keepalive message
+	// that has a Reply. An idle connection that receives nothing in that time is
+	// closed.
 	// If zero, 10 s is used. Negative is an error.
 	PongTimeout time.Duration
 
-	// Keepalive, if not nil, is a message of the application's own that is sent
-	// on idle connections.
+	// Keepalive, if not nil, is an application message that is sent on idle
+	// connections.
 	Keepalive *Keepalive
 
-	// CloseTimeout bounds the closing handshake of a connection that is still
-	// healthy when the pool closes it. The pool waits for none.
+	// CloseTimeout is the time limit of the closing handshake of a connection that is
+	// healthy when the pool closes it. It happens in the background.
 	// If zero, 1 s is used. Negative is an error.
 	CloseTimeout time.Duration
 
-	// OnClose, if not nil, is called when a connection that was lent or could
-	// have been has been closed by the pool. cause is why, or nil if nothing was
-	// wrong with it; [websocket.CloseStatus] finds the peer's code in it, if the
-	// peer has sent one.
+	// OnClose, if not nil, is called when the pool has closed a connection, except
+	// one whose dial failed. cause is the reason, or nil if the connection was healthy.
+	// If the peer sent a close code, [websocket.CloseStatus] finds it in cause.
 	OnClose func(conn *Conn, cause error)
 
 	// noPeek makes connections do without looking at their sockets, as they

@@ -7,16 +7,16 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Begin says that a request is about to be sent whose reply is owed, and End
-// that the whole reply has been read. If a lease ends between them, because the
-// caller has given up, the connection is not lent again: the reply that comes
-// late would be read as somebody else's.
+// Begin announces a request to which the server will reply. Call it before sending the
+// request, and End when the whole reply has been read. If a lease ends between the two,
+// the connection is closed: the next caller would read the late reply as its own.
 //
-// Requests may overlap; each Begin wants its End. They are called by whoever
-// holds the lease, not at the same time.
+// Requests may overlap. Each Begin needs its End. Only the holder of the lease may call
+// them, and not concurrently.
 func (c *Conn) Begin() { c.owed++ }
 
-// End is the counterpart of Begin.
+// End says that the whole reply to a request announced by Begin has been read. An End
+// without a Begin causes the connection to be closed when the lease ends.
 func (c *Conn) End() {
 	if c.owed == 0 {
 		c.stream.fail(errEndWithoutBegin)
@@ -25,8 +25,8 @@ func (c *Conn) End() {
 	c.owed--
 }
 
-// Exchange sends a request of one message and returns the reply of one message.
-// It is Begin, Write, Read, and if all went well End.
+// Exchange sends a request of one message and returns a reply of one message. It is
+// Begin, Write, Read, and, if both succeed, End.
 func (c *Conn) Exchange(ctx context.Context, kind websocket.MessageType, request []byte) (websocket.MessageType, []byte, error) {
 	c.Begin()
 	if err := c.Write(ctx, kind, request); err != nil {

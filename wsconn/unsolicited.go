@@ -7,21 +7,21 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Unsolicited says what becomes of data that arrives while nobody uses the
-// connection, or lies unread behind the last message that was read when a lease
-// ends. A message that has been read in part ends the connection in any case.
+// Unsolicited says what happens to data that arrives while a connection is idle, or
+// that is unread behind the last message read when a lease ends. A connection with a
+// message read in part is closed in any case.
 type Unsolicited int
 
 const (
-	// UnsolicitedDiscard closes the connection: what was meant for one lease
-	// is never read by another. This is the default.
+	// UnsolicitedDiscard closes the connection, so that no lease reads what was
+	// meant for another. This is the default.
 	UnsolicitedDiscard Unsolicited = iota
 
 	// UnsolicitedKeep keeps the data for the next lease to read, up to 1 MiB.
 	UnsolicitedKeep
 
-	// UnsolicitedHandle gives each message to Options.OnUnsolicited. One that
-	// is still under way when the connection is lent goes to the lease.
+	// UnsolicitedHandle passes each message to Options.OnUnsolicited. A message of
+	// which only a part has arrived when the connection is lent goes to the lease.
 	UnsolicitedHandle
 )
 

@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,24 @@ func TestTheReadmeHasOneCommandToTryItAndOneToTestIt(t *testing.T) {
 	}
 	if lines := strings.Count(readme, "\n"); lines >= 150 {
 		t.Errorf("the README has %d lines, want fewer than 150", lines)
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// TestLinksLeadToFiles looks at links between the documents and to the code.
+func TestLinksLeadToFiles(t *testing.T) {
+	links := 0
+	for _, name := range files(t, "*.md", "docs/*.md", "check/*/*.md") {
+		for _, to := range link.FindAllStringSubmatch(read(t, name), -1) {
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), to[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no links were found")
 	}
 }
 

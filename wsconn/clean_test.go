@@ -306,7 +306,7 @@ func TestCleanOfTheApplicationRunsAtTheEndOfALease(t *testing.T) {
 		}
 		return conn.Write(ctx, websocket.MessageText, []byte("reset"))
 	}
-	conn, p := dial(t, modes[0], &Options{Clean: reset})
+	conn, p := dial(t, modes[0], &Options{Clean: reset, CleanTimeout: patience})
 	if err := conn.clean(conn.Conn); err != nil || calls != 1 {
 		t.Fatalf("Clean returned %v after %d calls", err, calls)
 	}
@@ -320,7 +320,7 @@ func TestCleanOfTheApplicationRunsAtTheEndOfALease(t *testing.T) {
 	}
 
 	dirty := func(ctx context.Context, conn *Conn) error { conn.Begin(); return nil }
-	conn, _ = dial(t, modes[0], &Options{Clean: dirty})
+	conn, _ = dial(t, modes[0], &Options{Clean: dirty, CleanTimeout: patience})
 	if err := conn.clean(conn.Conn); !errors.Is(err, errReplyOwed) {
 		t.Errorf("Clean that leaves a reply owed: %v", err)
 	}

@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -60,7 +61,8 @@ func (d *dialer) closeConn(conn *Conn, cause error) error {
 		}
 	}
 	conn.stream.abort()
-	timer := time.NewTimer(abandonAfter)
+	patience := cmp.Or(d.options.abandonAfter, abandonAfter)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -69,7 +71,7 @@ func (d *dialer) closeConn(conn *Conn, cause error) error {
 		}
 		return notAlreadyClosed(err)
 	case <-timer.C:
-		return fmt.Errorf("wsconn: a call that uses the connection did not end within %v of its being closed", abandonAfter)
+		return fmt.Errorf("wsconn: a call that uses the connection did not end within %v of its being closed", patience)
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *stream) sendControl(opcode byte, payload []byte) error {
 		buf[6+i] ^= key[i%4]
 	}
 	// Not a deadline: not every connection knows one.
-	stop := time.AfterFunc(controlTimeout, func() {
+	stop := time.AfterFunc(s.rules.controlTimeout, func() {
 		s.fail(errNoRoom)
 		s.abort()
 	})

@@ -103,6 +103,11 @@ func TestFailedOnConnectFailsTheDialAndClosesTheConnection(t *testing.T) {
 		"error": func(context.Context, *Conn) error { return refused },
 		"panic": func(context.Context, *Conn) error { panic(refused) },
 		"silence": func(ctx context.Context, conn *Conn) error {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > patience {
+				t.Errorf("the context ends %v, %v, want within the HandshakeTimeout", deadline, ok)
+			}
+			ctx, cancel := context.WithDeadline(ctx, longAgo)
+			defer cancel()
 			_, _, err := conn.Read(ctx)
 			return err
 		},
@@ -113,7 +118,7 @@ func TestFailedOnConnectFailsTheDialAndClosesTheConnection(t *testing.T) {
 				_, _, err := conn.Read(ctx)
 				closed <- err
 			})
-			factory := newFactory(t, url, &Options{OnConnect: onConnect, HandshakeTimeout: 200 * time.Millisecond})
+			factory := newFactory(t, url, &Options{OnConnect: onConnect, HandshakeTimeout: patience})
 			conn, err := openRecovering(factory.Open)
 			want := refused
 			if name == "silence" {

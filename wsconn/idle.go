@@ -8,9 +8,14 @@ import (
 )
 
 const (
-	// partWait is how long check waits for the rest of a TLS record of which
-	// a part has arrived. Such a part is waited for once.
+	// partWait is how long one look waits for the rest of a TLS record of
+	// which a part has arrived.
 	partWait = 2 * time.Millisecond
+
+	// maxLooks is how often one call of receive looks at a socket that has bytes
+	// each time. A record of the largest size, in segments of at least 1 KiB
+	// that arrive just too late each time, needs 17.
+	maxLooks = 20
 
 	// drainLimit is how many bytes one check takes in. A peer who sends more
 	// than that in control frames to somebody who does not listen is not one
@@ -34,6 +39,7 @@ func (s *stream) check(conn *Conn) error {
 		return err
 	}
 	defer s.release()
+	now := since() // before drain: see beat
 	if err := s.drain(); err != nil {
 		return s.fail(err)
 	}
@@ -42,7 +48,7 @@ func (s *stream) check(conn *Conn) error {
 			return s.fail(err)
 		}
 	}
-	if err := s.beat(conn); err != nil {
+	if err := s.beat(conn, now); err != nil {
 		return s.fail(err)
 	}
 	return nil
@@ -67,10 +73,10 @@ func (s *stream) drain() error {
 // is, and an error only when nothing will come any more and all that came has
 // been taken: a close frame tells more than the end of the stream behind it.
 func (s *stream) receive() (int, error) {
-	n := 0
+	n, err := 0, error(nil)
 	if s.readErr == nil {
 		if s.peeker.able() {
-			n = s.receiveNow()
+			n, err = s.receiveNow()
 		} else {
 			n = s.poll()
 		}
@@ -78,29 +84,46 @@ func (s *stream) receive() (int, error) {
 	if n == 0 && s.readErr != nil {
 		return 0, s.lost()
 	}
-	return n, nil
+	return n, err
 }
 
 // receiveNow is receive where there is a socket to look at.
-func (s *stream) receiveNow() int {
-	arrived, err := s.peeker.peek()
-	if arrived {
-		if s.secure {
-			// Whether it is a whole record is known to TLS only.
-			return s.readNow(time.Now().Add(partWait))
+//
+// Below TLS only TLS knows whether the bytes in the socket are a whole record, so
+// the read has a deadline. A read that ends at its deadline has not always read:
+// if the thread is descheduled for partWait between setting the deadline and the
+// read, the read fails before it looks at the socket. So the socket decides, not
+// the clock. An empty socket ends the call: TLS has what arrived, and it is less
+// than a record. A socket with bytes is read again.
+//
+// The number of looks bounds the call, so a peer that sends byte by byte cannot
+// hold it. After the last look bytes of unknown content are still there. The
+// connection fails then: passed as clean, it would give them to the next lease.
+func (s *stream) receiveNow() (int, error) {
+	for range maxLooks {
+		arrived, err := s.peeker.peek()
+		if !arrived {
+			if s.hidden {
+				if n := s.readNow(longAgo); n > 0 {
+					return n, nil
+				}
+			}
+			if s.readErr == nil {
+				s.readErr = err
+			}
+			return 0, nil
 		}
-		return s.readNow(time.Time{}) // does not wait: something is there
-	}
-	if s.hidden {
-		if n := s.readNow(longAgo); n > 0 {
-			return n
+		if !s.secure {
+			return s.readNow(time.Time{}), nil // does not wait: something is there
+		}
+		if n := s.readNow(time.Now().Add(partWait)); n > 0 || s.readErr != nil {
+			return n, nil
 		}
 	}
-	if s.readErr == nil {
-		s.readErr = err
-	}
-	return 0
+	return 0, errPieces
 }
+
+var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within %d looks", maxLooks)
 
 // readNow reads once, until deadline if that is not zero, into the backlog. That
 // the deadline has passed is no error; any other is in readErr.

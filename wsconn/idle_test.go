@@ -285,28 +285,24 @@ func TestFloodOfPingsFailsCheck(t *testing.T) {
 		conn.awaitArrival(32 << 10)
 		err = conn.check(conn.Conn)
 	}
-	// On a machine that stands still the pongs may find no room first.
-	if err == nil || !strings.Contains(err.Error(), "within one check") && !strings.Contains(err.Error(), "no room to write") {
+	if err == nil || !strings.Contains(err.Error(), "within one check") {
 		t.Errorf("Check returned %v", err)
 	}
 	conn.close(conn.Conn, err)
 	receive(t, flood, "end of the flood")
 }
 
-// TestCheckDoesNotWaitForAPeerThatDoesNotRead: a pong finds no room.
+// TestCheckDoesNotWaitForAPeerThatDoesNotRead: a pong finds no room. The write blocks
+// until the connection is closed, so a Check that waited for it would not return.
 func TestCheckDoesNotWaitForAPeerThatDoesNotRead(t *testing.T) {
 	client, probes := probed(nil, nil)
 	n := newNetwork(t, modes[0])
 	n.client = client
-	conn, p := n.dial(nil)
+	conn, p := n.dial(&Options{controlTimeout: time.Millisecond})
 	receive(t, probes, "dial").stuck.Store(true)
 	p.send(ping("p"))
-	start := time.Now()
 	if err := conn.failsCheck(); !errors.Is(err, errNoRoom) {
 		t.Errorf("Check returned %v", err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("Check took %v", took)
 	}
 }
 

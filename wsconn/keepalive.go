@@ -42,7 +42,7 @@ func (k *Keepalive) validate() error {
 // send sends the keepalive message on an idle connection.
 func (k *Keepalive) send(c *Conn) error {
 	m := k.Message()
-	ctx, cancel := context.WithTimeout(context.Background(), controlTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.stream.rules.controlTimeout)
 	defer cancel()
 	err := c.stream.lend(func() error { return c.Conn.Write(ctx, m.Type, m.Data) })
 	if err != nil {

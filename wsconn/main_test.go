@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if left := leakedGoroutines(20 * time.Second); left != "" {
+		if left := leakedGoroutines(time.Minute); left != "" {
 			fmt.Fprintf(os.Stderr, "goroutines left after the tests:\n%s\n", left)
 			code = 1
 		}
@@ -22,12 +22,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leakedGoroutines returns the stacks, after up to 20 s: a CloseRead that is met by
-// data while the connection is being closed waits for itself, for 15 s.
-//
-// It returns the stacks of those that have not ended when the
-// time is up. Nothing tells when a goroutine has ended, so that it must look
-// again and again.
+// leakedGoroutines returns the stacks of the goroutines that have not ended when
+// patience is over. Nothing tells when a goroutine ends, so it looks again and again.
+// A CloseRead that data meets while the connection is being closed takes 15 s to end.
 func leakedGoroutines(patience time.Duration) string {
 	deadline := time.Now().Add(patience)
 	for {

@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,9 +111,12 @@ type Options struct {
 	// If the peer sent a close code, [websocket.CloseStatus] finds it in cause.
 	OnClose func(conn *Conn, cause error)
 
-	// noPeek makes connections do without looking at their sockets, as they
-	// have to on Windows.
-	noPeek bool
+	// What follows is for tests. noPeek makes connections do without looking at
+	// their sockets, as they have to on Windows. The others replace the constants
+	// of the same name, unless they are zero.
+	noPeek         bool
+	controlTimeout time.Duration
+	abandonAfter   time.Duration
 }
 
 // normalize returns a copy of o, which may be nil, with its defaults filled in.
@@ -164,13 +168,14 @@ func (o *Options) normalize() (Options, error) {
 // rules returns what the options say about idle connections.
 func (o *Options) rules() rules {
 	return rules{
-		unsolicited:   o.Unsolicited,
-		onUnsolicited: o.OnUnsolicited,
-		keepalive:     o.Keepalive,
-		pingInterval:  o.PingInterval,
-		pongTimeout:   o.PongTimeout,
-		onePerRequest: o.OneReplyPerRequest,
-		fallback:      o.noPeek,
+		unsolicited:    o.Unsolicited,
+		onUnsolicited:  o.OnUnsolicited,
+		keepalive:      o.Keepalive,
+		pingInterval:   o.PingInterval,
+		pongTimeout:    o.PongTimeout,
+		onePerRequest:  o.OneReplyPerRequest,
+		controlTimeout: cmp.Or(o.controlTimeout, controlTimeout),
+		fallback:       o.noPeek,
 	}
 }
 

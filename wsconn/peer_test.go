@@ -48,18 +48,23 @@ func (c *holdConn) Write(p []byte) (int, error) {
 
 // together sends in one segment what f sends.
 func (p *peer) together(f func()) {
+	if _, err := p.tcp.Write(p.held(f)); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// held returns the bytes that f sends, in place of sending them.
+func (p *peer) held(f func()) []byte {
 	p.tcp.mu.Lock()
 	p.tcp.hold = true
 	p.tcp.mu.Unlock()
 	f()
 	p.tcp.mu.Lock()
+	defer p.tcp.mu.Unlock()
 	p.tcp.hold = false
 	held := p.tcp.held
 	p.tcp.held = nil
-	p.tcp.mu.Unlock()
-	if _, err := p.tcp.Write(held); err != nil {
-		p.t.Error(err)
-	}
+	return held
 }
 
 // frameOf returns a frame as a server sends it.
@@ -221,7 +226,8 @@ func switching(key string) string {
 		base64.StdEncoding.EncodeToString(sum[:]))
 }
 
-// options returns o, or the zero Options, completed so that they reach n.
+// options returns o, or the zero Options, completed so that they reach n. Pings are
+// off unless o has an interval, and a control frame has patience to be written.
 func (n *network) options(o *Options) *Options {
 	var c Options
 	if o != nil {
@@ -231,6 +237,9 @@ func (n *network) options(o *Options) *Options {
 	c.noPeek = n.mode.noPeek
 	if c.PingInterval == 0 {
 		c.PingInterval = -1
+	}
+	if c.controlTimeout == 0 {
+		c.controlTimeout = patience
 	}
 	return &c
 }

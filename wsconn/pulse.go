@@ -9,10 +9,12 @@ import (
 // of since.
 type pulse struct {
 	heard  time.Duration // a byte was received at this time, or some time before
-	pinged time.Duration // the oldest ping without a byte since; 0: there is none
+	pinged time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
 	said   time.Duration // a message was sent at this time, or some time before
 	spoken uint64        // messages sent by then
 	owed   bool          // the last of them was a keepalive message without its answer
+	late   bool          // the last check found an answer overdue
+	before bool          // the check before that did
 }
 
 var epoch = time.Now()
@@ -20,17 +22,18 @@ var epoch = time.Now()
 // since is a clock that is never 0.
 func since() time.Duration { return time.Since(epoch) + 1 }
 
-// beat keeps an idle connection alive. It is called with all taken in that has
-// arrived: whoever was stopped for an hour finds the pong before it misses it.
+// beat keeps an idle connection alive. now is a time that check has read before it
+// received: what had arrived by then has been taken in. So a program that was
+// stopped for an hour, at whatever line, finds the pong before it misses it.
 //
-// The clock is not read when bytes are received, but here: the time of the last
-// byte is known to within the time between two checks.
-func (s *stream) beat(conn *Conn) error {
+// The clock is not read when bytes are received: the time of the last byte is
+// known to within the time between two checks.
+func (s *stream) beat(conn *Conn, now time.Duration) error {
 	r, p := s.rules, &s.pulse
 	if r.pingInterval < 0 && r.keepalive == nil {
 		return nil
 	}
-	now := since()
+	p.before, p.late = p.late, false
 	if s.heard {
 		s.heard = false
 		p.heard, p.pinged = now, 0
@@ -44,15 +47,30 @@ func (s *stream) beat(conn *Conn) error {
 	case r.pingInterval < 0:
 		return nil
 	case p.pinged != 0:
-		if now-p.pinged >= r.pongTimeout {
+		if s.overdue(now - p.pinged) {
 			return fmt.Errorf("wsconn: nothing received within %v of a ping", r.pongTimeout)
 		}
 		return nil
 	case now-p.heard >= r.pingInterval:
-		p.pinged = now
-		return s.sendControl(opPing, pingPayload)
+		err := s.sendControl(opPing, pingPayload)
+		p.pinged = since() // the write may have been held up
+		return err
 	}
 	return nil
+}
+
+// overdue reports whether an answer that has been awaited for the given time counts
+// as missing.
+//
+// Without a socket to look at, two checks must find it late. After a stop of the
+// program the poller's goroutine may not have run yet, and the answer may lie in
+// the socket, where the check cannot see it.
+func (s *stream) overdue(waited time.Duration) bool {
+	if waited < s.rules.pongTimeout {
+		return false
+	}
+	s.pulse.late = true
+	return s.peeker.able() || s.pulse.before
 }
 
 // speak sends the application's keepalive message when it is time.
@@ -63,13 +81,14 @@ func (s *stream) speak(conn *Conn, now time.Duration) error {
 	}
 	switch {
 	case p.owed:
-		if now-p.said >= r.pongTimeout {
+		if s.overdue(now - p.said) {
 			return fmt.Errorf("wsconn: no answer to the keepalive message within %v", r.pongTimeout)
 		}
 		return nil
 	case now-p.said >= r.keepalive.Interval:
-		p.said = now
-		return r.keepalive.send(conn)
+		err := r.keepalive.send(conn)
+		p.said = since() // the write may have been held up
+		return err
 	}
 	return nil
 }

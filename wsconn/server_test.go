@@ -15,7 +15,7 @@ import (
 
 // patience bounds every wait for something that must happen: long enough for a
 // busy machine, and passed only by a test that fails.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // An accepted is one WebSocket at the server's end.
 type accepted struct {

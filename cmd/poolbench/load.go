@@ -18,6 +18,8 @@ type load struct {
 
 	// early ends the load before its time when it is closed. Nil never is.
 	early <-chan struct{}
+	// ended, if not nil, is called when no more requests are begun.
+	ended func()
 	// grace is how long, after the end, a reply may take that is under way.
 	grace time.Duration
 	// cut closes the connections under the clients that do not end even when
@@ -107,6 +109,9 @@ func (l *load) run(ctx context.Context) outcome {
 	stopped.Store(true)
 	elapsed := time.Since(start)
 	close(stop)
+	if l.ended != nil {
+		l.ended()
+	}
 
 	done := make(chan struct{})
 	go func() {

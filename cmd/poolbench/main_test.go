@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // goroutinesEnd gives the last goroutines, such as those of closed connections,
 // some time to end.
 func goroutinesEnd(before int) bool {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if runtime.NumGoroutine() <= before {
 			return true
 		}

@@ -29,8 +29,12 @@ func startServer(t *testing.T, rtt time.Duration) (*server, string) {
 	return s, "ws://" + s.addresses[0]
 }
 
+// patience bounds every wait for something that must happen: long enough for a busy
+// machine, and passed only by a test that fails.
+const patience = time.Minute
+
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -38,7 +42,7 @@ func testContext(t *testing.T) context.Context {
 // eventually waits for what another process or the kernel is about to do.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never happened: %s", what)
 		}

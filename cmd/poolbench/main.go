@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,6 +20,8 @@ func main() {
 	if rtt, ok := os.LookupEnv(serverVariable); ok {
 		os.Exit(serverMain(rtt, os.Stdin, os.Stdout, os.Stderr))
 	}
+	// net/http logs what a server of another protocol says unasked. The error says it too.
+	log.SetOutput(io.Discard)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

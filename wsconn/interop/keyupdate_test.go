@@ -45,8 +45,7 @@ func TestKeyUpdateOnAnIdleConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	address := freeAddress(t)
-	cmd := exec.Command(program, "s_server", "-accept", address, "-cert", file, "-key", file, "-tls1_3", "-naccept", "1")
+	cmd := exec.Command(program, "s_server", "-accept", "127.0.0.1:0", "-cert", file, "-key", file, "-tls1_3", "-naccept", "1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +79,7 @@ func TestKeyUpdateOnAnIdleConnection(t *testing.T) {
 			}
 		}
 	}
-	line("ACCEPT") // it listens
+	address := line("ACCEPT ")
 
 	answered := make(chan struct{})
 	go func() {
@@ -91,8 +90,26 @@ func TestKeyUpdateOnAnIdleConnection(t *testing.T) {
 	}()
 	client := server.Client()
 	client.Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS13
-	p := newPool(t, "wss://"+address, &wsconn.Options{DialOptions: &websocket.DialOptions{HTTPClient: client}},
-		pool.Config{CheckInterval: 10 * time.Millisecond})
+	factory, err := wsconn.NewFactory("wss://"+address, &wsconn.Options{DialOptions: &websocket.DialOptions{HTTPClient: client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := make(chan struct{})
+	check := factory.Check
+	factory.Check = func(conn *wsconn.Conn) error {
+		defer func() {
+			select {
+			case checked <- struct{}{}:
+			default:
+			}
+		}()
+		return check(conn)
+	}
+	p, err := pool.New(factory, pool.Config{MaxConnections: 1, CheckInterval: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
 	l, err := p.Get(soon(t))
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +122,14 @@ func TestKeyUpdateOnAnIdleConnection(t *testing.T) {
 		io.WriteString(in, "K\n") // update the keys, and have the client do it too
 		line("SSL_do_handshake ->")
 	}
-	// Several checks have seen to it. Then there is data.
-	time.Sleep(100 * time.Millisecond)
+	// Several checks see the records. Then there is data.
+	for range 3 {
+		select {
+		case <-checked:
+		case <-time.After(patience):
+			t.Fatal("no check")
+		}
+	}
 	if l, err = p.Get(soon(t)); err != nil {
 		t.Fatal(err)
 	}

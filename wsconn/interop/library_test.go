@@ -57,22 +57,30 @@ func gobwasEcho(w http.ResponseWriter, r *http.Request) {
 // TestEchoOfEverySizeStaysOnOneConnection: none of these leaves it dirty.
 func TestEchoOfEverySizeStaysOnOneConnection(t *testing.T) {
 	sizes := []int{0, 1, 125, 126, 127, 999, 1000, 1001, 1022, 1023, 1024, 1025, 1026, 4090, 4095, 4096, 4097, 65535, 65536, 300_000}
-	servers := map[string]func(t *testing.T) string{
-		"gorilla": func(t *testing.T) string { return serve(t, gorillaEcho) },
-		"gobwas":  func(t *testing.T) string { return serve(t, gobwasEcho) },
-		"npm ws":  func(t *testing.T) string { return node(t, time.Second) },
-		"python":  func(t *testing.T) string { return python(t, 100*time.Millisecond, time.Second) },
-		"nginx":   func(t *testing.T) string { return nginx(t, serve(t, gorillaEcho), 5*time.Second) },
+	direct := func(url string) (string, wsconn.Options) { return url, wsconn.Options{} }
+	servers := map[string]func(t *testing.T) (string, wsconn.Options){
+		"gorilla": func(t *testing.T) (string, wsconn.Options) { return direct(serve(t, gorillaEcho)) },
+		"gobwas":  func(t *testing.T) (string, wsconn.Options) { return direct(serve(t, gobwasEcho)) },
+		"npm ws":  func(t *testing.T) (string, wsconn.Options) { return direct(node(t, time.Hour).url) },
+		"python": func(t *testing.T) (string, wsconn.Options) {
+			return direct(python(t, 100*time.Millisecond, patience).url)
+		},
+		"nginx": func(t *testing.T) (string, wsconn.Options) {
+			return "ws://nginx", *throughSocket(nginx(t, serve(t, gorillaEcho), patience), wsconn.Options{})
+		},
 	}
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
-			url := server(t)
+			url, opts := server(t)
+			opts.ReadLimit, opts.OneReplyPerRequest = -1, true
 			for _, compression := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionContextTakeover, websocket.CompressionNoContextTakeover} {
-				p := newPool(t, url, &wsconn.Options{
-					ReadLimit:          -1,
-					OneReplyPerRequest: true,
-					DialOptions:        &websocket.DialOptions{CompressionMode: compression},
-				}, pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
+				dial := websocket.DialOptions{}
+				if opts.DialOptions != nil {
+					dial = *opts.DialOptions
+				}
+				dial.CompressionMode = compression
+				opts.DialOptions = &dial
+				p := newPool(t, url, &opts, pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
 				for round := range 3 {
 					for _, size := range sizes {
 						want := strings.Repeat("0123456789", size/10+1)[:size]

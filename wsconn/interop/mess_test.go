@@ -35,6 +35,9 @@ type tally struct {
 	requests, reused, fresh, cancelled, abandoned, closed atomic.Int64
 }
 
+// atLeast is how many requests a mess has: on a busy machine it takes longer for them.
+const atLeast = 1000
+
 // makeMess has 60 callers share the connections of p, for d. It returns what
 // must not happen, at most one thing for each caller.
 func makeMess(t *testing.T, p *pool.Pool[*wsconn.Conn], d time.Duration) (wrong []error, n *tally) {
@@ -47,7 +50,7 @@ func makeMess(t *testing.T, p *pool.Pool[*wsconn.Conn], d time.Duration) (wrong 
 	for i := range cap(errs) {
 		callers.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
-			for k := 0; time.Now().Before(end); k++ {
+			for k := 0; time.Now().Before(end) || n.requests.Load() < atLeast; k++ {
 				if err := oneRequest(t.Context(), p, r, fmt.Sprintf("%d-%d", i, k), n); err != nil {
 					errs <- fmt.Errorf("seed %d: %w", seed, err)
 					return
@@ -69,7 +72,7 @@ func makeMess(t *testing.T, p *pool.Pool[*wsconn.Conn], d time.Duration) (wrong 
 }
 
 // TestNobodySeesTheMess: 60 callers share 50 connections to an npm ws server
-// with a heartbeat of 300 ms, which closes, drops, stalls and is late at random,
+// with a heartbeat of 1 s, which closes, drops, stalls and is late at random,
 // also on connections that lie idle. Callers give up at random, with and without
 // waiting for what they asked for. A request that the server means to answer is
 // answered, at the latest on another connection if one fails before the reply,
@@ -80,15 +83,12 @@ func TestNobodySeesTheMess(t *testing.T) {
 		"path=fallback": {OneReplyPerRequest: true, DialOptions: hideSocket()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := node(t, time.Second)
+			url := node(t, time.Second).url
 			files := openFiles(t)
 			p := newPool(t, url, opts, pool.Config{MaxConnections: 50, CheckInterval: checkInterval, MaxWaitTime: patience})
 			wrong, n := makeMess(t, p, messDuration(t))
 			for _, err := range wrong {
 				t.Error(err)
-			}
-			if n.requests.Load() < 100 {
-				t.Error("hardly any requests")
 			}
 			if again := n.reused.Load() + n.fresh.Load(); again > n.requests.Load()/50 {
 				t.Errorf("%d of %d requests had to be repeated", again, n.requests.Load())
@@ -105,7 +105,7 @@ func TestNobodySeesTheMess(t *testing.T) {
 
 // TestTheMessIsSeenWithoutSupervision shows that the test above can fail.
 func TestTheMessIsSeenWithoutSupervision(t *testing.T) {
-	factory, err := wsconn.NewFactory(node(t, time.Second), nil)
+	factory, err := wsconn.NewFactory(node(t, time.Second).url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,19 @@ import (
 )
 
 // patience bounds every wait for something that must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
+
+// A server is a program that the client talks to.
+type server struct {
+	t     *testing.T
+	url   string
+	in    io.Writer
+	lines chan string // what it prints, but for the first line
+}
 
 // start runs a server that prints its port on its first line and ends when its
-// standard input does. It returns the server's URL.
-func start(t *testing.T, program string, args ...string) string {
+// standard input does.
+func start(t *testing.T, program string, args ...string) *server {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
@@ -40,23 +48,59 @@ func start(t *testing.T, program string, args ...string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	s := &server{t: t, in: in, lines: make(chan string, 1000)}
+	go func() {
+		defer close(s.lines)
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			select {
+			case s.lines <- scanner.Text():
+			default: // nobody reads them
+			}
+		}
+	}()
 	t.Cleanup(func() {
 		in.Close()
 		timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 		defer timer.Stop()
+		for range s.lines { // Wait must come after all reads
+		}
 		cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	timer.Stop()
-	if err != nil {
-		t.Fatalf("%s has printed no port: %v", program, err)
-	}
-	return "ws://127.0.0.1:" + strings.TrimSpace(line)
+	s.url = "ws://127.0.0.1:" + s.next()
+	return s
 }
 
+// next returns the next line that s prints.
+func (s *server) next() string {
+	s.t.Helper()
+	select {
+	case line, ok := <-s.lines:
+		if !ok {
+			s.t.Fatal("the server has ended")
+		}
+		return line
+	case <-time.After(patience):
+		s.t.Fatalf("the server has printed nothing for %v", patience)
+	}
+	panic("not reached")
+}
+
+// wants fails the test unless the next line that s prints is this one.
+func (s *server) wants(line string) {
+	s.t.Helper()
+	if got := s.next(); got != line {
+		s.t.Fatalf("the server has printed %q, want %q", got, line)
+	}
+}
+
+// onDemand is a heartbeat that comes when the test says so.
+const onDemand time.Duration = 0
+
+// beat makes a heartbeat of a server whose heartbeat is onDemand.
+func (s *server) beat() { io.WriteString(s.in, "beat\n") }
+
 // node runs the server on npm ws.
-func node(t *testing.T, heartbeat time.Duration) string {
+func node(t *testing.T, heartbeat time.Duration) *server {
 	t.Helper()
 	program, err := exec.LookPath("node")
 	if err != nil {
@@ -69,7 +113,7 @@ func node(t *testing.T, heartbeat time.Duration) string {
 }
 
 // python runs the server on python websockets.
-func python(t *testing.T, interval, timeout time.Duration) string {
+func python(t *testing.T, interval, timeout time.Duration) *server {
 	t.Helper()
 	for _, program := range []string{"/usr/bin/python3", "python3"} {
 		if exec.Command(program, "-c", "import websockets").Run() == nil {
@@ -77,11 +121,12 @@ func python(t *testing.T, interval, timeout time.Duration) string {
 		}
 	}
 	t.Skip("python3-websockets is missing: run ./setup")
-	return ""
+	return nil
 }
 
-// nginx runs nginx in front of the server at url, with a proxy_read_timeout.
-func nginx(t *testing.T, url string, readTimeout time.Duration) string {
+// nginx runs nginx in front of the server at url, with a proxy_read_timeout. It returns
+// the Unix socket that nginx listens on: nobody else can take that.
+func nginx(t *testing.T, url string, readTimeout time.Duration) (socket string) {
 	t.Helper()
 	program, err := exec.LookPath("nginx")
 	if err != nil {
@@ -89,15 +134,19 @@ func nginx(t *testing.T, url string, readTimeout time.Duration) string {
 			t.Skip("nginx is missing: run ./setup")
 		}
 	}
-	dir := t.TempDir()
-	address := freeAddress(t)
+	dir, err := os.MkdirTemp("", "nginx") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket = filepath.Join(dir, "socket")
 	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr error;
 events {}
 http {
 	access_log off;
 	client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
 	server {
-		listen %[2]s;
+		listen unix:%[2]s;
 		location / {
 			proxy_pass %[3]s;
 			proxy_http_version 1.1;
@@ -107,7 +156,7 @@ http {
 		}
 	}
 }
-`, dir, address, strings.Replace(url, "ws", "http", 1), readTimeout.Milliseconds())
+`, dir, socket, strings.Replace(url, "ws", "http", 1), readTimeout.Milliseconds())
 	file := filepath.Join(dir, "conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,25 +178,15 @@ http {
 	})
 	// nginx does not say when it listens.
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("tcp", address)
+		c, err := net.Dial("unix", socket)
 		if err == nil {
 			c.Close()
-			return "ws://" + address
+			return socket
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // serve runs a handler on the loopback.
@@ -178,8 +217,8 @@ func soon(t *testing.T) context.Context {
 }
 
 // ask sends a request over a connection of p, and returns the reply and the
-// address that tells the connection from others.
-func ask(t *testing.T, p *pool.Pool[*wsconn.Conn], request string) (reply, connection string) {
+// connection.
+func ask(t *testing.T, p *pool.Pool[*wsconn.Conn], request string) (reply string, conn *wsconn.Conn) {
 	t.Helper()
 	l, err := p.Get(soon(t))
 	if err != nil {
@@ -190,18 +229,32 @@ func ask(t *testing.T, p *pool.Pool[*wsconn.Conn], request string) (reply, conne
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b), l.Value().NetConn().LocalAddr().String()
+	return string(b), l.Value()
 }
 
 // hideSocket returns dial options under which connections cannot look at their
 // sockets, and take the fallback.
 func hideSocket() *websocket.DialOptions {
-	return &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			return struct{ net.Conn }{c}, err
-		},
-	}}}
+	return dialWith(func(ctx context.Context, network, address string) (net.Conn, error) {
+		return hidden((&net.Dialer{}).DialContext(ctx, network, address))
+	})
 }
 
-var _ io.Reader
+func hidden(c net.Conn, err error) (net.Conn, error) { return struct{ net.Conn }{c}, err }
+
+// throughSocket returns opts with dial options that lead to a Unix socket.
+func throughSocket(socket string, opts wsconn.Options) *wsconn.Options {
+	hide := opts.DialOptions != nil
+	opts.DialOptions = dialWith(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		if hide {
+			return hidden(c, err)
+		}
+		return c, err
+	})
+	return &opts
+}
+
+func dialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) *websocket.DialOptions {
+	return &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}

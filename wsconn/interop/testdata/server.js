@@ -1,16 +1,24 @@
-// A server on npm ws with the heartbeat of that package's documentation: whoever
-// has not answered the last ping is terminated. The interval, in ms, is an
-// argument. A request is "id verb"; the reply begins with the id.
+// A server on npm ws with the heartbeat of that package's documentation: it
+// terminates a client that has not answered the last ping. The interval, in ms, is an
+// argument. If it is 0, each line on the standard input is a heartbeat, and the
+// standard output gets "pong" or "terminated" for what comes of it. A request is
+// "id verb"; the reply begins with the id.
 const { WebSocketServer } = require('ws');
 const interval = Number(process.argv[2]);
 const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: true });
 let terminated = 0;
+const tell = (what) => { if (!interval) console.log(what); };
 wss.on('listening', () => console.log(wss.address().port));
 wss.on('connection', (ws) => {
   ws.isAlive = true;
   ws.pongs = 0;
   ws.working = 0;
-  ws.on('pong', () => { ws.isAlive = true; ws.pongs++; });
+  ws.on('pong', () => {
+    ws.isAlive = true;
+    ws.pongs++;
+    tell('pong');
+  });
+  ws.on('close', () => { if (!ws.isAlive) tell('terminated'); });
   ws.on('error', () => {});
   ws.on('message', (data, isBinary) => {
     const [id, verb, arg] = data.toString().split(' ');
@@ -28,11 +36,13 @@ wss.on('connection', (ws) => {
     }
   });
 });
-setInterval(() => wss.clients.forEach((ws) => {
+const beat = () => wss.clients.forEach((ws) => {
   if (!ws.isAlive) { terminated++; return ws.terminate(); }
   ws.isAlive = false;
   ws.ping();
-}), interval);
+});
+const lines = require('readline').createInterface({ input: process.stdin });
+if (interval) setInterval(beat, interval); else lines.on('line', beat);
 // When asked to make a mess: close somebody who does not wait for a reply.
 setInterval(() => {
   if (!wss.mess) return;
@@ -41,5 +51,4 @@ setInterval(() => {
     if (Math.random() < 0.5) ws.close(1001, 'at random'); else ws.terminate();
   }
 }, 20);
-process.stdin.on('end', () => process.exit(0));
-process.stdin.resume();
+lines.on('close', () => process.exit(0));

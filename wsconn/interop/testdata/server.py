@@ -1,13 +1,23 @@
 """A server on websockets, with its keepalive: ping interval and timeout, in
-seconds, are arguments. It echoes."""
+seconds, are arguments. It echoes, and prints "pong" for each ping that is answered."""
 import asyncio, sys, threading, os, websockets
 
+def tell(pong):
+    if not pong.cancelled() and pong.exception() is None:
+        print("pong", flush=True)
+
 async def echo(ws):
+    ping = ws.ping
+    async def told(*args):
+        pong = await ping(*args)
+        pong.add_done_callback(tell)
+        return pong
+    ws.ping = told
     async for message in ws:
         if message == "close":
             await ws.close(1012, "restart")
-        else:
-            await ws.send(message)
+            return
+        await ws.send(message)
 
 async def main():
     interval, timeout = float(sys.argv[1]), float(sys.argv[2])

@@ -61,8 +61,8 @@ func (d *dialer) closeConn(conn *Conn, cause error) error {
 		}
 	}
 	conn.stream.abort()
-	patience := cmp.Or(d.options.abandonAfter, abandonAfter)
-	timer := time.NewTimer(patience)
+	wait := cmp.Or(d.options.abandonAfter, abandonAfter)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -71,7 +71,7 @@ func (d *dialer) closeConn(conn *Conn, cause error) error {
 		}
 		return notAlreadyClosed(err)
 	case <-timer.C:
-		return fmt.Errorf("wsconn: a call that uses the connection did not end within %v of its being closed", patience)
+		return fmt.Errorf("wsconn: a call that uses the connection did not end within %v of its being closed", wait)
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 // A pulse is what is known of a connection's being alive. Times are on the clock
 // of since.
 type pulse struct {
-	heard  time.Duration // a byte was received at this time, or some time before
-	pinged time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
-	said   time.Duration // a message was sent at this time, or some time before
-	spoken uint64        // messages sent by then
-	owed   bool          // the last of them was a keepalive message without its answer
-	late   bool          // the last check found an answer overdue
-	before bool          // the check before that did
+	heard      time.Duration // a byte was received at this time, or some time before
+	pinged     time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
+	said       time.Duration // a message was sent at this time, or some time before
+	spoken     uint64        // messages sent by then
+	owed       bool          // the last of them was a keepalive message without its answer
+	late       bool          // the last check found an answer overdue
+	lateBefore bool          // the check before that did
 }
 
 var epoch = time.Now()
@@ -33,7 +33,7 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 	if r.pingInterval < 0 && r.keepalive == nil {
 		return nil
 	}
-	p.before, p.late = p.late, false
+	p.lateBefore, p.late = p.late, false
 	if s.heard {
 		s.heard = false
 		p.heard, p.pinged = now, 0
@@ -70,7 +70,7 @@ func (s *stream) overdue(waited time.Duration) bool {
 		return false
 	}
 	s.pulse.late = true
-	return s.peeker.able() || s.pulse.before
+	return s.peeker.able() || s.pulse.lateBefore
 }
 
 // speak sends the application's keepalive message when it is time.

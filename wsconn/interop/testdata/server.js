@@ -6,7 +6,7 @@
 const { WebSocketServer } = require('ws');
 const interval = Number(process.argv[2]);
 const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: true });
-let terminated = 0;
+let terminated = 0, closings = 0;
 const tell = (what) => { if (!interval) console.log(what); };
 wss.on('listening', () => console.log(wss.address().port));
 wss.on('connection', (ws) => {
@@ -21,6 +21,7 @@ wss.on('connection', (ws) => {
   ws.on('close', () => { if (!ws.isAlive) tell('terminated'); });
   ws.on('error', () => {});
   ws.on('message', (data, isBinary) => {
+    ws.used = true;
     const [id, verb, arg] = data.toString().split(' ');
     const reply = (extra) => ws.send(extra === undefined ? data : `${id} ${extra}`, { binary: isBinary });
     switch (verb) {
@@ -30,24 +31,26 @@ wss.on('connection', (ws) => {
       case 'late': ws.working++; setTimeout(() => { ws.working--; reply(); }, Number(arg)); break;
       case 'pongs': reply(ws.pongs); break;
       case 'terminated': reply(terminated); break;
-      case 'clients': reply(wss.clients.size); break;
+      case 'closings': reply(closings); break;
       case 'mess': wss.mess = arg === 'on'; reply(); break;
       default: reply();
     }
   });
 });
 const beat = () => wss.clients.forEach((ws) => {
-  if (!ws.isAlive) { terminated++; return ws.terminate(); }
+  if (!ws.isAlive) { terminated++; closings++; return ws.terminate(); }
   ws.isAlive = false;
   ws.ping();
 });
 const lines = require('readline').createInterface({ input: process.stdin });
 if (interval) setInterval(beat, interval); else lines.on('line', beat);
-// When asked to make a mess: close somebody who does not wait for a reply.
+// When asked to make a mess: close connections that wait for no reply. A new one is
+// left alone, because its first request may be long in coming from a busy machine.
 setInterval(() => {
   if (!wss.mess) return;
   for (const ws of wss.clients) {
-    if (ws.working || Math.random() > 0.02) continue;
+    if (ws.working || !ws.used || Math.random() > 0.02) continue;
+    closings++;
     if (Math.random() < 0.5) ws.close(1001, 'at random'); else ws.terminate();
   }
 }, 20);

@@ -76,8 +76,8 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 	})
 }
 
-// TestConnectionWithBytesThatNoReadTakesFailsCheck: every read is held up until its
-// deadline, as if the scheduler were an enemy.
+// TestConnectionWithBytesThatNoReadTakesFailsCheck: the deadline passes before every
+// read.
 func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
 		conn, p := dial(t, m, nil)

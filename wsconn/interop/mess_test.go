@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -76,8 +77,9 @@ func makeMess(t *testing.T, p *pool.Pool[*wsconn.Conn], d time.Duration) (wrong 
 // also on connections that lie idle. Callers give up at random, with and without
 // waiting for what they asked for. A request that the server means to answer is
 // answered, at the latest on another connection if one fails before the reply; and no
-// reply is somebody else's. Most connections that the server closes at random are
-// found by a check and not by a request. The others are closed between the two.
+// reply is somebody else's. Where there is a socket to look at, a check finds most
+// connections that the server closes, and not a request. The others are closed between
+// the two.
 func TestNobodySeesTheMess(t *testing.T) {
 	for name, opts := range map[string]*wsconn.Options{
 		"path=peek":     {OneReplyPerRequest: true},
@@ -98,14 +100,23 @@ func TestNobodySeesTheMess(t *testing.T) {
 			}
 			var closings int64
 			fmt.Sscanf(reply, "0 %d", &closings)
-			if closings == 0 || again > closings/2+5 {
+			// In the fallback a close is seen when the scheduler has had time for it.
+			if closings == 0 || opts.DialOptions == nil && again > closings/2+5 {
 				t.Errorf("%d requests were repeated, with %d connections closed by the server", again, closings)
 			}
 			if err := p.Shutdown(soon(t)); err != nil {
 				t.Fatal(err)
 			}
-			if now := openFiles(t); now > files+2 {
-				t.Errorf("%d descriptors are open, %d were before", now, files)
+			// A dial that was given up may still get its connection, which the HTTP
+			// transport keeps for the next. Nothing tells when.
+			for deadline := time.Now().Add(patience); openFiles(t) > files+2; time.Sleep(time.Millisecond) {
+				http.DefaultClient.CloseIdleConnections()
+				if opts.DialOptions != nil {
+					opts.DialOptions.HTTPClient.CloseIdleConnections()
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%d descriptors are open, %d were before", openFiles(t), files)
+				}
 			}
 		})
 	}
@@ -195,9 +206,6 @@ func insist(ctx context.Context, p *pool.Pool[*wsconn.Conn], request string, n *
 	}
 	return "", fmt.Errorf("%s: failed %d times", request, attempts)
 }
-
-// attempts is how often a request is sent that the server means to answer.
-const attempts = 10
 
 // A failedError says that a request failed once it had a connection.
 type failedError struct {

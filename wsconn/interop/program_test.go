@@ -3,6 +3,7 @@ package interop
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,16 +74,26 @@ func start(t *testing.T, program string, args ...string) *server {
 // next returns the next line that s prints.
 func (s *server) next() string {
 	s.t.Helper()
+	line, err := s.nextUnless(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return line
+}
+
+// nextUnless returns the next line that s prints, or an error if there is one first.
+func (s *server) nextUnless(errs <-chan error) (string, error) {
 	select {
 	case line, ok := <-s.lines:
 		if !ok {
-			s.t.Fatal("the server has ended")
+			return "", errors.New("the server has ended")
 		}
-		return line
+		return line, nil
+	case err := <-errs:
+		return "", err
 	case <-time.After(patience):
-		s.t.Fatalf("the server has printed nothing for %v", patience)
+		return "", fmt.Errorf("the server has printed nothing for %v", patience)
 	}
-	panic("not reached")
 }
 
 // wants fails the test unless the next line that s prints is this one.
@@ -220,16 +231,22 @@ func soon(t *testing.T) context.Context {
 // connection.
 func ask(t *testing.T, p *pool.Pool[*wsconn.Conn], request string) (reply string, conn *wsconn.Conn) {
 	t.Helper()
-	l, err := p.Get(soon(t))
+	reply, conn, err := try(soon(t), p, request)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return reply, conn
+}
+
+// try is ask where a failure is none of the test.
+func try(ctx context.Context, p *pool.Pool[*wsconn.Conn], request string) (reply string, conn *wsconn.Conn, err error) {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return "", nil, err
 	}
 	defer p.Put(l)
-	_, b, err := l.Value().Exchange(soon(t), websocket.MessageText, []byte(request))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b), l.Value()
+	_, b, err := l.Value().Exchange(ctx, websocket.MessageText, []byte(request))
+	return string(b), l.Value(), err
 }
 
 // hideSocket returns dial options under which connections cannot look at their

@@ -12,9 +12,9 @@ const (
 	// which a part has arrived.
 	partWait = 2 * time.Millisecond
 
-	// maxLooks is how often one call of receive looks at a socket that has bytes
-	// each time. A record of the largest size, in segments of at least 1 KiB
-	// that arrive just too late each time, needs 17.
+	// maxLooks is how many looks of one check may end at their deadline with
+	// bytes in the socket. A record of the largest size, in segments of at
+	// least 1 KiB that arrive just too late each time, needs 17.
 	maxLooks = 20
 
 	// drainLimit is how many bytes one check takes in. A peer who sends more
@@ -56,8 +56,9 @@ func (s *stream) check(conn *Conn) error {
 
 // drain takes in what has arrived, without waiting for more, and sorts it.
 func (s *stream) drain() error {
+	looks := maxLooks
 	for taken := 0; taken <= drainLimit; {
-		n, err := s.receive()
+		n, err := s.receive(&looks)
 		if n == 0 {
 			return err
 		}
@@ -72,11 +73,11 @@ func (s *stream) drain() error {
 // receive adds to the backlog what is at hand. It returns 0 and nil if nothing
 // is, and an error only when nothing will come any more and all that came has
 // been taken: a close frame tells more than the end of the stream behind it.
-func (s *stream) receive() (int, error) {
+func (s *stream) receive(looks *int) (int, error) {
 	n, err := 0, error(nil)
 	if s.readErr == nil {
 		if s.peeker.able() {
-			n, err = s.receiveNow()
+			n, err = s.receiveNow(looks)
 		} else {
 			n = s.poll()
 		}
@@ -96,11 +97,12 @@ func (s *stream) receive() (int, error) {
 // the clock. An empty socket ends the call: TLS has what arrived, and it is less
 // than a record. A socket with bytes is read again.
 //
-// The number of looks bounds the call, so a peer that sends byte by byte cannot
-// hold it. After the last look bytes of unknown content are still there. The
-// connection fails then: passed as clean, it would give them to the next lease.
-func (s *stream) receiveNow() (int, error) {
-	for range maxLooks {
+// looks is how many more reads may end so within this check. A number, because the
+// scheduler cannot use it up at once, and because a peer that sends byte by byte must
+// not hold the check. After the last look bytes of unknown content may still be there.
+// The connection fails then: passed as clean, it would give them to the next lease.
+func (s *stream) receiveNow(looks *int) (int, error) {
+	for ; *looks > 0; *looks-- {
 		arrived, err := s.peeker.peek()
 		if !arrived {
 			if s.hidden {
@@ -123,7 +125,7 @@ func (s *stream) receiveNow() (int, error) {
 	return 0, errPieces
 }
 
-var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within %d looks", maxLooks)
+var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record in %d looks", maxLooks)
 
 // readNow reads once, until deadline if that is not zero, into the backlog. That
 // the deadline has passed is no error; any other is in readErr.

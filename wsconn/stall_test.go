@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -96,6 +97,54 @@ func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 		if conn.check(conn.Conn) == nil || conn.clean(conn.Conn) == nil {
 			t.Error("a later Check or Clean returned nil")
 		}
+	})
+}
+
+// TestLooksAreCountedThroughoutACheck: half of them are used up before the first ping is
+// read, and the other half with the second one in the socket.
+func TestLooksAreCountedThroughoutACheck(t *testing.T) {
+	eachTLS(t, func(t *testing.T, m mode) {
+		var looks, pings int
+		var again func()
+		n := newNetwork(t, m)
+		opts := n.options(nil)
+		opts.DialOptions.OnPingReceived = func(context.Context, []byte) bool {
+			if pings++; pings < 3 {
+				again()
+			}
+			return false
+		}
+		factory := newFactory(t, n.url, opts)
+		conn := &dialed{Conn: open(t, factory), t: t, check: factory.Check, clean: factory.Clean}
+		p := receive(t, n.peers, "peer")
+		again = func() {
+			inner := conn.stream.conn
+			if s, ok := inner.(*stopped); ok {
+				inner = s.Conn
+			}
+			conn.stream.conn = inner
+			p.send(ping("p"))
+			conn.awaitArrival(1)
+			held := 0
+			conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
+				if deadline == longAgo {
+					return
+				}
+				looks++
+				if held++; held <= maxLooks/2 {
+					c.SetReadDeadline(longAgo)
+				} else {
+					c.SetReadDeadline(time.Time{})
+				}
+			})
+		}
+		again()
+		err := conn.check(conn.Conn)
+		conn.stream.conn = conn.stream.conn.(*stopped).Conn
+		if !errors.Is(err, errPieces) || pings != 1 || looks != maxLooks+1 {
+			t.Errorf("after %d pings and %d looks Check returned %v", pings, looks, err)
+		}
+		p.tcp.Close()
 	})
 }
 

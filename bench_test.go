@@ -25,18 +25,18 @@ import (
 //	timer     the same with a limit on the wait, as Config.MaxWaitTime is
 //
 // Others' pools are compared in the nested module bench.
-type BenchConn struct{ _ int }
+type benchConn struct{ _ int }
 
-func BenchFactory() pool.Factory[*BenchConn] {
-	return pool.Factory[*BenchConn]{
-		Open:  func(context.Context) (*BenchConn, error) { return new(BenchConn), nil },
-		Close: func(*BenchConn, error) error { return nil },
+func benchFactory() pool.Factory[*benchConn] {
+	return pool.Factory[*benchConn]{
+		Open:  func(context.Context) (*benchConn, error) { return new(benchConn), nil },
+		Close: func(*benchConn, error) error { return nil },
 	}
 }
 
 // benchPool returns a pool of size idle connections.
-func benchPool(b *testing.B, size int) *pool.Pool[*BenchConn] {
-	p, err := pool.New(BenchFactory(), pool.Config{MaxConnections: size})
+func benchPool(b *testing.B, size int) *pool.Pool[*benchConn] {
+	p, err := pool.New(benchFactory(), pool.Config{MaxConnections: size})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,8 +47,8 @@ func benchPool(b *testing.B, size int) *pool.Pool[*BenchConn] {
 	return p
 }
 
-func benchLeases(b *testing.B, p *pool.Pool[*BenchConn], n int) []pool.Lease[*BenchConn] {
-	leases := make([]pool.Lease[*BenchConn], n)
+func benchLeases(b *testing.B, p *pool.Pool[*benchConn], n int) []pool.Lease[*benchConn] {
+	leases := make([]pool.Lease[*benchConn], n)
 	for i := range leases {
 		var err error
 		if leases[i], err = p.Get(context.Background()); err != nil {
@@ -58,17 +58,17 @@ func benchLeases(b *testing.B, p *pool.Pool[*BenchConn], n int) []pool.Lease[*Be
 	return leases
 }
 
-type chanRival chan *BenchConn
+type chanRival chan *benchConn
 
 func newChanRival(size int) chanRival {
 	c := make(chanRival, size)
 	for range size {
-		c <- new(BenchConn)
+		c <- new(benchConn)
 	}
 	return c
 }
 
-func (c chanRival) get(ctx context.Context) (*BenchConn, error) {
+func (c chanRival) get(ctx context.Context) (*benchConn, error) {
 	select {
 	case conn := <-c:
 		return conn, nil
@@ -77,7 +77,7 @@ func (c chanRival) get(ctx context.Context) (*BenchConn, error) {
 	}
 }
 
-func (c chanRival) getTimer(ctx context.Context) (*BenchConn, error) {
+func (c chanRival) getTimer(ctx context.Context) (*benchConn, error) {
 	select {
 	case conn := <-c:
 		return conn, nil
@@ -97,10 +97,10 @@ func (c chanRival) getTimer(ctx context.Context) (*BenchConn, error) {
 
 type mutexRival struct {
 	mu    sync.Mutex
-	conns []*BenchConn
+	conns []*benchConn
 }
 
-func (m *mutexRival) get() *BenchConn {
+func (m *mutexRival) get() *benchConn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.conns[len(m.conns)-1]
@@ -108,7 +108,7 @@ func (m *mutexRival) get() *BenchConn {
 	return c
 }
 
-func (m *mutexRival) put(c *BenchConn) {
+func (m *mutexRival) put(c *benchConn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conns = append(m.conns, c)
@@ -145,13 +145,13 @@ func BenchmarkUncontended(b *testing.B) {
 		})
 	})
 	b.Run("impl=syncpool", func(b *testing.B) {
-		p := sync.Pool{New: func() any { return new(BenchConn) }}
-		each(b, 1, func() { p.Put(p.Get().(*BenchConn)) })
+		p := sync.Pool{New: func() any { return new(benchConn) }}
+		each(b, 1, func() { p.Put(p.Get().(*benchConn)) })
 	})
 	b.Run("impl=mutex", func(b *testing.B) {
 		m := new(mutexRival)
 		for range size {
-			m.put(new(BenchConn))
+			m.put(new(benchConn))
 		}
 		each(b, 1, func() { m.put(m.get()) })
 	})
@@ -243,7 +243,7 @@ func overload(b *testing.B) {
 			})
 		}
 	}
-	channel := func(get func(chanRival, context.Context) (*BenchConn, error), callers int) func(b *testing.B) {
+	channel := func(get func(chanRival, context.Context) (*benchConn, error), callers int) func(b *testing.B) {
 		return func(b *testing.B) {
 			c, ctx := newChanRival(free), cancellable(b)
 			each(b, callers/procs, func() {
@@ -399,7 +399,7 @@ func BenchmarkStorm(b *testing.B) {
 func BenchmarkLeakAfter(b *testing.B) {
 	for _, after := range []time.Duration{0, time.Hour} {
 		b.Run(fmt.Sprintf("after=%v", after), func(b *testing.B) {
-			p, err := pool.New(BenchFactory(), pool.Config{MaxConnections: 1, LeakAfter: after})
+			p, err := pool.New(benchFactory(), pool.Config{MaxConnections: 1, LeakAfter: after})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -182,6 +182,7 @@ func (c Config) bare(unboxed func(any) any) core.Config {
 		Hooks:          c.Hooks.bare(unboxed),
 		Logger:         c.Logger,
 		Name:           c.Name,
+		OpenFailed:     c.openFailed,
 		Exhausted:      c.exhausted,
 	}
 }

@@ -71,6 +71,28 @@ func (e *ExhaustedError) Unwrap() []error {
 	return []error{ErrExhausted, e.Open}
 }
 
+// An OpenError says that [Factory.Open] has failed, or what it returned was of no use.
+// errors.As finds it in every error of [Pool.Get] and [Pool.Warm] that has this cause, and
+// tells it so from an error of the function that uses the connection. errors.Is and
+// errors.As find Err in it.
+type OpenError struct {
+	// Pool is Config.Name.
+	Pool string
+	// Err is what Open returned. If it is [context.DeadlineExceeded], [Config.OpenTimeout]
+	// has ended the attempt, and not the ctx of the caller.
+	Err error
+}
+
+func (e *OpenError) Error() string {
+	return core.Named(e.Pool, "pool: open connection: "+e.Err.Error())
+}
+
+// Unwrap returns Err.
+func (e *OpenError) Unwrap() error { return e.Err }
+
+// openFailed makes the error of an attempt to open that has failed.
+func (c Config) openFailed(err error) error { return &OpenError{Pool: c.Name, Err: err} }
+
 // exhausted makes the error of a wait that has lasted for MaxWaitTime.
 func (c Config) exhausted(waited time.Duration, s core.Stats) error {
 	return &ExhaustedError{Pool: c.Name, Waited: waited, Stats: statsOf(s), Open: s.LastOpenError}

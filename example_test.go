@@ -237,7 +237,7 @@ func ExampleConfig() {
 		LeakAfter:      time.Minute,
 		Logger:         slog.Default(),
 		Hooks: pool.Hooks{
-			Waited: func(waited time.Duration, err error) { /* your metrics */ },
+			Waited: func(pool.WaitInfo) { /* your metrics */ },
 		},
 	})
 	if err != nil {

@@ -53,10 +53,11 @@ func (c *calls) are(t *testing.T, when string, want ...string) {
 // hooks returns hooks that remember all their calls.
 func (c *calls) hooks() pool.Hooks {
 	return pool.Hooks{
-		Opened:   func(took time.Duration, err error) { c.note("opened %v %v", took, err) },
-		Closed:   func(reason string, cause error) { c.note("closed %s %v", reason, cause) },
-		Waited:   func(waited time.Duration, err error) { c.note("waited %v %v", waited, err) },
-		Rejected: func(err error) { c.note("rejected %v", err) },
+		Opened:   func(i pool.OpenInfo) { c.note("opened %v %v", i.Took, i.Err) },
+		Closed:   func(i pool.CloseInfo) { c.note("closed %s %v", i.Reason, i.Cause) },
+		Detached: func(i pool.DetachInfo) { c.note("detached %d after %v", i.Number, i.Age) },
+		Waited:   func(i pool.WaitInfo) { c.note("waited %v %v", i.Waited, i.Err) },
+		Rejected: func(i pool.RejectInfo) { c.note("rejected %v", i.Err) },
 		Leaked:   func(lease pool.LeaseInfo) { c.note("leaked %d", lease.Conn.(*testkit.Wire).Number) },
 	}
 }
@@ -147,7 +148,7 @@ func TestHooksOpenedIsCalledBeforeTheConnectionIsLent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		inHook, goOn := testkit.Obstacle(t)
-		p := testkit.Start(t, x.Factory(), pool.Config{Hooks: pool.Hooks{Opened: func(time.Duration, error) { <-inHook }}})
+		p := testkit.Start(t, x.Factory(), pool.Config{Hooks: pool.Hooks{Opened: func(pool.OpenInfo) { <-inHook }}})
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "while the hook runs")
 		if got := p.Stats(); got.IdleConnections+got.ActiveConnections != 0 || got.OpeningConnections != 1 {
@@ -243,10 +244,10 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 			}
 			var log testkit.Logbook
 			c := pool.Config{MaxConnections: 2, MaxIdleTime: time.Minute, CheckInterval: -1, MaxLifetime: 10 * time.Minute, Logger: log.Logger()}
-			c.Hooks.Closed = func(reason string, cause error) {
+			c.Hooks.Closed = func(i pool.CloseInfo) {
 				mu.Lock()
 				defer mu.Unlock()
-				told = append(told, call{reason, cause})
+				told = append(told, call{i.Reason, i.Cause})
 			}
 			p := testkit.Start(t, f, c)
 			tt.close(t, p, &bad, &hangs, broken)
@@ -292,10 +293,10 @@ func TestHooksMayUseThePoolAndPanic(t *testing.T) {
 			panic(testkit.ErrCause)
 		}
 		p = testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaiters: -1, MaxIdleTime: time.Hour, LeakAfter: time.Second, Logger: log.Logger(), Hooks: pool.Hooks{
-			Opened:   func(time.Duration, error) { use() },
-			Closed:   func(string, error) { use() },
-			Waited:   func(time.Duration, error) { use() },
-			Rejected: func(error) { use() },
+			Opened:   func(pool.OpenInfo) { use() },
+			Closed:   func(pool.CloseInfo) { use() },
+			Waited:   func(pool.WaitInfo) { use() },
+			Rejected: func(pool.RejectInfo) { use() },
 			Leaked:   func(pool.LeaseInfo) { use() },
 		}})
 		testkit.Ask(t.Context(), p).Failed(t, "failing", testkit.ErrDial)
@@ -534,4 +535,98 @@ func TestCallsThatDoNotReturnAreLoggedEveryTenSecondsWithTheirNumber(t *testing.
 		}
 		release()
 	})
+}
+
+// PostgREST#4630: a gauge drifts because one way out has no event. Here every connection that
+// has come in is told to have gone out, once, whichever way, by its number.
+func TestEveryWayInAndOutHasItsEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		open := map[uint64]bool{}
+		gone := func(number uint64, age time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !open[number] || age != time.Minute {
+				t.Errorf("connection %d has left at the age of %v; it was open: %v", number, age, open[number])
+			}
+			delete(open, number)
+		}
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, Hooks: pool.Hooks{
+			Opened: func(i pool.OpenInfo) {
+				mu.Lock()
+				defer mu.Unlock()
+				if i.Number == 0 || open[i.Number] || i.Err != nil {
+					t.Errorf("Opened was told of %+v", i)
+				}
+				open[i.Number] = true
+			},
+			Closed:   func(i pool.CloseInfo) { gone(i.Number, i.Age) },
+			Detached: func(i pool.DetachInfo) { gone(i.Number, i.Age) },
+		}})
+		a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		testkit.Borrow(t, p)
+		if len(open) != 3 {
+			t.Errorf("%d connections are told to be open, want 3", len(open))
+		}
+		time.Sleep(time.Minute)
+		if _, err := p.Detach(a); err != nil {
+			t.Errorf("Detach: %v", err)
+		}
+		_ = p.Discard(b, testkit.ErrCause)
+		p.Close()
+		synctest.Wait()
+		if len(open) != 0 {
+			t.Errorf("at the end %v are told to be open, want none", open)
+		}
+	})
+}
+
+// puddle#41: a wait cannot be put into the request's trace without its ctx.
+func TestHooksHaveTheCtxOfTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var told []any
+		hooks := pool.Hooks{
+			Waited:   func(i pool.WaitInfo) { told = append(told, i.Ctx.Value(key{})) },
+			Rejected: func(i pool.RejectInfo) { told = append(told, i.Ctx.Value(key{})) },
+		}
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaiters: -1, Hooks: hooks})
+		l, err := p.Get(context.WithValue(t.Context(), key{}, "first"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Get(context.WithValue(t.Context(), key{}, "second")); err != pool.ErrRejected {
+			t.Errorf("Get returned %v, want ErrRejected", err)
+		}
+		if diff := cmp.Diff([]any{"first", "second"}, told); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		testkit.GiveBack(t, p, l)
+	})
+}
+
+func TestJoinedHooksAreCalledInOrderWhateverOneOfThemDoes(t *testing.T) {
+	var told []string
+	hook := func(name string, panics bool) pool.Hooks {
+		return pool.Hooks{Rejected: func(pool.RejectInfo) {
+			told = append(told, name)
+			if panics {
+				panic(name)
+			}
+		}}
+	}
+	joined := pool.JoinHooks(hook("a", false), pool.Hooks{}, hook("b", true), hook("c", true), hook("d", false))
+	func() {
+		defer func() { recover() }()
+		joined.Rejected(pool.RejectInfo{})
+		t.Error("the panic was swallowed")
+	}()
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if joined.Opened != nil || pool.JoinHooks().Waited != nil {
+		t.Error("what nobody wants to be told is called")
+	}
 }

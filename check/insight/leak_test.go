@@ -242,7 +242,7 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 			}
 		}},
 		{"on its way to the caller, under the same word", func(f *pool.Factory[*testkit.Wire], c *pool.Config) {
-			c.Hooks.Waited = func(time.Duration, error) { time.Sleep(3 * after) }
+			c.Hooks.Waited = func(pool.WaitInfo) { time.Sleep(3 * after) }
 		}, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			l := testkit.Borrow(t, p)
 			time.Sleep(after - 1)

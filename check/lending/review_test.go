@@ -70,7 +70,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 	})
 	testkit.Bubble(t, "Opened", func(t *testing.T) {
 		var x testkit.Exchange
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, Hooks: pool.Hooks{Opened: func(time.Duration, error) { runtime.Goexit() }}})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) { runtime.Goexit() }}})
 		_, err := p.Get(t.Context())
 		if err != nil {
 			t.Errorf("Get: %v, %d", err, p.Stats().OpeningConnections)
@@ -82,7 +82,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 	})
 	testkit.Bubble(t, "Closed", func(t *testing.T) {
 		var x testkit.Exchange
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, StrictMax: true, Hooks: pool.Hooks{Closed: func(string, error) { runtime.Goexit() }}})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, StrictMax: true, Hooks: pool.Hooks{Closed: func(pool.CloseInfo) { runtime.Goexit() }}})
 		l := testkit.Borrow(t, p)
 		_ = p.Discard(l, nil)
 		time.Sleep(time.Minute)
@@ -92,7 +92,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 	})
 	testkit.Bubble(t, "Waited", func(t *testing.T) {
 		var x testkit.Exchange
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, Hooks: pool.Hooks{Waited: func(time.Duration, error) { runtime.Goexit() }}})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, Hooks: pool.Hooks{Waited: func(pool.WaitInfo) { runtime.Goexit() }}})
 		go func() { _, _ = p.Get(t.Context()) }()
 		time.Sleep(time.Minute)
 		if got := p.Stats(); got.ActiveConnections != 0 {

@@ -23,7 +23,7 @@ func TestGetFailsAtOnceWithTheCauseWhileOpeningKeepsFailing(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		b.Down.Store(true)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 5, Hooks: pool.Hooks{
-			Rejected: func(err error) { rejected = append(rejected, err) },
+			Rejected: func(i pool.RejectInfo) { rejected = append(rejected, i.Err) },
 		}})
 		for i := range words.KeepsFailing {
 			_, err := p.Get(t.Context())

@@ -37,7 +37,7 @@ func (l *life) administer(end <-chan struct{}, kind uint64) {
 
 // hookCounts is what hooks were told.
 type hookCounts struct {
-	opened, failed, closed, waited, rejected, leaked atomic.Int64
+	opened, failed, closed, detached, waited, rejected, leaked atomic.Int64
 }
 
 // hooks count, and now and then panic or, where that does not end a caller, exit.
@@ -58,16 +58,20 @@ func (l *life) hooks() pool.Hooks {
 		}
 	}
 	return pool.Hooks{
-		Opened: func(_ time.Duration, err error) {
-			if err == nil {
+		Opened: func(info pool.OpenInfo) {
+			if (info.Err == nil) != (info.Number > 0) {
+				l.fail("Opened was told of %+v", info)
+			}
+			if info.Err == nil {
 				count(&h.opened)
 			} else {
 				count(&h.failed)
 			}
 		},
-		Closed:   func(string, error) { count(&h.closed) },
-		Waited:   func(time.Duration, error) { count(&h.waited) },
-		Rejected: func(error) { count(&h.rejected) },
+		Closed:   func(pool.CloseInfo) { count(&h.closed) },
+		Detached: func(pool.DetachInfo) { count(&h.detached) },
+		Waited:   func(pool.WaitInfo) { count(&h.waited) },
+		Rejected: func(pool.RejectInfo) { count(&h.rejected) },
 		Leaked: func(lease pool.LeaseInfo) {
 			if lease.Conn == nil || lease.Where == "" {
 				l.fail("Leaked was told of %+v", lease)
@@ -81,9 +85,9 @@ func (l *life) hooks() pool.Hooks {
 func (h *hookCounts) check(l *life) {
 	s := l.p.Stats()
 	closed := int64(ends(s) - s.Detached)
-	if h.opened.Load() != int64(s.Opened) || h.failed.Load() != int64(s.OpenErrors) || h.closed.Load() != closed || h.leaked.Load() != int64(s.Leaked) {
-		l.fail("hooks were told of %d opened, %d failed, %d closed, %d leaked; Stats has %d closed and %+v",
-			h.opened.Load(), h.failed.Load(), h.closed.Load(), h.leaked.Load(), closed, s)
+	if h.opened.Load() != int64(s.Opened) || h.failed.Load() != int64(s.OpenErrors) || h.closed.Load() != closed || h.leaked.Load() != int64(s.Leaked) || h.detached.Load() != int64(s.Detached) {
+		l.fail("hooks were told of %d opened, %d failed, %d closed, %d detached, %d leaked; Stats has %d closed and %+v",
+			h.opened.Load(), h.failed.Load(), h.closed.Load(), h.detached.Load(), h.leaked.Load(), closed, s)
 	}
 	if h.waited.Load() > int64(s.Waits) || h.rejected.Load() > int64(s.Rejected+s.Unavailable) {
 		l.fail("hooks were told of %d waits and %d rejections, Stats has %+v", h.waited.Load(), h.rejected.Load(), s)

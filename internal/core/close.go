@@ -82,7 +82,7 @@ func (p *Pool) vacate(c *conn, busy ring.Word) {
 func (p *Pool) closeConn(c *conn, why reason, cause error, closed func()) {
 	p.config.Logger.Debug("closing a connection", slog.Uint64("conn", c.number),
 		slog.String("reason", why.String()), slog.Any("cause", cause), slog.Duration("age", time.Since(c.opened)))
-	p.hookClosed(why, cause)
+	p.hookClosed(c, why, cause)
 	p.callClose(c, cause, closed)
 }
 

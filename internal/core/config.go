@@ -32,6 +32,9 @@ type Config struct {
 	Logger         *slog.Logger // never nil
 	Name           string
 
+	// OpenFailed makes the error of an attempt to open that has failed with err.
+	OpenFailed func(err error) error
+
 	// Exhausted makes the error of a wait that has lasted for MaxWaitTime.
 	Exhausted func(waited time.Duration, stats Stats) error
 }

@@ -37,6 +37,7 @@ func start(tb testing.TB, f Factory, c Config) *Pool {
 	never((*int64)(&c.MaxWaitTime))
 	never((*int64)(&c.OpenTimeout))
 	never((*int64)(&c.CheckInterval))
+	c.OpenFailed = func(err error) error { return err }
 	c.Logger = slog.New(slog.DiscardHandler)
 	p := new(Pool)
 	p.Init(f, c)

@@ -62,20 +62,10 @@ func Named(pool, text string) string {
 	return "pool " + strconv.Quote(pool) + text[len("pool"):]
 }
 
-// An openError wraps the error of Factory.Open. A caller of Get can tell where it comes
-// from, and errors.Is finds the original.
-type openError struct {
-	pool string
-	err  error
-}
-
-func (e *openError) Error() string { return Named(e.pool, "pool: open connection: "+e.err.Error()) }
-func (e *openError) Unwrap() error { return e.err }
-
 // An unavailableError is what Get returns if it would wait for nothing.
 type unavailableError struct {
 	pool string
-	open error // an openError
+	open error // made by Config.OpenFailed
 }
 
 func (e *unavailableError) Error() string {

@@ -1,18 +1,48 @@
 package core
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
 
 // Hooks are the Hooks of the root package, which documents each. Each may be nil.
 type Hooks struct {
-	Opened   func(took time.Duration, err error)
-	Closed   func(reason string, cause error)
-	Waited   func(waited time.Duration, err error)
-	Rejected func(err error)
-	Leaked   func(lease LeaseInfo)
+	Opened   func(OpenInfo)
+	Closed   func(CloseInfo)
+	Detached func(DetachInfo)
+	Waited   func(WaitInfo)
+	Rejected func(RejectInfo)
+	Leaked   func(LeaseInfo)
 }
+
+// What hooks are told is the same as in the root package, which documents it.
+type (
+	OpenInfo struct {
+		Number uint64
+		Took   time.Duration
+		Err    error
+	}
+	CloseInfo struct {
+		Number uint64
+		Reason string
+		Cause  error
+		Age    time.Duration
+	}
+	DetachInfo struct {
+		Number uint64
+		Age    time.Duration
+	}
+	WaitInfo struct {
+		Ctx    context.Context
+		Waited time.Duration
+		Err    error
+	}
+	RejectInfo struct {
+		Ctx context.Context
+		Err error
+	}
+)
 
 // hookApart calls a hook in a goroutine of its own, and waits for it. The calling
 // goroutine has more to do afterwards, even if the hook calls runtime.Goexit.
@@ -32,19 +62,25 @@ func (p *Pool) hook(name string, call func()) {
 	}
 }
 
-func (p *Pool) hookOpened(took time.Duration, err error) {
+func (p *Pool) hookOpened(info OpenInfo) {
 	if f := p.config.Hooks.Opened; f != nil {
-		p.hookApart("Opened", func() { f(took, err) })
+		p.hookApart("Opened", func() { f(info) })
 	}
 }
 
-func (p *Pool) hookClosed(why reason, cause error) {
+func (p *Pool) hookClosed(c *conn, why reason, cause error) {
 	if f := p.config.Hooks.Closed; f != nil {
-		p.hookApart("Closed", func() { f(why.String(), cause) })
+		p.hookApart("Closed", func() { f(CloseInfo{c.number, why.String(), cause, time.Since(c.opened)}) })
 	}
 }
 
-func (p *Pool) hookWaited(l Lease, waited time.Duration, err error) {
+func (p *Pool) hookDetached(c *conn) {
+	if f := p.config.Hooks.Detached; f != nil {
+		p.hookApart("Detached", func() { f(DetachInfo{c.number, time.Since(c.opened)}) })
+	}
+}
+
+func (p *Pool) hookWaited(ctx context.Context, l Lease, waited time.Duration, err error) {
 	f := p.config.Hooks.Waited
 	if f == nil {
 		return
@@ -55,13 +91,13 @@ func (p *Pool) hookWaited(l Lease, waited time.Duration, err error) {
 			_ = p.Put(l)
 		}
 	}()
-	p.hook("Waited", func() { f(waited, err) })
+	p.hook("Waited", func() { f(WaitInfo{ctx, waited, err}) })
 	returned = true
 }
 
-func (p *Pool) hookRejected(err error) {
+func (p *Pool) hookRejected(ctx context.Context, err error) {
 	if f := p.config.Hooks.Rejected; f != nil {
-		p.hook("Rejected", func() { f(err) })
+		p.hook("Rejected", func() { f(RejectInfo{ctx, err}) })
 	}
 }
 

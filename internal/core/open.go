@@ -204,7 +204,7 @@ func (p *Pool) opened(a *attempt) {
 		p.counters.openErrorLog.next.Store(0) // log the next failure at once
 	}
 	p.lastOpen.Store(nil)
-	p.hookOpened(took, nil)
+	p.hookOpened(OpenInfo{c.number, took, nil})
 	b, i := p.bankOf(c.slot)
 	b.slots[i].Store(c)
 	step.At("opened: stored")
@@ -249,7 +249,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	p.counters.openErrors.Inc()
 	p.counters.openTime.Record(0, took)
 	cause := err
-	err = &openError{p.config.Name, cause}
+	err = p.config.OpenFailed(cause)
 	stale := a.era != p.era.Load() // a Reset may have ended it
 	if stale || p.lifetime.Err() != nil {
 		p.config.Logger.Debug("opening a connection was given up", slog.Any("error", cause))
@@ -258,7 +258,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		p.failed(a.outage)
 		p.warn(&p.counters.openErrorLog, "opening a connection failed", slog.Any("error", cause), stackOf(cause))
 	}
-	p.hookOpened(took, cause)
+	p.hookOpened(OpenInfo{0, took, cause})
 	told := err
 	hopeless := words.Census(p.conns.Load()).Usable() <= 0
 	if o := words.Outage(p.outage.Load()); hopeless && o.Failures() >= words.KeepsFailing {

@@ -260,6 +260,7 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 			p.vacate(c, busy)
 			p.ensureOpen(nil, nil)
 			p.forget()
+			p.hookDetached(c)
 			return c.box, nil
 		}
 		err = errRevoked // by Close, between the two steps

@@ -43,12 +43,12 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
 	if err := p.unavailable(); err != nil {
 		p.counters.unavailable.Inc()
-		p.hookRejected(err)
+		p.hookRejected(ctx, err)
 		return Lease{}, err
 	}
 	if err := p.register(); err != nil {
 		if err == ErrRejected {
-			p.hookRejected(err)
+			p.hookRejected(ctx, err)
 		}
 		return Lease{}, err
 	}
@@ -113,14 +113,14 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 			err := contextEnded(ctx, p.lastOpen.Load())
 			waited := p.waited(k, w)
 			p.leave(k, w)
-			p.hookWaited(Lease{}, waited, err)
+			p.hookWaited(ctx, Lease{}, waited, err)
 			return Lease{}, err
 		}
 	}
 	waited := p.waited(k, w)
 	p.parkers.Put(k)
 	l, err := p.accept(ctx, t, waited)
-	p.hookWaited(l, waited, err)
+	p.hookWaited(ctx, l, waited, err)
 	return l, err
 }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -128,6 +129,33 @@ func boundText(bound time.Duration) string {
 		unit *= 10
 	}
 	return bound.Round(unit).String()
+}
+
+// MarshalJSON returns h as an object: count, sum_seconds, and buckets, an array of those that
+// are not empty, each with its upper bound in le_seconds, null for infinity, and the count of
+// that bucket alone.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	type bucket struct {
+		Le    *float64 `json:"le_seconds"`
+		Count uint64   `json:"count"`
+	}
+	buckets := []bucket{}
+	for bound, n := range h.All() {
+		if n == 0 {
+			continue
+		}
+		var le *float64
+		if bound != math.MaxInt64 {
+			seconds := bound.Seconds()
+			le = &seconds
+		}
+		buckets = append(buckets, bucket{le, n})
+	}
+	return json.Marshal(struct {
+		Count   uint64   `json:"count"`
+		Sum     float64  `json:"sum_seconds"`
+		Buckets []bucket `json:"buckets"`
+	}{h.Count, h.Sum.Seconds(), buckets})
 }
 
 // LogValue returns h as a group of attributes.

@@ -165,6 +165,9 @@ func (p *Pool[T]) Resize(n int) error {
 // Reset also ends the current backoff after failures to open.
 func (p *Pool[T]) Reset() { p.core.Reset() }
 
+// Name returns [Config.Name].
+func (p *Pool[T]) Name() string { return p.core.Name() }
+
 // Stats returns a snapshot of the pool. It looks at every slot and blocks nobody.
 func (p *Pool[T]) Stats() Stats { return statsOf(p.core.Stats()) }
 

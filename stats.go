@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"encoding/json"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -56,6 +58,76 @@ type Stats struct {
 // more are open than MaxConnections, after a [Pool.Resize] to a lower limit.
 func (s Stats) VacantConnections() int {
 	return s.MaxConnections - s.ActiveConnections - s.IdleConnections - s.OpeningConnections
+}
+
+// ClosedBy iterates over the reasons for which connections are closed, and how many were for
+// each: the fields that begin with Closed, by the names that Hooks.Closed has.
+func (s Stats) ClosedBy() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for _, by := range []struct {
+			reason string
+			n      uint64
+		}{
+			{"idle", s.ClosedIdle},
+			{"lifetime", s.ClosedLifetime},
+			{"check", s.ClosedCheck},
+			{"clean", s.ClosedClean},
+			{"watch", s.ClosedWatch},
+			{"discard", s.ClosedDiscard},
+			{"reset", s.ClosedReset},
+			{"resize", s.ClosedResize},
+			{"abandoned", s.ClosedAbandoned},
+			{"shutdown", s.ClosedShutdown},
+		} {
+			if !yield(by.reason, by.n) {
+				return
+			}
+		}
+	}
+}
+
+// MarshalJSON returns s as an object with the names that LogValue has. Durations are in
+// seconds and have it in their names, last_open_error is the text of the error, or null, and
+// the counts of closed connections are together, by reason, in closed.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	closed := map[string]uint64{}
+	for reason, n := range s.ClosedBy() {
+		closed[reason] = n
+	}
+	var lastOpenError *string
+	if s.LastOpenError != nil {
+		text := s.LastOpenError.Error()
+		lastOpenError = &text
+	}
+	return json.Marshal(struct {
+		Max           int               `json:"max"`
+		Active        int               `json:"active"`
+		Idle          int               `json:"idle"`
+		Opening       int               `json:"opening"`
+		Vacant        int               `json:"vacant"`
+		Waiting       int               `json:"waiting"`
+		OldestWait    float64           `json:"oldest_wait_seconds"`
+		LastOpenError *string           `json:"last_open_error"`
+		Gets          uint64            `json:"gets"`
+		Waits         uint64            `json:"waits"`
+		Timeouts      uint64            `json:"timeouts"`
+		Canceled      uint64            `json:"canceled"`
+		Rejected      uint64            `json:"rejected"`
+		Unavailable   uint64            `json:"unavailable"`
+		Leaked        uint64            `json:"leaked"`
+		Opened        uint64            `json:"opened"`
+		OpenErrors    uint64            `json:"open_errors"`
+		Detached      uint64            `json:"detached"`
+		Closed        map[string]uint64 `json:"closed"`
+		Abandoned     uint64            `json:"abandoned"`
+		WaitTime      Histogram         `json:"wait_time"`
+		OpenTime      Histogram         `json:"open_time"`
+	}{
+		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.VacantConnections(),
+		s.WaitingRequests, s.OldestWait.Seconds(), lastOpenError,
+		s.Gets, s.Waits, s.Timeouts, s.Canceled, s.Rejected, s.Unavailable, s.Leaked,
+		s.Opened, s.OpenErrors, s.Detached, closed, s.Abandoned, s.WaitTime, s.OpenTime,
+	})
 }
 
 // LogValue returns s as a group of attributes.

@@ -2,6 +2,8 @@ package insight
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/S4AK4N/pool/internal/words"
 	"github.com/google/go-cmp/cmp"
@@ -351,6 +354,70 @@ func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {
 		synctest.Wait()
 		if checks < 9 {
 			t.Errorf("%d checks in ten seconds", checks)
+		}
+	})
+}
+
+// Every exporter wrote the map of reasons by hand, and forgot the next one.
+func TestClosedByHasEveryReasonUnderItsName(t *testing.T) {
+	var s pool.Stats
+	fields := map[string]uint64{}
+	v := reflect.ValueOf(&s).Elem()
+	for i := range v.NumField() {
+		if reason, ok := strings.CutPrefix(v.Type().Field(i).Name, "Closed"); ok {
+			v.Field(i).SetUint(uint64(i))
+			fields[strings.ToLower(reason)] = uint64(i)
+		}
+	}
+	got := map[string]uint64{}
+	for reason, n := range s.ClosedBy() {
+		got[reason] = n
+	}
+	if diff := cmp.Diff(fields, got); diff != "" {
+		t.Errorf("ClosedBy (-fields +got):\n%s", diff)
+	}
+	if len(got) != core.Reasons {
+		t.Errorf("there are %d reasons, want %d as in the core", len(got), core.Reasons)
+	}
+}
+
+func TestStatsAsJSONHaveNamesUnitsAndTexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			time.Sleep(1500 * time.Millisecond)
+			if attempt == 2 {
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{Name: "orders", MaxConnections: 3, MaxIdleTime: -1})
+		if p.Name() != "orders" {
+			t.Errorf("the name is %q, want orders", p.Name())
+		}
+		l := testkit.Borrow(t, p)
+		if _, err := p.Get(t.Context()); !errors.Is(err, testkit.ErrDial) {
+			t.Errorf("the second Get returned %v, want %v", err, testkit.ErrDial)
+		}
+		_ = p.Discard(l, nil)
+		text, err := json.Marshal(p.Stats())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		closed := map[string]any{"idle": 0., "lifetime": 0., "check": 0., "clean": 0., "watch": 0., "discard": 1., "reset": 0., "resize": 0., "abandoned": 0., "shutdown": 0.}
+		times := map[string]any{"count": 2., "sum_seconds": 3., "buckets": []any{map[string]any{"le_seconds": 1.610612736, "count": 2.}}}
+		want := map[string]any{
+			"max": 3., "active": 0., "idle": 0., "opening": 0., "vacant": 3., "waiting": 0., "oldest_wait_seconds": 0.,
+			"last_open_error": `pool "orders": open connection: wrong password`,
+			"gets":            1., "waits": 2., "timeouts": 0., "canceled": 0., "rejected": 0., "unavailable": 0., "leaked": 0.,
+			"opened": 1., "open_errors": 1., "detached": 0., "closed": closed, "abandoned": 0.,
+			"wait_time": times, "open_time": times,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }

@@ -91,6 +91,9 @@ func (n *counters) gets(now uint64) uint64 {
 	}
 }
 
+// Name returns the name of the pool.
+func (p *Pool) Name() string { return p.config.Name }
+
 // Stats returns the state of the pool. It looks at every slot, and holds up nobody.
 func (p *Pool) Stats() Stats {
 	// The census tells the number of connections of each kind in one word, but not how

@@ -21,8 +21,8 @@
 //		return nil
 //	})
 //
-// [Pool.Do] is [Pool.Get], the call, and [Pool.Put], or [Pool.Discard] if the
-// connection must not be used again.
+// [Pool.Do] is [Pool.Get], the call, and [Pool.Put], or [Pool.Discard] if the call returns
+// an error that is not marked with [Keep].
 //
 // # Words
 //

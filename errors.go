@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -98,22 +97,81 @@ func (c Config) exhausted(waited time.Duration, s core.Stats) error {
 	return &ExhaustedError{Pool: c.Name, Waited: waited, Stats: statsOf(s), Open: s.LastOpenError}
 }
 
-// Broken marks err to say that the connection it came from must not be used again. A
-// function given to [Pool.Do] returns it to have the connection closed. errors.Is and
-// errors.As see through the mark. Broken(nil) is nil.
-func Broken(err error) error {
+// Keep marks err to say that the connection it came from is in order: nothing has been sent
+// whose reply has not been read. A function given to [Pool.Do] returns it to have the
+// connection lent again. errors.Is and errors.As see through the mark. Keep(nil) is nil.
+//
+// Of several marks in an error the outermost counts, and of errors joined side by side
+// Broken before Keep. Do takes marks off the error that it returns, so the mark of an inner
+// Do says nothing to an outer one.
+func Keep(err error) error { return marked(err, true) }
+
+// Broken marks err to say that the connection it came from must not be used again. Do closes
+// the connection for any error that is not marked with [Keep]; a Broken around such an error
+// takes the Keep back. errors.Is and errors.As see through the mark. Broken(nil) is nil.
+func Broken(err error) error { return marked(err, false) }
+
+func marked(err error, keep bool) error {
 	if err == nil {
 		return nil
 	}
-	return &brokenError{err}
+	return &mark{err, keep}
 }
 
-type brokenError struct{ err error }
+// A mark is Keep or Broken.
+type mark struct {
+	err  error
+	keep bool
+}
 
-func (e *brokenError) Error() string { return e.err.Error() }
-func (e *brokenError) Unwrap() error { return e.err }
+func (m *mark) Error() string { return m.err.Error() }
+func (m *mark) Unwrap() error { return m.err }
 
-func isBroken(err error) bool {
-	var b *brokenError
-	return errors.As(err, &b)
+// A settled error has marks inside it that have been obeyed already.
+type settled struct{ err error }
+
+func (s *settled) Error() string { return s.err.Error() }
+func (s *settled) Unwrap() error { return s.err }
+
+// unmarked returns err without its marks, and whether the connection is kept.
+func unmarked(err error) (_ error, keep bool) {
+	if err == nil {
+		return nil, true
+	}
+	m := outermost(err)
+	if m == nil {
+		return err, false
+	}
+	for {
+		top, ok := err.(*mark)
+		if !ok {
+			break
+		}
+		err = top.err
+	}
+	if outermost(err) != nil {
+		err = &settled{err}
+	}
+	return err, m.keep
+}
+
+// outermost returns the mark of err that counts, or nil.
+func outermost(err error) *mark {
+	switch e := err.(type) {
+	case *mark:
+		return e
+	case *settled:
+		return nil
+	case interface{ Unwrap() error }:
+		return outermost(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var found *mark
+		for _, err := range e.Unwrap() {
+			if m := outermost(err); m != nil && (found == nil || !m.keep) {
+				found = m
+			}
+		}
+		return found
+	}
+	return nil
 }

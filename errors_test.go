@@ -81,26 +81,66 @@ func TestTheErrorOfOpenIsFoundInThatOfGet(t *testing.T) {
 	})
 }
 
-func TestBrokenMarksAnErrorAndHidesNothingOfIt(t *testing.T) {
-	if got := pool.Broken(nil); got != nil {
-		t.Errorf("Broken(nil) is %v", got)
-	}
+func TestMarksHideNothingOfAnError(t *testing.T) {
 	cause := &net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}
-	err := pool.Broken(cause)
-	var found *net.OpError
-	if err.Error() != cause.Error() || !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &found) || found != cause {
-		t.Errorf("Broken(%v) is %v, in which its cause is not found", cause, err)
-	}
-	for _, tt := range []struct {
-		err  error
-		want bool
-	}{{err, true}, {fmt.Errorf("query: %w", err), true}, {errors.Join(testkit.ErrCause, err), true}, {cause, false}, {nil, false}} {
-		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{})
-		if got := p.Do(t.Context(), func(context.Context, *testkit.Wire) error { return tt.err }); got != tt.err {
-			t.Errorf("Do returned %v, want %v", got, tt.err)
+	for name, mark := range map[string]func(error) error{"Broken": pool.Broken, "Keep": pool.Keep} {
+		if got := mark(nil); got != nil {
+			t.Errorf("%s(nil) is %v", name, got)
 		}
-		if got := p.Stats().ClosedDiscard == 1; got != tt.want {
-			t.Errorf("the connection was closed for %v: %v, want %v", tt.err, got, tt.want)
+		err := mark(cause)
+		var found *net.OpError
+		if err.Error() != cause.Error() || !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &found) || found != cause {
+			t.Errorf("%s(%v) is %v, in which its cause is not found", name, cause, err)
+		}
+	}
+}
+
+// A forgotten Broken lent the late reply to the next caller. So an error closes the
+// connection, unless its outermost mark says otherwise.
+func TestAnErrorClosesTheConnectionUnlessItsOutermostMarkIsKeep(t *testing.T) {
+	e := io.ErrUnexpectedEOF
+	wrapped := fmt.Errorf("query: %w", pool.Keep(e))
+	for _, tt := range []struct {
+		name string
+		err  error // of the function
+		kept bool
+		want error // of Do; nil: whatever has the text of err, and e in it
+	}{
+		{"no error", nil, true, nil},
+		{"an error", e, false, e},
+		{"Keep", pool.Keep(e), true, e},
+		{"Broken", pool.Broken(e), false, e},
+		{"Keep in Keep", pool.Keep(pool.Keep(e)), true, e},
+		{"Broken around Keep", pool.Broken(pool.Keep(e)), false, e},
+		{"Keep around Broken", pool.Keep(pool.Broken(e)), true, e},
+		{"Keep, wrapped", wrapped, true, nil},
+		{"Broken, wrapped", fmt.Errorf("query: %w", pool.Broken(e)), false, nil},
+		{"Broken around Keep, wrapped", pool.Broken(wrapped), false, nil},
+		{"Keep beside an error", errors.Join(testkit.ErrCause, pool.Keep(e)), true, nil},
+		{"Keep beside Broken", errors.Join(pool.Keep(e), pool.Broken(testkit.ErrCause)), false, nil},
+	} {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{})
+		do := func(f func() error) error {
+			return p.Do(t.Context(), func(context.Context, *testkit.Wire) error { return f() })
+		}
+		got := do(func() error { return tt.err })
+		if tt.want != nil && got != tt.want || tt.err != nil && (got == nil || got.Error() != tt.err.Error() || !errors.Is(got, e)) {
+			t.Errorf("%s: Do returned %v, want that error without its mark", tt.name, got)
+		}
+		if kept := p.Stats().ClosedDiscard == 0; kept != tt.kept {
+			t.Errorf("%s: the connection was kept: %v, want %v", tt.name, kept, tt.kept)
+		}
+		if got == nil {
+			continue
+		}
+		// The mark of an inner Do is not the outer one's.
+		before := p.Stats().ClosedDiscard
+		_ = do(func() error { return got })
+		if p.Stats().ClosedDiscard != before+1 {
+			t.Errorf("%s: an outer Do obeys the mark again", tt.name)
+		}
+		if again := do(func() error { return pool.Keep(got) }); again == nil || p.Stats().ClosedDiscard != before+1 || !errors.Is(again, e) {
+			t.Errorf("%s: an outer Do does not obey its own mark", tt.name)
 		}
 	}
 }

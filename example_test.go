@@ -75,7 +75,7 @@ func ExamplePool_Do() {
 		err = p.Do(ctx, func(_ context.Context, conn net.Conn) error {
 			answer, err := request(conn, line)
 			if err != nil {
-				return pool.Broken(err) // do not lend this connection again
+				return err // the pool closes the connection
 			}
 			fmt.Println(answer)
 			return nil
@@ -330,11 +330,11 @@ func greet(ctx context.Context, address string) error {
 		deadline, _ := ctx.Deadline() // zero: none
 		conn.SetDeadline(deadline)
 		if _, err := io.WriteString(conn, "hello\n"); err != nil {
-			return pool.Broken(err) // close this connection, do not lend it again
+			return err // the pool closes the connection
 		}
 		reply := make([]byte, 6)
 		if _, err := io.ReadFull(conn, reply); err != nil {
-			return pool.Broken(err)
+			return err
 		}
 		fmt.Printf("%s", reply)
 		return nil

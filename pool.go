@@ -102,30 +102,45 @@ func (p *Pool[T]) Detach(l Lease[T]) (T, error) {
 	return unbox[T](box), err
 }
 
-// Do calls f with a connection: it is Get, f, and Put. It returns the error of Get, or
-// else the error of f, unchanged. ctx is passed to Get and to f.
+// Do calls f with a connection: it is Get, f, and Put. ctx is passed to Get and to f. Do
+// returns the error of Get, or else that of f, without a mark of [Broken] or [Keep].
 //
-// The connection goes back to the pool whatever f returns. There are two exceptions: it is
-// closed if Factory.Clean refuses it, and if the error of f is marked with [Broken]. If f
-// panics, the connection is closed and the panic continues.
+// If f returns an error, the connection is closed: a reply may still be on its way, and the
+// next caller must not read it. An error marked with [Keep] says that the connection is in
+// order all the same; then it goes back to the pool, as without an error. [Factory.Clean] is
+// asked in addition. If f panics, the connection is closed and the panic continues.
 func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) error) error {
 	l, err := p.core.Get(ctx)
 	if err != nil {
 		return err
 	}
+	return p.use(l, func() error { return f(ctx, unbox[T](l.Box())) })
+}
+
+// DoLease is [Pool.Do] for a function that wants to know more of its connection: whether it
+// is reused, or when it was opened. f may end the lease itself, by Discard or Detach.
+func (p *Pool[T]) DoLease(ctx context.Context, f func(ctx context.Context, lease Lease[T]) error) error {
+	l, err := p.core.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return p.use(l, func() error { return f(ctx, Lease[T]{lease: l}) })
+}
+
+// use calls f and ends the lease as Do says.
+func (p *Pool[T]) use(l core.Lease, f func() error) error {
 	returned := false
 	defer func() {
 		if !returned { // a panic, or runtime.Goexit
 			_ = p.core.Discard(l, core.ErrFuncPanicked)
 		}
 	}()
-	err = f(ctx, unbox[T](l.Box()))
-	broken := isBroken(err) // this is others' code, too
+	err, keep := unmarked(f()) // looks into the error, which is others' code, too
 	returned = true
-	if broken {
-		_ = p.core.Discard(l, err)
-	} else {
+	if keep {
 		_ = p.core.Put(l)
+	} else {
+		_ = p.core.Discard(l, err)
 	}
 	return err
 }

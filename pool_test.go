@@ -330,29 +330,28 @@ func TestDoLendsTheConnectionForTheCallOnly(t *testing.T) {
 	})
 }
 
-func TestDoReturnsTheErrorOfItsFunctionAsItIs(t *testing.T) {
+func TestDoReturnsTheErrorOfItsFunctionAndClosesWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		give := func(err error) func(context.Context, *testkit.Wire) error {
 			return func(context.Context, *testkit.Wire) error { return err }
 		}
-		if got := p.Do(t.Context(), give(testkit.ErrCause)); got != testkit.ErrCause {
+		if got := p.Do(t.Context(), give(pool.Keep(testkit.ErrCause))); got != testkit.ErrCause {
 			t.Errorf("Do returned %v, want %v", got, testkit.ErrCause)
 		}
 		if s := p.Stats(); s.IdleConnections != 1 {
-			t.Errorf("after an ordinary error %+v, want the connection back", s)
+			t.Errorf("after Keep %+v, want the connection back", s)
 		}
-		broken := pool.Broken(testkit.ErrCause)
-		if got := p.Do(t.Context(), give(broken)); got != broken {
-			t.Errorf("Do returned %v, want %v", got, broken)
+		if got := p.Do(t.Context(), give(testkit.ErrCause)); got != testkit.ErrCause {
+			t.Errorf("Do returned %v, want %v", got, testkit.ErrCause)
 		}
 		synctest.Wait()
-		if got := x.Opened()[0].ClosedWith(); len(got) != 1 || !errors.Is(got[0], testkit.ErrCause) {
-			t.Errorf("after Broken the connection was closed with %v", got)
+		if got := x.Opened()[0].ClosedWith(); len(got) != 1 || got[0] != testkit.ErrCause {
+			t.Errorf("after an error the connection was closed with %v, want that error", got)
 		}
 		if s := p.Stats(); s.VacantConnections() != 1 || s.ClosedDiscard != 1 {
-			t.Errorf("after Broken %+v", s)
+			t.Errorf("after an error %+v", s)
 		}
 		// Without a connection the function is not called.
 		ctx, cancel := context.WithCancel(t.Context())
@@ -444,5 +443,33 @@ func TestWithoutMaxWaitersThousandsMayWait(t *testing.T) {
 		}
 		testkit.GiveBack(t, p, l)
 		wg.Wait()
+	})
+}
+
+// A function can learn whether its connection is reused, and end its lease.
+func TestDoLeaseHandsOnTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		for i, end := range []func(pool.Lease[*testkit.Wire]) error{
+			func(pool.Lease[*testkit.Wire]) error { return nil },
+			func(pool.Lease[*testkit.Wire]) error { return nil },
+			func(l pool.Lease[*testkit.Wire]) error { return p.Discard(l, testkit.ErrCause) },
+			func(l pool.Lease[*testkit.Wire]) error { _, err := p.Detach(l); return err },
+		} {
+			err := p.DoLease(t.Context(), func(_ context.Context, l pool.Lease[*testkit.Wire]) error {
+				if got, want := l.Reused(), i == 1 || i == 2; got != want {
+					t.Errorf("lease %d is reused: %v, want %v", i, got, want)
+				}
+				return end(l)
+			})
+			if err != nil {
+				t.Errorf("DoLease %d returned %v", i, err)
+			}
+		}
+		synctest.Wait()
+		if s := p.Stats(); s.Opened != 2 || s.ClosedDiscard != 1 || s.Detached != 1 || s.VacantConnections() != 1 {
+			t.Errorf("in the end %+v", s)
+		}
 	})
 }

@@ -274,9 +274,9 @@ func (c *caller) do() (open bool) {
 		case fate == 0:
 			panic(thrown)
 		case fate == 1 || err != nil:
-			return pool.Broken(thrown)
-		case fate == 2:
 			return thrown
+		case fate == 2:
+			return pool.Keep(thrown)
 		}
 		return nil
 	})

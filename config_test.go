@@ -20,6 +20,7 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		MaxWaiters:     0,
 		OpenTimeout:    10 * time.Second,
 		CheckInterval:  time.Second,
+		MaxBackoff:     500 * time.Millisecond,
 	}
 	with := func(change func(*Config)) Config {
 		c := defaults

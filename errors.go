@@ -19,7 +19,7 @@ var (
 	// ErrUnavailable is returned by [Pool.Get] and [Pool.Warm] when opening has failed
 	// four times in a row and no connection is open: the server is down, the pool is not
 	// full. Callers that wait for an attempt get its error. Other callers fail at once,
-	// until the backoff ends, after half a second at most. The error also wraps that of
+	// until the backoff ends, after [Config.MaxBackoff] at most. The error also wraps that of
 	// the last attempt.
 	ErrUnavailable = core.ErrUnavailable
 

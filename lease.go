@@ -44,7 +44,7 @@ type LeaseInfo struct {
 	// Where is the place from which Get, TryGet or Do was called, as "function
 	// file:line", or "a go statement" if nothing else called it. After the first leak
 	// the pool also remembers the callers of that place for leases that begin later,
-	// each after " < ". Where is empty without [Config.LeakAfter].
+	// each after " < ". Where is empty if it was not noted: see [Config.LeakAfter].
 	Where string
 }
 

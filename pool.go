@@ -88,6 +88,11 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 // Detach.
 func (p *Pool[T]) Put(l Lease[T]) error { return p.core.Put(l.lease) }
 
+// PutUnused is [Pool.Put] for a caller that has not used the connection, for example one that
+// looked for a certain connection or checked its health. The connection counts as idle since
+// it was last returned by Put, so a caller that only looks does not keep it from expiring.
+func (p *Pool[T]) PutUnused(l Lease[T]) error { return p.core.PutUnused(l.lease) }
+
 // Discard ends a lease and closes its connection, in the background. The slot is free for
 // another connection at once (with [Config.StrictMax], when Factory.Close has returned).
 // cause goes to Factory.Close and to the log; nil means that there is no particular cause.

@@ -52,6 +52,7 @@ type Stats struct {
 	// Durations, since the pool was made.
 	WaitTime Histogram // waits, however they ended
 	OpenTime Histogram // calls of Factory.Open, failed ones included
+	UseTime  Histogram // leases that have ended, with Config.TimeUse
 }
 
 // VacantConnections returns how many more connections could be opened. It is negative while
@@ -122,11 +123,12 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Abandoned     uint64            `json:"abandoned"`
 		WaitTime      Histogram         `json:"wait_time"`
 		OpenTime      Histogram         `json:"open_time"`
+		UseTime       Histogram         `json:"use_time"`
 	}{
 		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.VacantConnections(),
 		s.WaitingRequests, s.OldestWait.Seconds(), lastOpenError,
 		s.Gets, s.Waits, s.Timeouts, s.Canceled, s.Rejected, s.Unavailable, s.Leaked,
-		s.Opened, s.OpenErrors, s.Detached, closed, s.Abandoned, s.WaitTime, s.OpenTime,
+		s.Opened, s.OpenErrors, s.Detached, closed, s.Abandoned, s.WaitTime, s.OpenTime, s.UseTime,
 	})
 }
 
@@ -167,6 +169,7 @@ func (s Stats) LogValue() slog.Value {
 		slog.Uint64("abandoned", s.Abandoned),
 		slog.Any("wait_time", s.WaitTime),
 		slog.Any("open_time", s.OpenTime),
+		slog.Any("use_time", s.UseTime),
 	)
 }
 
@@ -203,5 +206,6 @@ func statsOf(s core.Stats) Stats {
 		Abandoned:          s.Abandoned,
 		WaitTime:           Histogram(s.WaitTime),
 		OpenTime:           Histogram(s.OpenTime),
+		UseTime:            Histogram(s.UseTime),
 	}
 }

@@ -128,6 +128,7 @@ func TestALeakIsReportedWithWhereItWasTaken(t *testing.T) {
 					f.Check = func(*testkit.Wire) error { return nil }
 				}
 				p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, LeakAfter: after, Hooks: pool.Hooks{Leaked: g.leaked}, Logger: log.Logger()})
+				testkit.Inside(p).NoteEveryLease()
 				goOn, end := testkit.Obstacle(t)
 				var line int
 				way.take(t, p, goOn, &line)
@@ -336,6 +337,7 @@ func TestLeasesTellsWhoHasWhatSinceWhen(t *testing.T) {
 		if got := p.Leases(); len(got) != 0 {
 			t.Errorf("with nothing leased Leases returned %+v", got)
 		}
+		testkit.Inside(p).NoteEveryLease()
 		leases := map[any]pool.Lease[*testkit.Wire]{}
 		began, at := time.Now(), 0
 		for range 15 {
@@ -397,6 +399,7 @@ func TestLeasesIsExactUnderLoad(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Hour} {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 12, LeakAfter: after})
+		testkit.Inside(p).NoteEveryLease()
 		kept := map[any]pool.Lease[*testkit.Wire]{}
 		var where string
 		for range 4 {
@@ -469,4 +472,48 @@ func TestLeasesIsExactUnderLoad(t *testing.T) {
 			t.Errorf("at rest Leases returned %+v", got)
 		}
 	}
+}
+
+// To look at the stack costs more than the rest of a Get, so it is not done for each lease.
+// Still every leak is reported, and the place of one that happens again is found at the
+// second time.
+func TestThePlaceIsNotedOfASampleUntilThereIsALeak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		var g leakLog
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, LeakAfter: time.Second, Hooks: pool.Hooks{Leaked: g.leaked}})
+		placed := 0
+		const n = 8000
+		for i := range n {
+			l, line := takeByGet(p)
+			info := p.Leases()[0]
+			if info.Where != "" {
+				takenBy(t, info.Where, "takeByGet", line)
+				placed++
+			} else if i == 0 {
+				t.Error("the place of a connection's first lease was not noted")
+			}
+			testkit.GiveBack(t, p, l)
+		}
+		// Five standard deviations of a binomial distribution with a probability of 1/32.
+		if placed < n/32-5*16 || placed > n/32+5*16 {
+			t.Errorf("of %d leases the place of %d was noted, want one in 32", n, placed)
+		}
+		var leaked []pool.Lease[*testkit.Wire]
+		for i := range 3 {
+			l, _ := takeByGet(p)
+			leaked = append(leaked, l)
+			time.Sleep(2 * time.Second)
+			leaks := g.all()
+			if len(leaks) != i+1 {
+				t.Fatalf("after leak %d there are %d reports", i+1, len(leaks))
+			}
+			if where := leaks[i].Where; i > 0 && !strings.Contains(where, "insight.takeByGet ") {
+				t.Errorf("leak %d was reported at %q", i+1, where)
+			}
+		}
+		for _, l := range leaked {
+			testkit.GiveBack(t, p, l)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
@@ -414,10 +415,54 @@ func TestStatsAsJSONHaveNamesUnitsAndTexts(t *testing.T) {
 			"last_open_error": `pool "orders": open connection: wrong password`,
 			"gets":            1., "waits": 2., "timeouts": 0., "canceled": 0., "rejected": 0., "unavailable": 0., "leaked": 0.,
 			"opened": 1., "open_errors": 1., "detached": 0., "closed": closed, "abandoned": 0.,
-			"wait_time": times, "open_time": times,
+			"wait_time": times, "open_time": times, "use_time": map[string]any{"count": 0., "sum_seconds": 0., "buckets": []any{}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+}
+
+func TestUseTimeIsHowLongLeasesLast(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprintf("TimeUse: %v", on), func(t *testing.T) {
+			var x testkit.Exchange
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1, TimeUse: on})
+			for i, end := range []func(pool.Lease[*testkit.Wire]) error{
+				p.Put,
+				p.PutUnused,
+				func(l pool.Lease[*testkit.Wire]) error { return p.Discard(l, nil) },
+				func(l pool.Lease[*testkit.Wire]) error { _, err := p.Detach(l); return err },
+			} {
+				l := testkit.Borrow(t, p)
+				time.Sleep(time.Duration(i+1) * time.Second)
+				if err := end(l); err != nil {
+					t.Fatal(err)
+				}
+				if err := end(l); err != pool.ErrNotLeased {
+					t.Errorf("the second end returned %v, want ErrNotLeased", err)
+				}
+				time.Sleep(time.Minute)
+			}
+			a := testkit.Borrow(t, p)
+			b := testkit.Borrow(t, p)
+			r := testkit.Ask(t.Context(), p) // the time of a wait is not that of a lease
+			time.Sleep(5 * time.Second)
+			testkit.GiveBack(t, p, a)
+			c := r.Served(t, "after the Put")
+			if l, ok := p.TryGet(); ok {
+				t.Errorf("TryGet returned %v", l)
+			}
+			time.Sleep(6 * time.Second)
+			testkit.GiveBack(t, p, b)
+			testkit.GiveBack(t, p, c)
+			want := pool.Histogram{}
+			if on {
+				want.Count, want.Sum = 7, (1+2+3+4+5+11+6)*time.Second
+			}
+			if got := p.Stats().UseTime; got.Count != want.Count || got.Sum != want.Sum {
+				t.Errorf("UseTime has %d leases of %v, want %d of %v", got.Count, got.Sum, want.Count, want.Sum)
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/testkit"
@@ -118,4 +119,49 @@ func TestOfTwoWhoEndALeaseAtOnceOneSucceeds(t *testing.T) {
 			p.Close()
 		}
 	}
+}
+
+// A caller who only looks must not keep a connection from expiring.
+func TestPutUnusedDoesNotRenewTheIdleTime(t *testing.T) {
+	for _, clean := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprintf("Clean: %v", clean), func(t *testing.T) {
+			var x testkit.Exchange
+			f := x.Factory()
+			cleaned := 0
+			if clean {
+				f.Clean = func(*testkit.Wire) error { cleaned++; return nil }
+			}
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: time.Minute})
+			testkit.Fill(t, p, 1)
+			for range 20 {
+				time.Sleep(2900 * time.Millisecond)
+				if err := p.PutUnused(testkit.Borrow(t, p)); err != nil {
+					t.Errorf("PutUnused: %v", err)
+				}
+			}
+			testkit.IdleIs(t, p, "before MaxIdleTime is over", 1)
+			time.Sleep(10 * time.Second)
+			testkit.IdleIs(t, p, "when it is over, counted from the last Put", 0)
+			if got := len(x.Opened()[0].ClosedWith()); got != 1 || p.Stats().ClosedIdle != 1 {
+				t.Errorf("the connection was closed %d times, %d of them as idle, want once", got, p.Stats().ClosedIdle)
+			}
+			if clean && cleaned != 21 {
+				t.Errorf("Clean was called %d times, want at each of 21 returns", cleaned)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		l := testkit.Borrow(t, p)
+		r := testkit.Ask(t.Context(), p)
+		if err := p.PutUnused(l); err != nil {
+			t.Errorf("PutUnused: %v", err)
+		}
+		next := r.Served(t, "by a PutUnused")
+		if err := p.PutUnused(l); err != pool.ErrNotLeased {
+			t.Errorf("a second PutUnused returned %v, want ErrNotLeased", err)
+		}
+		testkit.GiveBack(t, p, next)
+	})
 }

@@ -360,3 +360,46 @@ func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
 		}
 	})
 }
+
+// SqlClient#4452: warming up after an outage is a storm of its own. There were 199 dials at the
+// same time for MinIdle.
+func TestTheQuotaCoversWhatIsOpenedForNobody(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T, p *pool.Pool[*testkit.Wire]){
+		"MinIdle": func(t *testing.T, p *pool.Pool[*testkit.Wire]) { time.Sleep(time.Minute) },
+		"Warm": func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
+			if err := p.Warm(t.Context(), 199); err != nil {
+				t.Errorf("Warm: %v", err)
+			}
+		},
+	} {
+		for _, eagerly := range []bool{false, true} {
+			testkit.Bubble(t, fmt.Sprintf("%s, eagerly: %v", name, eagerly), func(t *testing.T) {
+				var now, most, before atomic.Int32 // being opened; open
+				x := testkit.Exchange{Open: func(ctx context.Context, _ int) error {
+					n := now.Inc()
+					if limit := max(before.Load(), core.ColdStart); n > limit && !eagerly {
+						t.Errorf("%d are being opened while %d are open", n, before.Load())
+					}
+					most.Store(max(most.Load(), n))
+					defer before.Inc()
+					defer now.Dec()
+					return testkit.Pause(ctx, testkit.OpenTime)
+				}}
+				c := pool.Config{MaxConnections: 250, MaxIdleTime: -1, OpenEagerly: eagerly}
+				if name == "MinIdle" {
+					c.MinIdle = 199
+				}
+				p := testkit.Start(t, x.Factory(), c)
+				began := time.Now()
+				open(t, p)
+				testkit.IdleIs(t, p, "in the end", 199)
+				if took := time.Since(began); name == "Warm" && !eagerly && took > 10*testkit.OpenTime {
+					t.Errorf("Warm took %v, want five rounds or so", took)
+				}
+				if got := most.Load(); eagerly != (got == 199) {
+					t.Errorf("%d were opened at the same time", got)
+				}
+			})
+		}
+	}
+}

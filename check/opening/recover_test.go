@@ -1,6 +1,7 @@
 package opening
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -373,4 +374,33 @@ func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
 			testkit.Inside(p).Outage.Store(uint64(words.Outage(0).Worse(time.Duration(testkit.Inside(p).Now())))) // as after one
 		}
 	})
+}
+
+func TestMaxBackoffIsTheLongestPauseBetweenAttempts(t *testing.T) {
+	for _, most := range []time.Duration{10 * time.Millisecond, 0, time.Minute} {
+		testkit.Bubble(t, most.String(), func(t *testing.T) {
+			var last time.Time
+			var longest time.Duration
+			x := testkit.Exchange{Open: func(context.Context, int) error {
+				if !last.IsZero() {
+					longest = max(longest, time.Since(last))
+				}
+				last = time.Now()
+				return testkit.ErrDial
+			}}
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxBackoff: most})
+			for range 3600 {
+				_, _ = p.Get(t.Context())
+				time.Sleep(100 * time.Millisecond)
+			}
+			want := most
+			if want == 0 {
+				want = words.BackoffMost
+			}
+			// Who asks comes every 100 ms.
+			if longest < want/2 || longest > want+100*time.Millisecond {
+				t.Errorf("the longest pause was %v, want %v less up to half, and 100 ms", longest, want)
+			}
+		})
+	}
 }

@@ -24,10 +24,12 @@ type Config struct {
 	MaxWaiters     int
 	OpenTimeout    time.Duration
 	MaxOpening     int
+	MaxBackoff     time.Duration
 	OpenEagerly    bool
 	StrictMax      bool
 	CheckInterval  time.Duration
 	LeakAfter      time.Duration
+	TimeUse        bool
 	Hooks          Hooks
 	Logger         *slog.Logger // never nil
 	Name           string

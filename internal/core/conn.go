@@ -49,10 +49,11 @@ type conn struct {
 	era     *era          // in which its opening began
 	sight   *sight.Sight
 
-	born    uint64 // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
-	calls   uint32 // numbers the calls of Check and Clean. Only for the slot's owner
-	calling string // name of the function called last. Only for the slot's owner
-	inRound bool   // the sweeper's round is checking it. Only for the slot's owner
+	leasedAt time.Duration // when its lease began, on the pool's clock, with TimeUse; the holder's
+	born     uint64        // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
+	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner
+	calling  string        // name of the function called last. Only for the slot's owner
+	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
 
 	unfit   atomic.Pointer[defect] // why it must not be lent again; set once
 	call    atomic.Uint32          // the call of Check or Clean in progress (see ask)

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"github.com/S4AK4N/pool/internal/words"
 	"log/slog"
 	"testing"
 
@@ -37,6 +38,7 @@ func start(tb testing.TB, f Factory, c Config) *Pool {
 	never((*int64)(&c.MaxWaitTime))
 	never((*int64)(&c.OpenTimeout))
 	never((*int64)(&c.CheckInterval))
+	c.MaxBackoff = words.BackoffMost
 	c.OpenFailed = func(err error) error { return err }
 	c.Logger = slog.New(slog.DiscardHandler)
 	p := new(Pool)

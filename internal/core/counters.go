@@ -42,6 +42,7 @@ type Stats struct {
 	Abandoned          uint64
 	WaitTime           histogram.Snapshot
 	OpenTime           histogram.Snapshot
+	UseTime            histogram.Snapshot
 }
 
 // A reason says why a connection was closed.
@@ -76,7 +77,7 @@ type counters struct {
 	mostGets                                  counter
 	checkBegan                                counter // when the round of checks took its slot
 	openErrorLog, abandonedLog                logLimit
-	waitTime, openTime                        histogram.Recorder
+	waitTime, openTime, useTime               histogram.Recorder
 }
 
 // gets returns the number of leases: now, which counts those that have ended and those in
@@ -164,6 +165,7 @@ func (p *Pool) Stats() Stats {
 		Abandoned:          n.abandoned.Load(),
 		WaitTime:           n.waitTime.Snapshot(),
 		OpenTime:           n.openTime.Snapshot(),
+		UseTime:            n.useTime.Snapshot(),
 	}
 	s.Opened = n.opened.Load() // read last: never less than the connections that have ended
 	if _, w := p.queue.Front(); w != nil {

@@ -1,7 +1,10 @@
 package core
 
 import (
+	"cmp"
+	"github.com/S4AK4N/pool/internal/sight"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/S4AK4N/pool/ring"
@@ -18,11 +21,37 @@ type LeaseInfo struct {
 // noted returns a lease that has just begun. If leaks are looked for, it notes where it
 // was taken: at the call of the API function that is so many calls above noted.
 func (p *Pool) noted(l Lease, above int) Lease {
-	if p.config.LeakAfter > 0 {
-		l.conn.sight.Note(l.word, p.counters.leaked.Load() > 0, above+1)
+	if p.notes {
+		p.note(l, above+1)
 	}
 	return l
 }
+
+// note is noted for a pool that notes something.
+func (p *Pool) note(l Lease, above int) {
+	if p.config.TimeUse {
+		l.conn.leasedAt = time.Duration(p.now())
+	}
+	if p.config.LeakAfter > 0 {
+		l.conn.sight.Note(l.word, p.depth(l), above+1)
+	}
+}
+
+// depth says how much is noted of a lease. To look at the stack takes longer than all the
+// rest of a Get, so until there is a leak it is done for one lease in sampleLeases, drawn at
+// random, and for the first of each connection. A leak that happens again and again is found
+// after a few times all the same: after the first report, the callers of all leases are noted.
+func (p *Pool) depth(l Lease) sight.Depth {
+	switch {
+	case p.counters.leaked.Load() > 0:
+		return sight.Callers
+	case !l.Reused() || rand.Uint32()%p.sample == 0:
+		return sight.Place
+	}
+	return sight.Time
+}
+
+const sampleLeases = 32
 
 // see is called by the sweeper for a leased slot. It remembers when the lease was first
 // seen. It reports the lease once it has been in force for LeakAfter.
@@ -39,7 +68,7 @@ func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 	c.sight.Report(word)
 	p.counters.leaked.Inc()
 	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Uint64("conn", c.number),
-		slog.Duration("held", held), slog.String("taken_by", info.Where))
+		slog.Duration("held", held), slog.String("taken_by", cmp.Or(info.Where, "not noted: the next leak is")))
 	if f := p.config.Hooks.Leaked; f != nil {
 		go p.hook("Leaked", func() { f(info) }) // the hook must not delay the sweeper
 	}
@@ -48,7 +77,7 @@ func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 // info describes the lease that is in force for c. It reports false if there is none.
 func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 	word := c.ring.At(c.index)
-	info := LeaseInfo{Conn: c.box, Opened: c.opened, Where: c.sight.Place(word)}
+	info := LeaseInfo{Conn: c.box, Opened: c.opened, Where: c.sight.Where(word)}
 	if at, ok := c.sight.Since(word); ok {
 		info.Since = p.epoch.Add(at)
 	}

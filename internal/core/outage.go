@@ -15,7 +15,7 @@ import (
 //
 // A single success ends the outage. The pool opens connections for callers and for
 // MinIdle, and never just to probe the server. So an unused pool leaves the server alone.
-// A pool that is in use notices within BackoffMost that the server is back.
+// A pool that is in use notices within Config.MaxBackoff that the server is back.
 
 // failed notes that an attempt has failed. began is the outage in which it began.
 func (p *Pool) failed(began words.Outage) {
@@ -44,7 +44,7 @@ func (p *Pool) unavailable() error {
 		return nil
 	}
 	room := c.Opening() < c.Max() && !p.tooMany(c)
-	if room && c.Opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.RetryAt() {
+	if room && c.Opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.RetryAt(p.config.MaxBackoff) {
 		return nil
 	}
 	return p.unavailableError()

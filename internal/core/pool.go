@@ -37,6 +37,9 @@ type Pool struct {
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	idleTicks uint32        // from this age on a slot has been idle for too long
 	plain     bool          // an idle connection needs no Check and no note for leaks
+	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, or its time
+	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
+	sample    uint32        // the place of one lease in so many is noted
 	ring      *ring.Ring
 	slots     []atomic.Pointer[conn]
 	factory   Factory
@@ -67,7 +70,10 @@ type Pool struct {
 // other method, and do not copy p afterwards.
 func (p *Pool) Init(factory Factory, config Config) {
 	first := newBank(0, config.MaxConnections)
-	p.plain = factory.Check == nil && config.LeakAfter == 0
+	p.notes = config.LeakAfter > 0 || config.TimeUse
+	p.sample = sampleLeases
+	p.plain = factory.Check == nil && !p.notes
+	p.slowPut = factory.Clean != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
 	p.epoch = time.Now()
@@ -204,8 +210,8 @@ func (p *Pool) Put(l Lease) error {
 	if c == nil || c.pool != p {
 		return ErrNotLeased
 	}
-	if p.gate.Load() != 0 || p.factory.Clean != nil {
-		return p.putSlow(l)
+	if p.gate.Load() != 0 || p.slowPut {
+		return p.putSlow(l, uint16(p.tick.Load()))
 	}
 	step.At("put: gate read")
 	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
@@ -222,8 +228,8 @@ func (p *Pool) Put(l Lease) error {
 
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
 // is a Clean.
-func (p *Pool) putSlow(l Lease) error {
-	h, err := p.reclaim(l)
+func (p *Pool) putSlow(l Lease, stamp uint16) error {
+	h, err := p.reclaimAs(l, stamp)
 	if err != nil {
 		return unlessRevoked(err)
 	}
@@ -235,6 +241,9 @@ func (p *Pool) putSlow(l Lease) error {
 	p.settle(h, false)
 	return nil
 }
+
+// PutUnused is Put, with the stamp that the slot had before the lease.
+func (p *Pool) PutUnused(l Lease) error { return p.putSlow(l, l.word.Stamp()) }
 
 // Discard ends a lease and closes its connection.
 func (p *Pool) Discard(l Lease, cause error) error {
@@ -273,14 +282,20 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 
 // reclaim ends a lease: the slot belongs to the pool again, and all copies of the lease
 // have ended. The error is ErrNotLeased or errRevoked.
-func (p *Pool) reclaim(l Lease) (held, error) {
+func (p *Pool) reclaim(l Lease) (held, error) { return p.reclaimAs(l, uint16(p.tick.Load())) }
+
+// reclaimAs is reclaim with the stamp that the slot gets.
+func (p *Pool) reclaimAs(l Lease, stamp uint16) (held, error) {
 	c := l.conn
 	if c == nil || c.pool != p {
 		return held{}, ErrNotLeased
 	}
-	word, ok := c.ring.Renew(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
+	word, ok := c.ring.Renew(c.index, l.word, stamp) // the lease ends here
 	if !ok {
 		return held{}, p.notLeased(l)
+	}
+	if p.config.TimeUse {
+		p.counters.useTime.Record(uint(c.slot), time.Duration(p.now())-c.leasedAt)
 	}
 	return held{c.slot, word}, nil
 }

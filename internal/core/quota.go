@@ -38,14 +38,20 @@ func (p *Pool) quota(waiters int, c words.Census) int {
 	if p.config.OpenEagerly {
 		return waiters
 	}
-	limit := coldStart
-	if e := c.Usable(); e > 0 {
-		limit = e
-	}
+	limit := atATime(c)
 	if waiters <= limit || p.oldestHasWaited(2*p.openTime()) {
 		return waiters
 	}
 	return limit
+}
+
+// atATime returns how many may be being opened at the same time for no better reason than
+// that there is room.
+func atATime(c words.Census) int {
+	if e := c.Usable(); e > 0 {
+		return e
+	}
+	return coldStart
 }
 
 func (p *Pool) oldestHasWaited(d time.Duration) bool {
@@ -129,7 +135,7 @@ func (p *Pool) openForWaiters(asker *queue.Waiter, ctx context.Context) (begun, 
 			if underWay > 0 {
 				return begun, false // one at a time; the end of that one asks again
 			}
-			if time.Duration(p.now()) < o.RetryAt() {
+			if time.Duration(p.now()) < o.RetryAt(p.config.MaxBackoff) {
 				if p.refuseAll(p.unavailable()) {
 					return begun, false
 				}
@@ -175,7 +181,7 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	}
 	p.sweeper.heldBack.Store(true)
 	if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
-		return max(o.RetryAt(), now+time.Millisecond)
+		return max(o.RetryAt(p.config.MaxBackoff), now+time.Millisecond)
 	}
 	if _, w := p.queue.Front(); w != nil {
 		return max(time.Duration(w.Since)+2*p.openTime(), now+time.Millisecond)

@@ -72,11 +72,14 @@ func (p *Pool) openSpare(done func(error), asked context.Context) (begun, paused
 		if c.Open() >= c.Max() || p.tooMany(c) {
 			return false, false
 		}
+		if !p.config.OpenEagerly && c.Opening()-int(p.overdue.Load()) >= atATime(c) {
+			return false, false // the end of one asks again
+		}
 		if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
 			if c.Opening() > int(p.overdue.Load()) {
 				return false, false
 			}
-			if p.now() < int64(o.RetryAt()) {
+			if p.now() < int64(o.RetryAt(p.config.MaxBackoff)) {
 				return false, true
 			}
 		}

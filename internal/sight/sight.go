@@ -20,10 +20,11 @@ type Sight struct {
 	word atomic.Uint64 // of the lease
 
 	// Written by the caller of Get if LeakAfter is set: it clears word, then writes
-	// where, then writes taken.
-	taken atomic.Uint64 // the word of the lease
-	where atomic.Uintptr
-	stack atomic.Pointer[[]uintptr] // nil: only where is known
+	// where or stack and placed, unless only the time is noted, then taken.
+	taken  atomic.Uint64 // the word of the lease
+	placed atomic.Uint64 // the same, if where or stack is of that lease
+	where  atomic.Uintptr
+	stack  atomic.Pointer[[]uintptr] // nil: only where is known
 
 	// Used by the sweeper alone.
 	reported ring.Word     // the lease that has been reported
@@ -34,22 +35,35 @@ type Sight struct {
 // deepStack is the number of callers that are remembered once the pool has found a leak.
 const deepStack = 16
 
-// Note remembers where a lease was taken: at the call of the function that is so many
-// calls above Note, 0 being Note itself. If deep is set, it remembers the callers further
-// up, too.
+// A Depth says how much is noted of a lease.
+type Depth int
+
+const (
+	Time    Depth = iota // that it has begun
+	Place                // and where Get was called
+	Callers              // and the callers further up
+)
+
+// Note remembers that a lease has begun and, if depth says so, where it was taken: at the
+// call of the function that is so many calls above Note, 0 being Note itself.
 //
-// Looking up one caller is cheap, and it is enough, unless Get is called in a helper that
-// everybody calls. So the pool asks for the whole stack once it has found a leak.
-func (s *Sight) Note(word ring.Word, deep bool, above int) {
-	s.word.Store(0) // not seen yet, although the sweeper may have held the slot under the same word
-	if deep {
-		stack := make([]uintptr, deepStack)
-		stack = stack[:runtime.Callers(above+2, stack)]
-		s.stack.Store(&stack)
-	} else {
+// To look up one caller is cheaper than to look up all, and it is enough, unless Get is
+// called in a helper that everybody calls.
+func (s *Sight) Note(word ring.Word, depth Depth, above int) {
+	if s.word.Load() == uint64(word) {
+		s.word.Store(0) // not seen yet, although the sweeper may have held the slot under the same word
+	}
+	switch depth {
+	case Place:
 		var pc [1]uintptr
 		runtime.Callers(above+2, pc[:])
 		s.where.Store(pc[0])
+		s.placed.Store(uint64(word))
+	case Callers:
+		stack := make([]uintptr, deepStack)
+		stack = stack[:runtime.Callers(above+2, stack)]
+		s.stack.Store(&stack)
+		s.placed.Store(uint64(word))
 	}
 	s.taken.Store(uint64(word))
 }
@@ -57,9 +71,9 @@ func (s *Sight) Note(word ring.Word, deep bool, above int) {
 // Noted reports whether Note has been called for a lease.
 func (s *Sight) Noted(word ring.Word) bool { return s.taken.Load() == uint64(word) }
 
-// Place returns where a lease was taken, or "" if that is unknown.
-func (s *Sight) Place(word ring.Word) string {
-	if !s.Noted(word) {
+// Where returns where a lease was taken, or "" if that has not been noted.
+func (s *Sight) Where(word ring.Word) string {
+	if s.placed.Load() != uint64(word) {
 		return ""
 	}
 	stack := []uintptr{s.where.Load()}

@@ -38,11 +38,11 @@ func (o Outage) Worse(now time.Duration) Outage {
 
 // RetryAt returns when the backoff is over. Up to half of the backoff is jitter. The word
 // alone determines the jitter, so that all callers get the same time.
-func (o Outage) RetryAt() time.Duration {
+func (o Outage) RetryAt(most time.Duration) time.Duration {
 	if o.Failures() < KeepsFailing {
 		return 0
 	}
-	backoff := min(BackoffLeast<<min(o.Failures()-KeepsFailing, 10), BackoffMost)
+	backoff := min(BackoffLeast<<min(o.Failures()-KeepsFailing, 20), most)
 	random := uint64(o) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
 	return o.FailedAt() + backoff - time.Duration(random>>32*uint64(backoff/2)>>32)
 }

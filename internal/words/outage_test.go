@@ -16,9 +16,9 @@ func TestTheWordOfAnOutageHoldsNumbersAndTimesForLong(t *testing.T) {
 		if got := o.FailedAt(); got != now {
 			t.Fatalf("it says %v, want %v", got, now)
 		}
-		pause := o.RetryAt() - now
+		pause := o.RetryAt(BackoffMost) - now
 		if i+1 < KeepsFailing {
-			if o.RetryAt() != 0 {
+			if o.RetryAt(BackoffMost) != 0 {
 				t.Errorf("after %d failures there is a pause of %v", i+1, pause)
 			}
 		} else if pause <= 0 || pause > BackoffMost {

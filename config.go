@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -65,6 +66,15 @@ type Config struct {
 	// and what it returns is closed.
 	// If zero, 10 s is used. Negative: no limit.
 	OpenTimeout time.Duration
+
+	// OpenContext returns the ctx whose values Factory.Open gets, for a call of Get (or Warm)
+	// with the given ctx. It is called in Get, in the caller's goroutine, before Get waits and
+	// before anything is held. Only the values of what it returns count, not its end. An Open
+	// that is called for those who wait, and not for one Get in particular, gets the values of
+	// the one that has waited longest. A connection outlives the Get that it is opened for, so
+	// return values that may be used for longer: a trace, not the token of a user.
+	// If nil, and if it returns nil, Open gets no values.
+	OpenContext func(ctx context.Context) context.Context
 
 	// MaxOpening is the number of connections that may be opened at the same time.
 	// If zero, only MaxConnections and OpenEagerly limit it. Negative is an error.
@@ -193,6 +203,7 @@ func (c Config) bare(unboxed func(any) any) core.Config {
 		MaxWaitTime:    c.MaxWaitTime,
 		MaxWaiters:     c.MaxWaiters,
 		OpenTimeout:    c.OpenTimeout,
+		OpenContext:    c.OpenContext,
 		MaxOpening:     c.MaxOpening,
 		MaxBackoff:     c.MaxBackoff,
 		OpenEagerly:    c.OpenEagerly,

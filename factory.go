@@ -24,13 +24,12 @@ import (
 // Get is handed meanwhile stays with it until then.
 type Factory[T any] struct {
 	// Open opens a connection. It runs in a goroutine of its own, so that a caller may be
-	// served by a returned connection while Open is still running. ctx carries the values
-	// of the ctx of the [Pool.Get] that asked, but not its cancellation: it ends after
-	// [Config.OpenTimeout], and when the pool is closed or reset. It carries no values if
-	// no Get in particular asked, for example when a closed connection is replaced for
-	// those who wait; so Open must not depend on them. The connection goes to the caller
-	// that has waited longest, and is idle if nobody waits. A connection that Open returns
-	// beside an error is ignored.
+	// served by a returned connection while Open is still running. ctx ends after
+	// [Config.OpenTimeout], and when the pool is closed or reset; not with the ctx of a
+	// caller, because the connection is used if that caller gives up. ctx carries no values,
+	// unless [Config.OpenContext] gives it some. The connection goes to the caller that has
+	// waited longest, and is idle if nobody waits. A connection that Open returns beside an
+	// error is ignored.
 	Open func(ctx context.Context) (T, error)
 
 	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing

@@ -154,7 +154,7 @@ func (p *Pool[T]) use(l core.Lease, f func() error) error {
 // It waits until they are, or until the first error: that of Factory.Open, after which it
 // does not try again; [ErrUnavailable] at once in an outage; an error that wraps ctx.Err
 // when ctx ends; [ErrClosed] when the pool is closed. Connections that are open or being
-// opened by then stay. Factory.Open gets the values of ctx. n is at most MaxConnections. No
+// opened by then stay. [Config.OpenContext] is called with ctx. n is at most MaxConnections. No
 // more than [Config.MaxOpening] connections are opened at the same time.
 //
 // Connections that Warm opens are idle, so they are closed after [Config.MaxIdleTime] if

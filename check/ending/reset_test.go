@@ -116,7 +116,7 @@ func TestResetGivesUpWhatIsBeingOpened(t *testing.T) {
 				}
 				return nil
 			}}
-			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, OpenContext: testkit.SameContext})
 			r := testkit.Ask(context.WithValue(t.Context(), key{}, "mine"), p)
 			p.Reset()
 			time.Sleep(time.Minute)

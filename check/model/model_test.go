@@ -53,6 +53,7 @@ var leftOut = []struct{ reason, operations string }{
 		histogram/recorder.go Record sum.Store`},
 	{"What is remembered of a lease for those who look for leaks. It decides nothing but what is reported.", `
 		sight/sight.go Note stack.Store
+		sight/sight.go Note placed.Store
 		sight/sight.go Note taken.Store
 		sight/sight.go Note where.Store
 		sight/sight.go Note word.Store
@@ -63,6 +64,9 @@ var leftOut = []struct{ reason, operations string }{
 		leak.go info epoch.Add`},
 	{"Which error a holder gets whose lease Close has revoked.", `
 		close.go notLeased revoked.CompareAndSwap`},
+	{"Whose values Open gets. Nothing is decided on them.", `
+		queue/queue.go SetValues values.Store
+		queue/queue.go Strip values.Store`},
 	{"Before the pool is anybody else's.", `
 		pool.go Init banks.Store
 		pool.go Init conns.Store

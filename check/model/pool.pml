@@ -420,7 +420,7 @@ got:
 #ifdef DISCARD
   if
   :: atomic { true ->
-       if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rd=2; goto destroy :: else -> assert(CLOSED); goto again fi }   /* @ pool.go reclaim ring.Renew */
+       if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rd=2; goto destroy :: else -> assert(CLOSED); goto again fi }   /* @ pool.go reclaimAs ring.Renew */
   :: true -> skip
   fi;
 #endif
@@ -535,7 +535,7 @@ destroy:
 #if BUG==17
   dying++;                                                                   /* forgets to count the slot as leaving */
 #else
-  atomic { leaving++; dying++ };                                             /* @ close.go destroyFor conns.Add */
+  atomic { leaving++; dying++ };                                             /* @ close.go destroy conns.Add */
                                                                              /* @ pool.go Detach conns.Add */
                                                                              /* @ open.go opened conns.Add */
 #endif

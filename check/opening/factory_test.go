@@ -247,7 +247,7 @@ func TestOpenOutlivesItsCallerAndItsConnectionIsIdle(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			return ctx.Err()
 		}}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenContext: testkit.SameContext})
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "value"), time.Second)
 		defer cancel()
 		began := time.Now()

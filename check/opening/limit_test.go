@@ -48,7 +48,7 @@ func TestEveryOpenHasATimeLimitWhoeverAskedForIt(t *testing.T) {
 				mu.Unlock()
 				return nil
 			}}
-			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 6, MinIdle: 1, OpenTimeout: limit})
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 6, MinIdle: 1, OpenTimeout: limit, OpenContext: testkit.SameContext})
 			time.Sleep(1300 * time.Millisecond) // for MinIdle, and not when the pool looks again
 			// The caller's own deadline neither shortens nor lengthens the limit.
 			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "Get"), time.Hour)

@@ -12,6 +12,7 @@ import (
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/google/go-cmp/cmp"
 )
 
 // HikariCP "spike demand", redis#3890: a waiter takes whichever comes first, a
@@ -341,5 +342,68 @@ func TestAnErrorOfOpenIsForgottenOnceOpenSucceeds(t *testing.T) {
 			t.Errorf("Get returned %v, want ErrExhausted without the error of long ago", err)
 		}
 		testkit.GiveBack(t, p, l)
+	})
+}
+
+// bifrost#4629, chi#993: values of a request's ctx that are read after the request has ended
+// may be another user's. Nothing of a caller's ctx goes to Open, unless OpenContext says so.
+func TestOpenGetsNoValuesButThoseOfOpenContext(t *testing.T) {
+	type key struct{}
+	ctxOf := func(t *testing.T, name string) context.Context { return context.WithValue(t.Context(), key{}, name) }
+	for name, tt := range map[string]struct {
+		openContext func(context.Context) context.Context
+		want        []any // what the attempts get: for the first caller, for Warm, for the oldest who waits
+	}{
+		"nil":     {nil, []any{nil, nil, nil}},
+		"the ctx": {testkit.SameContext, []any{"first", "warm", "oldest"}},
+		"a part of it": {func(ctx context.Context) context.Context {
+			return context.WithValue(context.Background(), key{}, ctx.Value(key{}).(string)+"'s")
+		}, []any{"first's", "warm's", "oldest's"}},
+		"returns nil": {func(context.Context) context.Context { return nil }, []any{nil, nil, nil}},
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			var got []any
+			x := testkit.Exchange{Open: func(ctx context.Context, _ int) error {
+				got = append(got, ctx.Value(key{}))
+				return nil
+			}}
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, OpenContext: tt.openContext})
+			a := testkit.Ask(ctxOf(t, "first"), p).Served(t, "by an open")
+			if err := p.Warm(ctxOf(t, "warm"), 2); err != nil {
+				t.Fatal(err)
+			}
+			b := testkit.Ask(ctxOf(t, "nobody"), p).Served(t, "by what Warm has opened")
+			gone, cancel := context.WithCancel(ctxOf(t, "gone"))
+			left := testkit.Ask(gone, p)
+			oldest := testkit.Ask(ctxOf(t, "oldest"), p)
+			next := testkit.Ask(ctxOf(t, "next"), p)
+			cancel()
+			left.Failed(t, "when its ctx has ended", context.Canceled)
+			_ = p.Discard(a, nil) // another is opened for those who wait
+			testkit.GiveBack(t, p, oldest.Served(t, "by the new one"))
+			testkit.GiveBack(t, p, next.Served(t, "by what the oldest has returned"))
+			testkit.GiveBack(t, p, b)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("values in the ctx of Open (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// It is called in Get, by the caller, with nothing held: its panic is the caller's.
+func TestAPanicInOpenContextIsTheCallersAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenContext: func(context.Context) context.Context { panic(testkit.ErrCause) }})
+		func() {
+			defer func() {
+				if got := recover(); got != testkit.ErrCause {
+					t.Errorf("recovered %v, want the panic of OpenContext", got)
+				}
+			}()
+			_, _ = p.Get(t.Context())
+			t.Error("Get has returned")
+		}()
+		testkit.AtRest(t, p, 0)
 	})
 }

@@ -158,7 +158,7 @@ func TestWarmGivesOpenTheValuesOfItsCtx(t *testing.T) {
 			}
 			return nil
 		}}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30, OpenContext: testkit.SameContext})
 		if err := p.Warm(context.WithValue(t.Context(), key{}, "mine"), 5); err != nil {
 			t.Error(err)
 		}

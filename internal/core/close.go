@@ -19,18 +19,13 @@ const closeGrace = time.Second
 // that the connection is healthy. The slot is free before Factory.Close begins. With
 // StrictMax, it is free after Factory.Close has returned.
 func (p *Pool) destroy(h held, why reason, cause error) {
-	p.destroyFor(h, why, cause, nil, nil)
-}
-
-// destroyFor is destroy for a caller that still waits: it may open another connection for
-// asker, with the values of asked.
-func (p *Pool) destroyFor(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
 	p.conns.Add(uint64(words.CensusLeaving))
-	p.destroyLeaving(h, why, cause, asker, asked)
+	p.destroyLeaving(h, why, cause, nil)
 }
 
-// destroyLeaving is destroyFor for a slot that is already counted as leaving.
-func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Waiter, asked context.Context) {
+// destroyLeaving is destroy for a slot that is already counted as leaving, and for a caller
+// that still waits: another connection may be opened for asker, who may be nil.
+func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Waiter) {
 	c, word := p.empty(h)
 	if c == nil {
 		return
@@ -41,7 +36,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	p.counters.closed[why].Inc()
 	vacate := func() {
 		p.vacate(c, word)
-		p.ensureOpen(asker, asked)
+		p.ensureOpen(asker)
 	}
 	if p.config.StrictMax {
 		go p.closeConn(c, why, cause, vacate)

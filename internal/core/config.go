@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -23,6 +24,7 @@ type Config struct {
 	MaxWaitTime    time.Duration
 	MaxWaiters     int
 	OpenTimeout    time.Duration
+	OpenContext    func(context.Context) context.Context
 	MaxOpening     int
 	MaxBackoff     time.Duration
 	OpenEagerly    bool

@@ -3,9 +3,10 @@ package core
 import (
 	"context"
 	"errors"
-	"github.com/S4AK4N/pool/internal/words"
 	"log/slog"
 	"testing"
+
+	"github.com/S4AK4N/pool/internal/words"
 
 	"github.com/S4AK4N/pool/internal/leftover"
 )

@@ -81,7 +81,7 @@ func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
 		f.Open = func(context.Context) (any, error) { time.Sleep(time.Millisecond); return new(int), nil }
 		p := start(t, f, Config{MaxConnections: 50})
 		p.gate.Add(2 * coldStart * uint64(words.GateWaiter))
-		p.ensureOpen(nil, nil)
+		p.ensureOpen(nil)
 		if got := p.Stats().OpeningConnections; got != coldStart {
 			t.Errorf("%d are being opened, want %d", got, coldStart)
 		}

@@ -72,7 +72,7 @@ func (in Inside) Closed() (n uint64) {
 func (in Inside) LifetimeOf(now time.Duration) time.Duration { return in.pool.lifetimeOf(now) }
 
 // EnsureOpen opens what the waiters need, as is done when capacity comes free.
-func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil, nil) }
+func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil) }
 
 // OpenTime returns how long opening is assumed to take.
 func (in Inside) OpenTime() time.Duration { return in.pool.openTime() }

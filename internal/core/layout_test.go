@@ -100,8 +100,8 @@ func TestSizes(t *testing.T) {
 	for name, s := range map[string]struct{ got, want uintptr }{
 		"Lease":  {unsafe.Sizeof(Lease{}), 16},        // passed in registers
 		"token":  {unsafe.Sizeof(queue.Token{}), 32},  // what a waiter's channel holds
-		"waiter": {unsafe.Sizeof(queue.Waiter{}), 48}, // the garbage of a wait
-		"slab":   {unsafe.Sizeof([12]queue.Waiter{}), 576},
+		"waiter": {unsafe.Sizeof(queue.Waiter{}), 56}, // the garbage of a wait
+		"slab":   {unsafe.Sizeof([12]queue.Waiter{}), 672},
 	} {
 		if s.got != s.want {
 			t.Errorf("a %s has %d bytes, want %d", name, s.got, s.want)

@@ -1,11 +1,11 @@
 package core
 
 import (
-	"cmp"
-	"github.com/S4AK4N/pool/internal/sight"
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/S4AK4N/pool/internal/sight"
 
 	"github.com/S4AK4N/pool/ring"
 )
@@ -68,10 +68,18 @@ func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 	c.sight.Report(word)
 	p.counters.leaked.Inc()
 	p.config.Logger.Warn("a lease is in force for longer than LeakAfter", slog.Uint64("conn", c.number),
-		slog.Duration("held", held), slog.String("taken_by", cmp.Or(info.Where, "not noted: the next leak is")))
+		slog.Duration("held", held), slog.String("taken_by", info.takenBy()))
 	if f := p.config.Hooks.Leaked; f != nil {
 		go p.hook("Leaked", func() { f(info) }) // the hook must not delay the sweeper
 	}
+}
+
+// takenBy is Where for the log.
+func (i LeaseInfo) takenBy() string {
+	if i.Where == "" {
+		return "not noted: that of the next leak is"
+	}
+	return i.Where
 }
 
 // info describes the lease that is in force for c. It reports false if there is none.

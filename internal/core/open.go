@@ -173,7 +173,7 @@ func (p *Pool) timeAttempt(a *attempt) *time.Timer {
 		if !wanted && a.state.Load() == attemptRunning {
 			p.overdue.Inc() // before the state: the one that ends the attempt subtracts it
 			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
-				p.ensureOpen(nil, nil)
+				p.ensureOpen(nil)
 				p.openEnded() // Warm does not wait for it any more
 			} else {
 				p.overdue.Dec()
@@ -222,7 +222,7 @@ func (p *Pool) opened(a *attempt) {
 	if a.era != p.era.Load() {
 		p.conns.Add(uint64(words.CensusLeaving))
 		p.landing.Dec() // its asker cannot count on it
-		p.destroyLeaving(h, closedByReset, errReset, a.asker, a.asked)
+		p.destroyLeaving(h, closedByReset, errReset, a.asker)
 	} else {
 		p.settle(h, true)
 		p.landing.Dec()
@@ -230,7 +230,7 @@ func (p *Pool) opened(a *attempt) {
 	p.mindSlots()
 	// A caller that came to wait meanwhile may have counted this attempt as one for
 	// itself, and got nothing.
-	p.ensureOpen(nil, nil)
+	p.ensureOpen(nil)
 	p.attemptOver(a, nil)
 }
 
@@ -280,7 +280,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		p.conns.Sub(uint64(words.CensusOpening - words.CensusLeaving)) // counts as open until it is closed
 		go p.callClose(c, err, func() {
 			p.vacate(c, a.word)
-			p.ensureOpen(nil, nil)
+			p.ensureOpen(nil)
 		})
 	} else {
 		b, i := p.bankOf(a.slot)
@@ -295,9 +295,9 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		p.shrunk()
 	}
 	if stale && a.asker != nil && a.asker.Live() {
-		p.ensureOpen(a.asker, a.asked)
+		p.ensureOpen(a.asker)
 	} else {
-		p.ensureOpen(nil, nil)
+		p.ensureOpen(nil)
 	}
 	if stale {
 		err = nil // Warm goes on

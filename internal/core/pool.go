@@ -267,7 +267,7 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 		if c, busy := p.empty(h); c != nil {
 			p.counters.detached.Inc()
 			p.vacate(c, busy)
-			p.ensureOpen(nil, nil)
+			p.ensureOpen(nil)
 			p.forget()
 			p.hookDetached(c)
 			return c.box, nil

@@ -85,8 +85,8 @@ func (p *Pool) learnOpenTime(took time.Duration) {
 }
 
 // ensureOpen makes sure that enough connections are being opened for the waiters, as far
-// as MaxConnections and the quota allow. The first one is opened for asker, with the
-// values of its ctx. If asker is nil, no waiter in particular asks. It reports whether an
+// as MaxConnections and the quota allow. The first one is opened for asker. If asker is
+// nil, no waiter in particular asks. It reports whether an
 // attempt has begun for asker.
 //
 // An attempt whose asker has given up still counts, until it is overdue. If it never
@@ -106,8 +106,8 @@ func (p *Pool) learnOpenTime(took time.Duration) {
 // compare-and-swap of the census, which has the limit in it, and shut sets the limit to
 // zero before anything else. An open that was admitted before ends in settle, which sees
 // the gate closed.
-func (p *Pool) ensureOpen(asker *queue.Waiter, ctx context.Context) (begun bool) {
-	begun, held := p.openForWaiters(asker, ctx)
+func (p *Pool) ensureOpen(asker *queue.Waiter) (begun bool) {
+	begun, held := p.openForWaiters(asker)
 	if held {
 		p.holdBack()
 	}
@@ -116,7 +116,7 @@ func (p *Pool) ensureOpen(asker *queue.Waiter, ctx context.Context) (begun bool)
 
 // openForWaiters is ensureOpen for the sweeper. It also reports whether it has held back
 // an open that only the passing of time will allow.
-func (p *Pool) openForWaiters(asker *queue.Waiter, ctx context.Context) (begun, held bool) {
+func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 	for {
 		// A landing connection is open and on its way to a waiter, so it counts as under
 		// way. The order matters: census, landing, gate. A connection that is neither
@@ -147,11 +147,26 @@ func (p *Pool) openForWaiters(asker *queue.Waiter, ctx context.Context) (begun, 
 		step.At("ensureOpen: census read")
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
 			step.At("ensureOpen: admitted")
-			p.begin(&attempt{asker: asker, asked: ctx})
+			p.begin(&attempt{asker: asker, asked: p.valuesFor(asker)})
 			begun = begun || asker != nil
-			asker, ctx = nil, nil
+			asker = nil
 		}
 	}
+}
+
+// valuesFor returns the ctx whose values Open gets, or nil: that of asker or, if no waiter in
+// particular asks, of the oldest one.
+func (p *Pool) valuesFor(asker *queue.Waiter) context.Context {
+	if p.config.OpenContext == nil {
+		return nil
+	}
+	if asker == nil {
+		_, asker = p.queue.Front()
+	}
+	if asker == nil {
+		return nil
+	}
+	return asker.Values()
 }
 
 // tooMany reports whether MaxOpening forbids another open.
@@ -174,7 +189,7 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	}
 	p.sweeper.heldBack.Store(false) // before the look: a caller that holds back after it tells us again
 	step.At("lift: flag cleared")
-	_, held := p.openForWaiters(nil, nil)
+	_, held := p.openForWaiters(nil)
 	step.At("lift: looked")
 	if !held {
 		return never

@@ -40,7 +40,7 @@ func (p *Pool) Reset() {
 		}
 	}
 	old.end(errReset)
-	p.ensureOpen(nil, nil)
+	p.ensureOpen(nil)
 	p.config.Logger.Info("reset")
 	p.passSoon()
 }

@@ -30,7 +30,7 @@ func (p *Pool) Resize(n int) error {
 		p.trim()
 	}
 	p.shrunk() // the flag of an earlier Resize may be set
-	p.ensureOpen(nil, nil)
+	p.ensureOpen(nil)
 	p.config.Logger.Info("resized", slog.Int("from", c.Max()), slog.Int("to", n))
 	p.openEnded() // a Warm may ask for more than n
 	p.passSoon()
@@ -61,7 +61,7 @@ func (p *Pool) trim() {
 		}
 		step.At("trim: taken")
 		if p.surplus() {
-			p.destroyLeaving(h, closedByResize, nil, nil, nil)
+			p.destroyLeaving(h, closedByResize, nil, nil)
 		} else {
 			// Enough others have left. settle may call Check, and the sweeper must not wait for it.
 			go p.settle(h, false)

@@ -46,7 +46,7 @@ func (p *Pool) settle(h held, checked bool) {
 			p.destroy(h, closedByShutdown, nil)
 			return
 		} else if g.Shrinking() && p.surplus() {
-			p.destroyLeaving(h, closedByResize, nil, nil, nil)
+			p.destroyLeaving(h, closedByResize, nil, nil)
 			return
 		}
 		step.At("settle: gate read")

@@ -41,6 +41,7 @@ func (p *Pool) register() error {
 // somebody gives it a token or its ctx ends.
 func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
+	values := p.openContext(ctx)
 	if err := p.unavailable(); err != nil {
 		p.counters.unavailable.Inc()
 		p.hookRejected(ctx, err)
@@ -54,6 +55,9 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	}
 	k := p.parkers.Get().(*queue.Parker)
 	w := k.Waiter(done, p.now())
+	if values != nil {
+		w.SetValues(values)
+	}
 	step.At("wait: registered")
 	before := p.queue.Enqueue(w)
 
@@ -90,7 +94,7 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	if words.Gate(p.gate.Load()).Closed() {
 		p.refuseAll(ErrClosed)
 	}
-	if !p.ensureOpen(w, ctx) {
+	if !p.ensureOpen(w) {
 		// The other side is in openFailed, which notes the failure, then calls
 		// ensureOpen, which refuses all waiters during a backoff.
 		if err := p.unavailable(); err != nil {
@@ -122,6 +126,15 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	l, err := p.accept(ctx, t, waited)
 	p.hookWaited(ctx, l, waited, err)
 	return l, err
+}
+
+// openContext returns the ctx whose values Open gets if it is called for the caller with this
+// ctx, or nil: none.
+func (p *Pool) openContext(ctx context.Context) context.Context {
+	if p.config.OpenContext == nil {
+		return nil
+	}
+	return p.config.OpenContext(ctx)
 }
 
 // waited counts a wait that is over, and returns how long it took.

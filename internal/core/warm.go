@@ -13,6 +13,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	if n < 0 {
 		return fmt.Errorf("pool: Warm: negative number of connections: %d", n)
 	}
+	values := p.openContext(ctx) // not our code
 	failed := make(chan error, 1)
 	report := func(err error) {
 		if err != nil {
@@ -40,7 +41,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 			if c.Open()-c.Leaving() >= n {
 				break
 			}
-			begun, paused := p.openSpare(report, ctx)
+			begun, paused := p.openSpare(report, values)
 			if paused {
 				if err := p.unavailableError(); err != nil {
 					return err

@@ -5,6 +5,8 @@
 package queue
 
 import (
+	"context"
+
 	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
@@ -49,6 +51,10 @@ type Waiter struct {
 	// them: nobody else, and nobody earlier.
 	done <-chan struct{} // of the caller's ctx
 	ch   chan Token      // the caller parks on it; capacity 1
+
+	// values is the ctx whose values Factory.Open gets if it is called for this waiter. It
+	// is written before the link, read by anybody, and cleared by strip.
+	values atomic.Pointer[context.Context]
 
 	Since  int64  // when the wait began, on the pool's clock; constant
 	number uint64 // how many have come to wait, including this one; constant
@@ -109,6 +115,18 @@ func (w *Waiter) Decide(state uint32) bool {
 // nothing if the waiter has been decided.
 func (w *Waiter) Park() { w.state.CompareAndSwap(looking, parked) }
 
+// SetValues sets the ctx that Values returns, before the waiter is linked.
+func (w *Waiter) SetValues(ctx context.Context) { w.values.Store(&ctx) }
+
+// Values returns the ctx whose values count for this waiter, and nil if there is none, or if
+// the wait is over.
+func (w *Waiter) Values() context.Context {
+	if ctx := w.values.Load(); ctx != nil {
+		return *ctx
+	}
+	return nil
+}
+
 // HasParked reports whether the waiter is live and has parked.
 func (w *Waiter) HasParked() bool { return w.state.Load() == parked }
 
@@ -117,6 +135,9 @@ func (w *Waiter) HasParked() bool { return w.state.Load() == parked }
 func (w *Waiter) Strip() (chan<- Token, <-chan struct{}) {
 	ch, done := w.ch, w.done
 	w.ch, w.done = nil, nil
+	if w.values.Load() != nil {
+		w.values.Store(nil)
+	}
 	return ch, done
 }
 

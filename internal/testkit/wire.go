@@ -285,3 +285,6 @@ func Watched(x *Exchange) (f pool.Factory[*Wire], broken func(number int, cause 
 		report(cause)
 	}
 }
+
+// SameContext is an OpenContext that gives Open all values of its caller.
+func SameContext(ctx context.Context) context.Context { return ctx }

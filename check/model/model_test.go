@@ -64,6 +64,10 @@ var leftOut = []struct{ reason, operations string }{
 		leak.go info epoch.Add`},
 	{"Which error a holder gets whose lease Close has revoked.", `
 		close.go notLeased revoked.CompareAndSwap`},
+	{"How many are being closed whose slots are free already. It decides whether a slot is free before or after its Close; a model with STRICT=2 may do either.", `
+		close.go closeBehind behind.CompareAndSwap
+		close.go closedBehind behind.Dec
+		open.go open behind.Inc`},
 	{"Whose values Open gets. Nothing is decided on them.", `
 		queue/queue.go SetValues values.Store
 		queue/queue.go Strip values.Store`},

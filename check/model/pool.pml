@@ -13,7 +13,7 @@
    shows them to have. With -DMSQ it is the list of internal/queue itself.
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
-   object), STRICT (StrictMax), QUOTA, MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
+   object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
    attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH.
    BUG=n is a seeded fault, see the table in run. */
 #ifndef N
@@ -543,7 +543,12 @@ leave:
   atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(CLOSED); goto lost fi };   /* @ close.go empty ring.Reserve */
   atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go empty slots[].Swap */
 #ifdef STRICT
-  atomic { dispose!own,w,ask; ask=0; goto left };                            /* what Watch refused comes here, too */   /* @ open.go openFailed conns.Sub */
+  atomic { if
+  :: dispose!own,w,ask -> ask=0; goto left                                   /* what Watch refused comes here, too */   /* @ open.go openFailed conns.Sub */
+#if STRICT==2
+  :: goto vacate                                                             /* closeBehind: few are being closed */
+#endif
+  fi };
 end_dispose:
   atomic { dispose?own,w,ask -> rd=9 };                                      /* Factory.Close has returned */
 #endif

@@ -2,6 +2,8 @@ package opening
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -114,6 +116,69 @@ func TestWithStrictMaxTheServerNeverSeesMoreThanMaxConnections(t *testing.T) {
 			testkit.AtRest(t, p, 0)
 			p.Close()
 			time.Sleep(3 * time.Second)
+			x.AllClosedOnce(t)
+		})
+	}
+}
+
+// pgxpool on a real PostgreSQL: 76 connections were open at once with MaxConnections 4 and a
+// Close of 20 ms.
+func TestNoMoreAreBeingClosedThanMaxConnections(t *testing.T) {
+	const most = 4
+	for _, watched := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprintf("refused by Watch: %v", watched), func(t *testing.T) {
+			var mu sync.Mutex
+			atPeer, atMost := 0, 0
+			x := testkit.Exchange{
+				Open: func(context.Context, int) error {
+					mu.Lock()
+					defer mu.Unlock()
+					atPeer++
+					atMost = max(atMost, atPeer)
+					return nil
+				},
+				Closing: func(*testkit.Wire, error) error {
+					time.Sleep(20 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					atPeer--
+					return nil
+				},
+			}
+			f := x.Factory()
+			if watched {
+				f.Watch = func(w *testkit.Wire, broken func(error)) {
+					if w.Number%2 == 0 {
+						broken(testkit.ErrUnfit)
+					}
+				}
+			}
+			p := testkit.Start(t, f, pool.Config{MaxConnections: most, MaxWaitTime: -1})
+			var callers sync.WaitGroup
+			for range 64 {
+				callers.Go(func() {
+					for range 20 {
+						l, err := p.Get(t.Context())
+						if err != nil {
+							if !watched || !errors.Is(err, testkit.ErrUnfit) {
+								t.Errorf("Get: %v", err)
+							}
+							continue
+						}
+						time.Sleep(time.Millisecond)
+						_ = p.Discard(l, nil)
+					}
+				})
+			}
+			callers.Wait()
+			if atMost > 2*most || atMost < 2*most-1 {
+				t.Errorf("the peer has seen %d connections at a time, want %d open and as many being closed", atMost, most)
+			}
+			p.Close()
+			synctest.Wait()
+			if atPeer != 0 {
+				t.Errorf("%d are left at the peer", atPeer)
+			}
 			x.AllClosedOnce(t)
 		})
 	}

@@ -16,8 +16,8 @@ import (
 const closeGrace = time.Second
 
 // destroy closes the connection in a held slot, for the given reason. A nil cause says
-// that the connection is healthy. The slot is free before Factory.Close begins. With
-// StrictMax, it is free after Factory.Close has returned.
+// that the connection is healthy. The slot is free before Factory.Close begins or, if
+// closeBehind says so, when Factory.Close has returned.
 func (p *Pool) destroy(h held, why reason, cause error) {
 	p.conns.Add(uint64(words.CensusLeaving))
 	p.destroyLeaving(h, why, cause, nil)
@@ -38,7 +38,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 		p.vacate(c, word)
 		p.ensureOpen(asker)
 	}
-	if p.config.StrictMax {
+	if !p.closeBehind() {
 		go p.closeConn(c, why, cause, vacate)
 		if words.Gate(p.gate.Load()).Shrinking() {
 			p.shrunk() // it need only be counted as leaving
@@ -46,7 +46,36 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 		return
 	}
 	vacate()
-	go p.closeConn(c, why, cause, func() {})
+	go p.closeConn(c, why, cause, p.closedBehind)
+}
+
+// closeBehind reports whether the slot of a connection may be free for another one while
+// Factory.Close is at work, and counts that call; closedBehind counts it off. It may with
+// StrictMax never, and otherwise for as many calls as MaxConnections: else a server that
+// takes long to see its peers off would have any number of them.
+func (p *Pool) closeBehind() bool {
+	if p.config.StrictMax {
+		return false
+	}
+	for {
+		n := p.behind.Load()
+		if n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {
+			return false
+		}
+		if p.behind.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (p *Pool) closedBehind() { p.behind.Dec() }
+
+// maxConnections returns the limit in a census or, if the pool is closed, the last one.
+func (p *Pool) maxConnections(c words.Census) int {
+	if n := c.Max(); n > 0 {
+		return n
+	}
+	return int(p.lastMax.Load())
 }
 
 // empty takes the connection out of a held slot that is counted as leaving. If Close has

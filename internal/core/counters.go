@@ -131,14 +131,10 @@ func (p *Pool) Stats() Stats {
 		}
 	}
 	idle = min(idle, c.Established())
-	most := c.Max()
-	if most == 0 {
-		most = int(p.lastMax.Load())
-	}
 	n := p.counters
 	s := Stats{
 		Gets:               n.gets(ended + uint64(max(leased, 0))),
-		MaxConnections:     most,
+		MaxConnections:     p.maxConnections(c),
 		ActiveConnections:  c.Established() - idle,
 		IdleConnections:    idle,
 		OpeningConnections: c.Opening(),

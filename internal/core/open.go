@@ -99,7 +99,8 @@ func (p *Pool) open(a *attempt) {
 		switch {
 		case !p.end(a, attemptEnded):
 			if c := p.unlent(a); c != nil {
-				go p.callClose(c, errOpenAbandoned, func() {})
+				p.behind.Inc() // its slot is another's for long
+				go p.callClose(c, errOpenAbandoned, p.closedBehind)
 			}
 		case err != nil:
 			p.openFailed(a, err)
@@ -276,7 +277,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	// First the error, then the capacity: no waiter may get the error of an attempt that
 	// began after its own. After that the capacity is offered again.
 	c := p.unlent(a)
-	if c != nil && p.config.StrictMax {
+	if c != nil && !p.closeBehind() {
 		p.conns.Sub(uint64(words.CensusOpening - words.CensusLeaving)) // counts as open until it is closed
 		go p.callClose(c, err, func() {
 			p.vacate(c, a.word)
@@ -287,7 +288,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		b.ring.Vacate(i, a.word)
 		p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
 		if c != nil {
-			go p.callClose(c, err, func() {})
+			go p.callClose(c, err, p.closedBehind)
 		}
 	}
 	step.At("openFailed: census lowered")

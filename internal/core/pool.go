@@ -53,6 +53,7 @@ type Pool struct {
 	counters *counters
 	overdue  atomic.Int32  // attempts that are overdue (see attempt)
 	spares   atomic.Int32  // attempts for Warm and MinIdle
+	behind   atomic.Int32  // connections in Factory.Close whose slot is free already
 	landing  atomic.Int32  // connections that are established, but neither idle nor lent yet
 	lastOpen atomic.Error  // of the last attempt to open; nil if it succeeded
 	lastMax  atomic.Uint32 // MaxConnections before the pool was closed

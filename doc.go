@@ -63,6 +63,25 @@
 // allows; shed it. The error of your ctx says that your own time was up. In every case
 // errors.Is finds the error of your factory, if that is the reason.
 //
+// # Zero and negative
+//
+// What zero and a negative number mean in each field of [Config]:
+//
+//   - MaxConnections: zero is 10, negative an error.
+//   - MaxIdleTime: zero is 30 s, negative no limit.
+//   - MaxLifetime: zero is no limit, negative an error.
+//   - MinIdle: zero is none, negative an error.
+//   - MaxWaitTime: zero is 5 s, negative no limit.
+//   - MaxWaiters: zero is no limit, negative none: never queue for a connection to come back.
+//   - OpenTimeout: zero is 10 s, negative no limit.
+//   - MaxOpening: zero is no limit, negative an error.
+//   - MaxBackoff: zero is 500 ms, negative an error.
+//   - CheckInterval: zero is 1 s, negative never, but for lending.
+//   - LeakAfter: zero is no report, negative an error.
+//
+// So a time that has a default is without limit if it is negative, and what has no default is
+// off or without limit if it is zero.
+//
 // # Progress
 //
 // Get and Put take no lock. Lending, returning, queueing, handing off, giving up, opening

@@ -215,6 +215,8 @@ func (c *caller) end(h *held) {
 		} else if err == pool.ErrClosed {
 			e.kind, err = lostToClose, nil
 		}
+	case 2:
+		e.kind, err = put, c.p.PutUnused(h.Lease)
 	default:
 		e.kind, err = put, c.p.Put(h.Lease)
 	}

@@ -243,6 +243,8 @@ func (c *caller) finish(l pool.Lease[*wire]) {
 	case 6: // it breaks when it is anybody's
 		c.end("Put", c.p.Put(l))
 		broken()
+	case 7:
+		c.end("PutUnused", c.p.PutUnused(l))
 	default:
 		c.end("Put", c.p.Put(l))
 	}

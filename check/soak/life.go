@@ -47,6 +47,8 @@ func (w *weather) plan(callers int, patience time.Duration) plan {
 			CheckInterval:  ms(1, 20, -1),
 			MaxOpening:     pick(0, 0, 1, 3),
 			LeakAfter:      ms(0, 0, 5),
+			MaxBackoff:     ms(0, 0, 5, 50),
+			TimeUse:        chance(3),
 			OpenEagerly:    chance(4),
 			StrictMax:      chance(3),
 		},

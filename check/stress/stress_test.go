@@ -163,6 +163,8 @@ func (s *stress) finish(rnd *rand.Rand, l pool.Lease[*tagged]) {
 	case 2: // breaks in use
 		c.broken(testkit.ErrCause)
 		err = s.p.Put(l)
+	case 6:
+		err = s.p.PutUnused(l)
 	case 3: // breaks at the same time
 		done := make(chan struct{})
 		go func() {

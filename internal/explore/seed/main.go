@@ -56,7 +56,10 @@ func seed(only *regexp.Regexp, verbose bool) error {
 			continue
 		}
 		began := time.Now()
-		out, found := run(binaries[f.pkg], f)
+		out, found := run(binaries[f.pkg], f, "1500")
+		if !found { // deeper than most
+			out, found = run(binaries[f.pkg], f, "15000")
+		}
 		verdict := "NOT FOUND"
 		if found {
 			verdict = "found"
@@ -74,12 +77,13 @@ func seed(only *regexp.Regexp, verbose bool) error {
 	return nil
 }
 
-// run reports whether the tests of a fault fail in a schedule, and not in another way.
-func run(binary string, f fault) (out string, found bool) {
+// run reports whether the tests of a fault fail in one of so many schedules each, and not in
+// another way.
+func run(binary string, f fault, schedules string) (out string, found bool) {
 	cmd := exec.Command(binary, "-test.run", "^("+f.tests+")$", "-test.v", "-test.failfast", "-test.timeout", "1m")
 	cmd.Dir = f.pkg
 	// The same random schedules each time, unless one is named.
-	cmd.Env = append([]string{"EXPLORE_SEED=1", "EXPLORE_TIME=50s"}, os.Environ()...)
+	cmd.Env = append([]string{"EXPLORE_SEED=1", "EXPLORE_TIME=50s", "EXPLORE_SCHEDULES=" + schedules}, os.Environ()...)
 	cmd.Env = append(cmd.Env, "EXPLORE_FAULT="+strconv.Itoa(f.number))
 	b, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

@@ -5,8 +5,8 @@
 # machine each file is from, with a warning where the machines differ.
 # It does: the cpu: line, which go test writes by itself, is part of what has to agree.
 # If it differs, each file gets a table of its own, without a column «vs base», and
-# nothing says why. A script that looks for a regression in the output finds none, for ever.
-# (-ignore cpu puts them together.)
+# nothing says why. A script that looks for a regression in the output finds none, for
+# ever. (-ignore cpu puts them together.)
 #
 # Seen on 2026-11-28 (twice as slow, n=10):
 #   same cpu line:       +99.55%
@@ -19,7 +19,7 @@ cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
 version=v0.0.0-20260908200009-22c9c6c9d4da
-GOBIN=$dir go install golang.org/x/perf/cmd/benchstat@$version 2>/dev/null
+GOBIN=$dir go install golang.org/x/perf/cmd/benchstat@$version 2>log || { cat log >&2; exit 1; }
 
 # results CPU NS: ten results of one benchmark, as go test prints them
 results() {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # github.com/jolestar/go-commons-pool/v2 v2.1.2
 #
-# Expected: BorrowObject takes a ctx. With a ctx that has ended it returns ctx.Err(),
-# as database/sql, puddle and redigo (with Wait) do.
-# It does: it lends an object and returns a nil error, whether one is idle or has to
-# be made. Only a caller that has to queue looks at the ctx, and what it then returns
-# is no context error but the pool's «Timeout waiting for idle object». A handler whose
-# client has gone takes connections out of the pool all the same.
+# Expected: BorrowObject takes a ctx. With a ctx that has ended it returns ctx.Err(), as
+# database/sql, puddle and redigo (with Wait) do.
+# It does: it lends an object and returns a nil error, whether one is idle or has to be
+# made. Only a caller that has to queue looks at the ctx, and what it then returns is no
+# context error but the pool's «Timeout waiting for idle object». A handler whose client
+# has gone takes connections out of the pool all the same.
 #
 # Seen on 2026-11-28:
 #   an object idle, ctx cancelled:  lent true, error <nil>
@@ -18,7 +18,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/jolestar/go-commons-pool/v2@v2.1.2 2>/dev/null
+go get github.com/jolestar/go-commons-pool/v2@v2.1.2 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

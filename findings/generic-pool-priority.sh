@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # npm: generic-pool 3.9.0
 #
-# Expected, from the README («no priority specified - will go onto lowest priority queue»):
-# with a priorityRange of 3, acquire() without a priority is served after acquire(0),
-# acquire(1) and acquire(2).
+# Expected, from the README («no priority specified - will go onto lowest priority
+# queue»): with a priorityRange of 3, acquire() without a priority is served after
+# acquire(0), acquire(1) and acquire(2).
 # It does: it is priority 0, the highest. Whoever marks the urgent callers with 0 and
-# leaves the others as they are has marked nothing: they are served in the order
-# in which they came.
+# leaves the others as they are has marked nothing: they are served in the order in
+# which they came.
 #
 # Seen on 2026-11-28 (asked in the order: none, none, 2, 1, 0):
 #   served: none, none, 0, 1, 2

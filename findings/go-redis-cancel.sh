@@ -18,7 +18,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/redis/go-redis/v9@v9.23.0 2>/dev/null
+go get github.com/redis/go-redis/v9@v9.23.0 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

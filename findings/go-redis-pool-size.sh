@@ -5,9 +5,9 @@
 # suffice, connections are opened in excess of it, and MaxActiveConns is what limits
 # them. So 20 blocking calls at once with PoolSize 5 and MaxActiveConns 0 («no limit»)
 # have 20 connections.
-# It does: 5. PoolSize is the limit for commands, whatever MaxActiveConns says; the other
-# 15 callers wait, and fail after PoolTimeout. Whoever left PoolSize small and raised
-# MaxActiveConns has a pool that never grows.
+# It does: 5. PoolSize is the limit for commands, whatever MaxActiveConns says; the
+# other 15 callers wait, and fail after PoolTimeout. Whoever left PoolSize small and
+# raised MaxActiveConns has a pool that never grows.
 #
 # Seen on 2026-11-28:
 #   PoolSize 5, MaxActiveConns  0, 20 callers: 5 connections, 15 callers: redis: connection pool timeout
@@ -25,7 +25,7 @@ redis-server --port 0 --unixsocket "$dir/redis.sock" --save "" >/dev/null &
 server=$!
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/redis/go-redis/v9@v9.23.0 2>/dev/null
+go get github.com/redis/go-redis/v9@v9.23.0 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 
@@ -50,7 +50,7 @@ func main() {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				err := client.BLPop(context.Background(), 2*time.Second, "no such list").Err()
+				err := client.BLPop(context.Background(), 4*time.Second, "no such list").Err()
 				if errors.Is(err, redis.ErrPoolTimeout) {
 					timeouts.Add(1)
 				} else if !errors.Is(err, redis.Nil) {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # github.com/redis/go-redis/v9 v9.23.0
 #
-# Expected: PubSub.Channel, which «pings the server if it receives no messages within
-# the health check interval», notices within a few intervals that the server answers
-# no more (a cut cable, a stopped process, a firewall that forgot the connection), and
-# connects anew.
+# Expected: PubSub.Channel, which «will ping Redis Server if it does not receive any
+# messages within the interval» of its health check, notices within a few intervals that
+# the server answers no more (a cut cable, a stopped process, a firewall that forgot the
+# connection), and connects anew.
 # It does: it writes the pings and never misses their answers. Only a write that fails
 # counts. The subscription stays on the dead connection and the channel stays silent,
 # until the kernel gives that up. If the server is merely stopped, it never does.
@@ -18,7 +18,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/redis/go-redis/v9@v9.23.0 2>/dev/null
+go get github.com/redis/go-redis/v9@v9.23.0 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

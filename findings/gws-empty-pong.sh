@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/lxzan/gws@v1.8.9 github.com/coder/websocket@v1.8.15 github.com/gorilla/websocket@v1.5.3 2>/dev/null
+go get github.com/lxzan/gws@v1.8.9 github.com/coder/websocket@v1.8.15 github.com/gorilla/websocket@v1.5.3 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

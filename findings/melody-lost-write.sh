@@ -2,7 +2,8 @@
 # github.com/olahol/melody v1.1.4; client: github.com/coder/websocket v1.8.15
 #
 # Expected: Session.Write returns an error if the message is not going to be sent, for
-# example ErrMessageBufferFull when the session's queue (256 messages by default) is full.
+# example ErrMessageBufferFull when the session's queue (256 messages by default) is
+# full.
 # It does: it drops the message and returns nil. Only a handler set with HandleError
 # hears of it, without the message. A sender that checks every error loses messages in
 # the middle of a stream, and the session stays open.
@@ -16,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/olahol/melody@v1.1.4 github.com/coder/websocket@v1.8.15 2>/dev/null
+go get github.com/olahol/melody@v1.1.4 github.com/coder/websocket@v1.8.15 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # npm: pg-pool 3.14.0
 #
-# Expected: after end() nobody waits any more. A connect() that is queued is rejected, at
-# once or when the last client has come back, as a connect() made after end() is.
+# Expected: after end() nobody waits any more. A connect() that is queued is rejected,
+# at once or when the last client has come back, as a connect() made after end() is.
 # It does: it is forgotten. end() resolves when the last client is back, the pool has no
 # client and will have none, waitingCount stays 1, and the promise of connect() is never
-# settled (connectionTimeoutMillis is 0 by default). A shutdown that awaits its
-# requests does not come to an end.
+# settled (connectionTimeoutMillis is 0 by default). A shutdown that awaits its requests
+# does not come to an end.
 #
 # Seen on 2026-11-28:
 #   connect() made after end(): rejected: Cannot use a pool after calling end on the pool

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # github.com/Shopify/toxiproxy/v2 v2.5.0
 #
-# Expected: a TCP proxy without any toxic is transparent. A client that ends its
-# request by closing its writing side (as HTTP/1.0, finger, redis-cli --pipe or a backup
-# stream may) still gets the reply.
-# It does: the end of one direction closes both. The server has read the whole request and
-# sends its reply without an error; the client reads a clean end of stream, and no reply.
-# It looks like the server's fault, in the test that was to find such faults.
+# Expected: a TCP proxy without any toxic is transparent. A client that ends its request
+# by closing its writing side (as HTTP/1.0, finger, redis-cli --pipe or a backup stream
+# may) still gets the reply.
+# It does: the end of one direction closes both. The server has read the whole request
+# and sends its reply without an error; the client reads a clean end of stream, and no
+# reply. It looks like the server's fault, in the test that was to find such faults.
 #
 # Seen on 2026-11-28:
 #   direct:            client reads "reply", error <nil>
@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/Shopify/toxiproxy/v2@v2.5.0 2>/dev/null
+go get github.com/Shopify/toxiproxy/v2@v2.5.0 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

@@ -2,13 +2,13 @@
 # github.com/tsenart/vegeta/v12/lib v12.13.0
 #
 # Expected: vegeta attacks at a constant rate and counts latency so as to avoid
-# coordinated omission (its README names it). MaxWorkers bounds what is under way at once, for
-# example the size of a connection pool under test. Where the server is slower than the
-# rate, requests queue, and their latency grows by what they waited.
-# It does: with MaxWorkers reached, the pacer waits too, and a request's clock starts when
-# a worker is free. 50 requests a second of 100 ms each, on one worker, for 4 s:
-# «latency p99 0.1 s», while the request due at 2 s was sent at 10 s or never. The only
-# hint is the rate achieved.
+# coordinated omission (its README names it). MaxWorkers bounds what is under way at
+# once, for example the size of a connection pool under test. Where the server is slower
+# than the rate, requests queue, and their latency grows by what they waited.
+# It does: with MaxWorkers reached, the pacer waits too, and a request's clock starts
+# when a worker is free. 50 requests a second of 100 ms each, on one worker, for 4 s:
+# p99 is 0.1 s, while the request that was due after 2 s, the 100th, was never sent. The
+# only hint is the rate that was achieved.
 #
 # Seen on 2026-11-28 (wanted: 200 requests in 4s, served in 20s with one worker):
 #   sent 40 of 200 requests, rate 10.0 of 50, p50 100ms, p99 102ms, success 100%
@@ -19,7 +19,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/tsenart/vegeta/v12/lib@v12.13.0 2>/dev/null
+go get github.com/tsenart/vegeta/v12/lib@v12.13.0 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

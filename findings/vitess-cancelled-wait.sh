@@ -4,9 +4,9 @@
 # Expected: a Get that waits and whose ctx is cancelled returns an error for which
 # errors.Is(err, context.Canceled) holds, and one whose deadline passes
 # context.DeadlineExceeded.
-# It does: both return ErrTimeout, «connection pool timed out», which wraps neither.
-# A caller that has hung up is reported as an exhausted pool: a log or an alert
-# that counts RESOURCE_EXHAUSTED counts users who closed their browser tab.
+# It does: both return ErrTimeout, «connection pool timed out», which wraps neither. A
+# caller that has hung up is reported as an exhausted pool: a log or an alert that
+# counts RESOURCE_EXHAUSTED counts users who closed their browser tab.
 #
 # Seen on 2026-11-28:
 #   cancelled:  "connection pool timed out", code RESOURCE_EXHAUSTED, is context.Canceled: false
@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get vitess.io/vitess/go/pools/smartconnpool@v0.24.4 2>/dev/null
+go get vitess.io/vitess/go/pools/smartconnpool@v0.24.4 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

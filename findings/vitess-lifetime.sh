@@ -4,9 +4,9 @@
 # Expected: MaxLifetime is an upper bound on the age of what is lent. A connection that
 # has been idle until it is five times as old is replaced in the background, or at the
 # next Get at the latest.
-# It does: Get lends it. Age is looked at only when a connection comes back, and
-# Recycle replaces it then. The first caller after a quiet night gets the connection
-# that the server's own limit has closed, and each connection of the pool does it once.
+# It does: Get lends it. Age is looked at only when a connection comes back, and Recycle
+# replaces it then. The first caller after a quiet night gets the connection that the
+# server's own limit has closed, and each connection of the pool does it once.
 #
 # Seen on 2026-11-28:
 #   MaxLifetime 200ms, idle for 1.2s: Get lent connection 1
@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get vitess.io/vitess/go/pools/smartconnpool@v0.24.4 2>/dev/null
+go get vitess.io/vitess/go/pools/smartconnpool@v0.24.4 2>log || { cat log >&2; exit 1; }
 cat >main.go <<'EOF'
 package main
 

@@ -3,10 +3,11 @@
 #
 # Expected: a server that cannot accept the compression that a client offers declines it
 # and goes on without (RFC 7692, section 5: it just does not list the extension in its
-# response). So setting clientMaxWindowBits, to save memory, costs some clients compression.
-# It does: it refuses the whole handshake with 400. With clientMaxWindowBits set, a client
-# that offers permessage-deflate but cannot have its window set (both Go clients cannot) does not
-# connect at all. Those that offer no compression do.
+# response). So setting clientMaxWindowBits, to save memory, costs some clients
+# compression.
+# It does: it refuses the whole handshake with 400. With clientMaxWindowBits set, a
+# client that offers permessage-deflate but cannot have its window set (both Go clients
+# cannot) does not connect at all. Those that offer no compression do.
 #
 # Seen on 2026-11-28 (server: perMessageDeflate: { clientMaxWindowBits: 10 }):
 #   coder, no compression:    101
@@ -25,7 +26,7 @@ echo '{}' >package.json
 npm install --silent --no-audit --no-fund --ignore-scripts ws@8.23.0
 export GOWORK=off GOFLAGS=-mod=mod
 go mod init finding 2>/dev/null
-go get github.com/coder/websocket@v1.8.15 github.com/gorilla/websocket@v1.5.3 2>/dev/null
+go get github.com/coder/websocket@v1.8.15 github.com/gorilla/websocket@v1.5.3 2>log || { cat log >&2; exit 1; }
 cat >server.js <<'EOF'
 const { WebSocketServer } = require('ws')
 const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: { clientMaxWindowBits: 10 } })

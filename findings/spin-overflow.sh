@@ -13,7 +13,8 @@
 #   verification: errors: 0, the word «truncated» 0 times
 set -euo pipefail
 packages=(spin gcc libc6-dev)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
+present=$(dpkg-query -W -f '${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | grep -cx installed || true)
+if [ "$present" -lt ${#packages[@]} ]; then
 	sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 	$sudo apt-get update -qq
 	$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null

@@ -14,7 +14,8 @@
 #   selected: a c c b c a b a b a a a
 set -euo pipefail
 packages=(python3-websockets)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
+present=$(dpkg-query -W -f '${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | grep -cx installed || true)
+if [ "$present" -lt ${#packages[@]} ]; then
 	sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 	$sudo apt-get update -qq
 	$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null

@@ -133,7 +133,8 @@ type Config struct {
 	// If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Name tells this pool from others in its log and in the errors of Get.
+	// Name tells this pool from others: in its log, in [Pool.Name], and in the text of
+	// [ExhaustedError], [OpenError] and ErrUnavailable.
 	Name string
 }
 

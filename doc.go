@@ -61,7 +61,9 @@
 // which), or MaxConnections is too low. [ErrUnavailable] says that the server cannot be
 // reached, and wraps the cause. [ErrRejected] says that there is more load than MaxWaiters
 // allows; shed it. The error of your ctx says that your own time was up. In every case
-// errors.Is finds the error of your factory, if that is the reason.
+// errors.Is finds the error of your factory, if that is the reason. So errors.Is finds
+// [context.DeadlineExceeded] also in an [*OpenError] after [Config.OpenTimeout]; ctx.Err tells
+// whether your own ctx has ended.
 //
 // # Zero and negative
 //

@@ -33,7 +33,9 @@ type Factory[T any] struct {
 	Open func(ctx context.Context) (T, error)
 
 	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing
-	// handshake with the peer. Otherwise cause says why conn is closed. The pool calls
+	// handshake with the peer: it has been idle for too long, is too old, is more than a
+	// Resize allows, or was idle when the pool was closed. Otherwise cause says why conn is
+	// closed. The pool calls
 	// Close once for each connection, in a goroutine of its own, and opens the next
 	// connection in its slot without waiting for it (unless [Config.StrictMax] is set).
 	// [Pool.Close] and Shutdown may call it while a caller uses conn; Close must allow
@@ -44,7 +46,8 @@ type Factory[T any] struct {
 
 	// Check, if not nil, validates a connection. It is called while nobody else uses
 	// conn: before an idle conn is lent, before a returned conn is handed to a waiting
-	// caller, and every [Config.CheckInterval] while conn is idle. It must not block. A
+	// caller, and every [Config.CheckInterval] while conn is idle. It must not block: it may
+	// look at a flag that a reader sets, or read with a deadline that has passed. A
 	// connection for which it returns an error is closed.
 	Check func(conn T) error
 

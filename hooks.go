@@ -24,8 +24,8 @@ type Hooks struct {
 	// or detached.
 	Detached func(DetachInfo)
 
-	// Waited reports a call of Get that has waited. It is called in Get, before that
-	// returns.
+	// Waited reports a call of Get that found nothing idle and has waited, also for a
+	// connection that was opened for it. It is called in Get, before that returns.
 	Waited func(WaitInfo)
 
 	// Rejected reports a call of Get that failed without a wait, with [ErrRejected] or an
@@ -55,7 +55,8 @@ type CloseInfo struct {
 	// Reason is one of "idle", "lifetime", "check", "clean", "watch", "discard", "reset",
 	// "resize", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
 	Reason string
-	// Cause is what Factory.Close is given: nil if the connection is healthy.
+	// Cause is what Factory.Close is given: nil for "idle", "lifetime" and "resize", and for
+	// "shutdown" unless the connection was leased.
 	Cause error
 	// Age is how long the connection has been open.
 	Age time.Duration

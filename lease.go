@@ -17,7 +17,8 @@ type Lease[T any] struct {
 }
 
 // Value returns the connection. It is the holder's alone until the lease ends; after that
-// the holder must not use it.
+// the holder must not use it. If T is a struct, Value returns a copy: to keep state in it,
+// make a pool of pointers.
 func (l Lease[T]) Value() T { return unbox[T](l.lease.Box()) }
 
 // Reused reports whether the connection has been leased or idle before. If not, it has
@@ -32,6 +33,9 @@ func (l Lease[T]) Opened() time.Time { return l.lease.Opened() }
 type LeaseInfo struct {
 	// Conn is the connection. Only look at it: its holder uses it.
 	Conn any
+
+	// Number is the number of the connection in its pool, which hooks and the log have.
+	Number uint64
 
 	// Opened is when the connection was opened.
 	Opened time.Time
@@ -50,5 +54,5 @@ type LeaseInfo struct {
 
 // leaseInfoOf makes a LeaseInfo of what the core has, with the connection out of its box.
 func leaseInfoOf(l core.LeaseInfo, unboxed func(any) any) LeaseInfo {
-	return LeaseInfo{Conn: unboxed(l.Conn), Opened: l.Opened, Since: l.Since, Where: l.Where}
+	return LeaseInfo{Conn: unboxed(l.Conn), Number: l.Number, Opened: l.Opened, Since: l.Since, Where: l.Where}
 }

@@ -85,7 +85,7 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 //
 // Put returns [ErrNotLeased] and changes nothing if the lease has already ended, is the
 // zero Lease, or belongs to another pool. So a deferred Put is harmless after Discard or
-// Detach.
+// Detach. Of a lease whose connection Close has closed, the first Put returns nil.
 func (p *Pool[T]) Put(l Lease[T]) error { return p.core.Put(l.lease) }
 
 // PutUnused is [Pool.Put] for a caller that has not used the connection, for example one that
@@ -123,7 +123,8 @@ func (p *Pool[T]) Do(ctx context.Context, f func(ctx context.Context, conn T) er
 }
 
 // DoLease is [Pool.Do] for a function that wants to know more of its connection: whether it
-// is reused, or when it was opened. f may end the lease itself, by Discard or Detach.
+// is reused, or when it was opened. f may end the lease itself; then DoLease only returns
+// the error of f.
 func (p *Pool[T]) DoLease(ctx context.Context, f func(ctx context.Context, lease Lease[T]) error) error {
 	l, err := p.core.Get(ctx)
 	if err != nil {

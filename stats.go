@@ -25,7 +25,7 @@ type Stats struct {
 
 	// Counters of calls, since the pool was made.
 	Gets        uint64 // leases; may briefly include connections that the pool itself holds
-	Waits       uint64 // calls of Get that waited, however they ended
+	Waits       uint64 // calls of Get that found nothing idle, so also those for which one was opened; however they ended
 	Timeouts    uint64 // calls that ended in ErrExhausted
 	Canceled    uint64 // waits that ended with the caller's ctx
 	Rejected    uint64 // calls that ended in ErrRejected
@@ -87,9 +87,10 @@ func (s Stats) ClosedBy() iter.Seq2[string, uint64] {
 	}
 }
 
-// MarshalJSON returns s as an object with the names that LogValue has. Durations are in
-// seconds and have it in their names, last_open_error is the text of the error, or null, and
-// the counts of closed connections are together, by reason, in closed.
+// MarshalJSON returns s as an object, for programs that read it; it cannot be read back into a
+// Stats. Names are those of LogValue, with vacant beside them. Durations are in seconds and
+// have that in their names, last_open_error is the text of the error, or null, the counts of
+// closed connections are together, by reason, in closed, and histograms have their buckets.
 func (s Stats) MarshalJSON() ([]byte, error) {
 	closed := map[string]uint64{}
 	for reason, n := range s.ClosedBy() {

@@ -64,11 +64,13 @@
 //
 // # Limits
 //
-// No client can detect the following. In the first four cases the caller must call
+// No client can detect the following. In the first five cases the caller must call
 // [pool.Pool.Discard]:
 //   - part of a compressed message is unread: always read messages to their end;
 //   - a message was begun with Writer, and none of it has been sent yet;
 //   - the server owes a reply, and the package was not told of the request;
+//   - a message that the server sent of its own was taken for the reply, as [Conn.Exchange]
+//     does: the reply itself, which comes later, may go to the next lease;
 //   - a context ends at the moment at which a call through the embedded connection,
 //     such as one by wsjson, returns without an error: the connection is then closed a
 //     little later. Read, Write and Exchange of [Conn] detect this;

@@ -20,7 +20,7 @@ type HandshakeError struct {
 	// Header is the header of the response.
 	Header http.Header
 	// RetryAfter is the value of the Retry-After header as a duration, or zero if
-	// there is none.
+	// there is none. The pool does not heed it yet.
 	RetryAfter time.Duration
 	// Body is the start of the response's body, at most 1024 bytes.
 	Body []byte

@@ -64,8 +64,9 @@ type Options struct {
 
 	// OneReplyPerRequest says that the server replies to each message with exactly one
 	// message. When a lease ends, the connection is closed if the numbers of messages
-	// sent and received differ. Calls of Begin and End are not needed then. It cannot
-	// be combined with UnsolicitedKeep.
+	// sent and received differ. Calls of Begin and End are not needed then. It is not for
+	// servers that also send messages of their own, and cannot be combined with
+	// UnsolicitedKeep.
 	OneReplyPerRequest bool
 
 	// Clean, if not nil, is called in Put, when a lease ends. It resets what the lease
@@ -77,7 +78,8 @@ type Options struct {
 	// If zero, 1 s is used. Negative is an error.
 	CleanTimeout time.Duration
 
-	// Unsolicited says what happens to data that arrives while a connection is idle.
+	// Unsolicited says what happens to data that arrives while a connection is idle, or is
+	// unread when its lease ends.
 	// If zero, the connection is closed.
 	Unsolicited Unsolicited
 

@@ -27,6 +27,10 @@ func (c *Conn) End() {
 
 // Exchange sends a request of one message and returns a reply of one message. It is
 // Begin, Write, Read, and, if both succeed, End.
+//
+// The first message that arrives is taken for the reply. If the server also sends messages
+// of its own, such as events or a greeting, do not use Exchange: call Begin and Write, Read
+// until the message is the reply, then call End. Read a greeting in [Options.OnConnect].
 func (c *Conn) Exchange(ctx context.Context, kind websocket.MessageType, request []byte) (websocket.MessageType, []byte, error) {
 	c.Begin()
 	if err := c.Write(ctx, kind, request); err != nil {

@@ -360,6 +360,9 @@ func TestLeasesTellsWhoHasWhatSinceWhen(t *testing.T) {
 			if !info.Opened.Equal(l.Opened()) {
 				t.Errorf("it was opened at %v, want %v", info.Opened, l.Opened())
 			}
+			if got, want := info.Number, uint64(l.Value().Number); got != want {
+				t.Errorf("its number is %d, want %d", got, want)
+			}
 			if since := info.Since.Sub(began); since < 0 || since > time.Second {
 				t.Errorf("the lease was seen %v after its beginning, want a second later at most", since)
 			}

@@ -13,6 +13,7 @@ import (
 // A LeaseInfo is the LeaseInfo of the root package, with the box of the connection.
 type LeaseInfo struct {
 	Conn   any
+	Number uint64
 	Opened time.Time
 	Since  time.Time
 	Where  string
@@ -85,7 +86,7 @@ func (i LeaseInfo) takenBy() string {
 // info describes the lease that is in force for c. It reports false if there is none.
 func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 	word := c.ring.At(c.index)
-	info := LeaseInfo{Conn: c.box, Opened: c.opened, Where: c.sight.Where(word)}
+	info := LeaseInfo{Conn: c.box, Number: c.number, Opened: c.opened, Where: c.sight.Where(word)}
 	if at, ok := c.sight.Since(word); ok {
 		info.Since = p.epoch.Add(at)
 	}

@@ -22,9 +22,10 @@ const (
 // Config holds the limits of a [Pool]. The zero Config is valid.
 type Config struct {
 	// MaxConnections is the upper bound on connections that are open or being opened. At
-	// most 65,535. Connections in Factory.Close do not count, but there are never more of
-	// these than MaxConnections: further ones count as open until one of them is closed.
-	// For a server that counts its connections set StrictMax.
+	// most 65,535. Up to MaxConnections more may be in Factory.Close: further ones count as
+	// open until they are closed. So a server sees twice MaxConnections at most, but for
+	// connections whose Open was abandoned and returned later. For a server that counts its
+	// connections set StrictMax.
 	// If zero, 10 is used. Negative is an error.
 	MaxConnections int
 
@@ -98,8 +99,8 @@ type Config struct {
 
 	// StrictMax counts a connection as open until Factory.Close has returned, at most
 	// ten seconds. It is for servers that count connections.
-	// If false, the slot is free for another connection as soon as Factory.Close begins, as
-	// long as no more than MaxConnections are being closed.
+	// If false, the slot is free for another connection as soon as Factory.Close begins,
+	// unless MaxConnections others are being closed already.
 	StrictMax bool
 
 	// CheckInterval is the time between two calls of Factory.Check for an idle

@@ -35,8 +35,8 @@
 //
 // # Guarantees
 //
-//   - At most [Config.MaxConnections] connections are open or being opened. Connections in
-//     Factory.Close do not count; with [Config.StrictMax] they do.
+//   - At most [Config.MaxConnections] connections are open or being opened. Beside them, as
+//     many may be in Factory.Close; with [Config.StrictMax] none.
 //   - A connection is lent to one caller at a time. A lease that has ended is refused, also
 //     after its connection has been lent again, for the next 2^46 leases of its slot.
 //   - Waiters are served first come, first served. A caller has come when it stands in the

@@ -101,8 +101,8 @@ func (c Config) exhausted(waited time.Duration, s core.Stats) error {
 // whose reply has not been read. A function given to [Pool.Do] returns it to have the
 // connection lent again. errors.Is and errors.As see through the mark. Keep(nil) is nil.
 //
-// Of several marks in an error the outermost counts, and of errors joined side by side
-// Broken before Keep. Do takes marks off the error that it returns, so the mark of an inner
+// Of several marks in an error the outermost counts; of errors joined side by side, each must
+// be marked with Keep. Do takes marks off the error that it returns, so the mark of an inner
 // Do says nothing to an outer one.
 func Keep(err error) error { return marked(err, true) }
 
@@ -167,9 +167,11 @@ func outermost(err error) *mark {
 	case interface{ Unwrap() []error }:
 		var found *mark
 		for _, err := range e.Unwrap() {
-			if m := outermost(err); m != nil && (found == nil || !m.keep) {
-				found = m
+			m := outermost(err)
+			if m == nil || !m.keep {
+				return m // one that does not keep is enough
 			}
+			found = m
 		}
 		return found
 	}

@@ -116,7 +116,9 @@ func TestAnErrorClosesTheConnectionUnlessItsOutermostMarkIsKeep(t *testing.T) {
 		{"Keep, wrapped", wrapped, true, nil},
 		{"Broken, wrapped", fmt.Errorf("query: %w", pool.Broken(e)), false, nil},
 		{"Broken around Keep, wrapped", pool.Broken(wrapped), false, nil},
-		{"Keep beside an error", errors.Join(testkit.ErrCause, pool.Keep(e)), true, nil},
+		{"Keep beside an error", errors.Join(testkit.ErrCause, pool.Keep(e)), false, nil},
+		{"an error beside Keep", errors.Join(pool.Keep(e), testkit.ErrCause), false, nil},
+		{"Keep beside Keep", errors.Join(pool.Keep(testkit.ErrCause), pool.Keep(e)), true, nil},
 		{"Keep beside Broken", errors.Join(pool.Keep(e), pool.Broken(testkit.ErrCause)), false, nil},
 	} {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{})

@@ -52,7 +52,7 @@ type Stats struct {
 	// Durations, since the pool was made.
 	WaitTime Histogram // waits, however they ended
 	OpenTime Histogram // calls of Factory.Open, failed ones included
-	UseTime  Histogram // leases that have ended, with Config.TimeUse
+	UseTime  Histogram // leases that their holders have ended, with Config.TimeUse
 }
 
 // VacantConnections returns how many more connections could be opened. It is negative while

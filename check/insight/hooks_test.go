@@ -630,3 +630,26 @@ func TestJoinedHooksAreCalledInOrderWhateverOneOfThemDoes(t *testing.T) {
 		t.Error("what nobody wants to be told is called")
 	}
 }
+
+func TestShutdownWaitsForHooksDetachedAsForHooksClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inHook, goOn := testkit.Obstacle(t)
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{Hooks: pool.Hooks{Detached: func(pool.DetachInfo) { <-inHook }}})
+		l := testkit.Borrow(t, p)
+		go func() { _, _ = p.Detach(l) }()
+		synctest.Wait()
+		down := make(chan error, 1)
+		go func() { down <- p.Shutdown(context.Background()) }()
+		synctest.Wait()
+		select {
+		case err := <-down:
+			t.Errorf("Shutdown returned %v while the hook ran", err)
+		default:
+		}
+		goOn()
+		if err := <-down; err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+	})
+}

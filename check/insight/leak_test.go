@@ -520,3 +520,26 @@ func TestThePlaceIsNotedOfASampleUntilThereIsALeak(t *testing.T) {
 		}
 	})
 }
+
+// The first lease of a connection is one that begins when it has been idle, too.
+func TestThePlaceOfTheFirstLeaseOfEachConnectionIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 8, MaxIdleTime: -1, LeakAfter: time.Hour})
+		if err := p.Warm(t.Context(), 8); err != nil {
+			t.Fatal(err)
+		}
+		var leases []pool.Lease[*testkit.Wire]
+		line := 0
+		for range 8 {
+			l, at := takeByGet(p)
+			leases, line = append(leases, l), at
+		}
+		for _, info := range p.Leases() {
+			takenBy(t, info.Where, "takeByGet", line)
+		}
+		for _, l := range leases {
+			testkit.GiveBack(t, p, l)
+		}
+	})
+}

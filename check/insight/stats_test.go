@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -465,4 +466,18 @@ func TestUseTimeIsHowLongLeasesLast(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hook may end its goroutine, and with it a lease that nobody has seen.
+func TestTheUseTimeOfALeaseThatAHookEndsIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, TimeUse: true, Hooks: pool.Hooks{Waited: func(pool.WaitInfo) { runtime.Goexit() }}})
+		time.Sleep(time.Minute)
+		testkit.Ask(t.Context(), p)
+		synctest.Wait()
+		if got := p.Stats().UseTime; got.Count != 1 || got.Sum != 0 {
+			t.Errorf("UseTime has %d leases of %v, want one of 0s", got.Count, got.Sum)
+		}
+	})
 }

@@ -27,6 +27,13 @@ func TestDoOfACtxThatHasEndedCallsNothing(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Do returned %v, want %v", err, context.Canceled)
 			}
+			err = p.DoLease(ctx, func(context.Context, pool.Lease[*testkit.Wire]) error {
+				t.Error("the function was called")
+				return nil
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("DoLease returned %v, want %v", err, context.Canceled)
+			}
 		}
 	})
 }

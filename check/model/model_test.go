@@ -80,6 +80,9 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go advanceTick tick.CompareAndSwap
 		quota.go learnOpenTime took.Store`},
 	{"When the sweeper is to do what it may do at any time in the models: pass over the slots, or unlink.", `
+		open.go attemptOver warmOn.Store
+		pass.go pass warmOn.Store
+		pass.go restock warming.Store
 		sweep.go passSoon passNow.Store
 		sweep.go sweepClosed passNow.Store
 		sweep.go sweep dead.Store

@@ -407,3 +407,40 @@ func TestAPanicInOpenContextIsTheCallersAndLosesNothing(t *testing.T) {
 		testkit.AtRest(t, p, 0)
 	})
 }
+
+// The connection that replaces one whose caller has left is opened for those who wait: with
+// the values of the oldest of them, who is told if it fails.
+func TestWhatIsOpenedAfterAResetIsForWhoeverWaits(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprintf("it fails: %v", fails), func(t *testing.T) {
+			type key struct{}
+			var got []any
+			first, goOn := testkit.Obstacle(t)
+			x := testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+				got = append(got, ctx.Value(key{}))
+				if attempt == 1 {
+					<-first
+				} else if fails {
+					return testkit.ErrDial
+				}
+				return nil
+			}}
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenContext: testkit.SameContext})
+			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "a"))
+			a := testkit.Ask(ctx, p)
+			b := testkit.Ask(context.WithValue(t.Context(), key{}, "b"), p)
+			cancel()
+			a.Failed(t, "when its ctx has ended", context.Canceled)
+			p.Reset()
+			goOn()
+			if fails {
+				b.Failed(t, "when the second open fails", testkit.ErrDial)
+			} else {
+				testkit.GiveBack(t, p, b.Served(t, "by the second open"))
+			}
+			if diff := cmp.Diff([]any{"a", "b"}, got); diff != "" {
+				t.Errorf("values in the ctx of Open (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -403,3 +403,51 @@ func TestTheQuotaCoversWhatIsOpenedForNobody(t *testing.T) {
 		}
 	}
 }
+
+// What is open for MinIdle and ends at once is not replaced at once: opening it has not failed,
+// so there is no backoff.
+func TestMinIdleDoesNotRedialWithoutAPauseWhatEndsAtOnce(t *testing.T) {
+	for _, n := range []int{1, 4, 17, 40} {
+		testkit.Bubble(t, fmt.Sprintf("MinIdle %d", n), func(t *testing.T) {
+			x := testkit.Exchange{Open: testkit.Slow(time.Millisecond)}
+			f, broken := testkit.Watched(&x)
+			number := 0
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 50, MinIdle: n, MaxIdleTime: -1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
+				number++ // they are opened one after the other
+				broken(number, testkit.ErrCause)
+			}}})
+			_ = p
+			time.Sleep(2500 * time.Millisecond)
+			if got := x.Tried(); got < n || got > 3*n+3*core.ColdStart {
+				t.Errorf("%d connections were opened in 2.5 s, want some %d a second", got, n)
+			}
+		})
+	}
+}
+
+// A caller who waits for an Open that hangs does not keep MinIdle from its own.
+func TestMinIdleIsRestoredBesideACallersOpenThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, goOn := testkit.Obstacle(t)
+		var hangs atomic.Bool
+		x := testkit.Exchange{Open: func(context.Context, int) error {
+			if hangs.Swap(false) {
+				<-hang
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 10, MinIdle: 1, MaxIdleTime: -1, MaxWaitTime: -1, OpenTimeout: -1})
+		time.Sleep(10 * time.Second)
+		l := testkit.Borrow(t, p)
+		hangs.Store(true)
+		r := testkit.Ask(t.Context(), p)
+		r.Pending(t, "while its open hangs")
+		time.Sleep(2 * time.Second)
+		got := r.Served(t, "by what was opened for MinIdle")
+		goOn()
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, p, got)
+		synctest.Wait()
+		testkit.AtRest(t, p, 0)
+	})
+}

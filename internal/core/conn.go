@@ -49,6 +49,7 @@ type conn struct {
 	era     *era          // in which its opening began
 	sight   *sight.Sight
 
+	noted    bool          // the place of a lease of it has been noted; the holder's
 	leasedAt time.Duration // when its lease began, on the pool's clock, with TimeUse; the holder's
 	born     uint64        // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
 	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner

@@ -79,7 +79,7 @@ func TestOpeningForThoseWhoAreCountedAndNotYetInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := bare()
 		f.Open = func(context.Context) (any, error) { time.Sleep(time.Millisecond); return new(int), nil }
-		p := start(t, f, Config{MaxConnections: 50})
+		p := start(t, f, Config{MaxConnections: 50, OpenContext: func(ctx context.Context) context.Context { return ctx }})
 		p.gate.Add(2 * coldStart * uint64(words.GateWaiter))
 		p.ensureOpen(nil)
 		if got := p.Stats().OpeningConnections; got != coldStart {

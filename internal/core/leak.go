@@ -46,7 +46,8 @@ func (p *Pool) depth(l Lease) sight.Depth {
 	switch {
 	case p.counters.leaked.Load() > 0:
 		return sight.Callers
-	case !l.Reused() || rand.Uint32()%p.sample == 0:
+	case !l.conn.noted || rand.Uint32()%p.sample == 0:
+		l.conn.noted = true
 		return sight.Place
 	}
 	return sight.Time

@@ -321,8 +321,9 @@ func (p *Pool) unlent(a *attempt) *conn {
 func (p *Pool) attemptOver(a *attempt, err error) {
 	if a.spare {
 		p.spares.Dec() // not before its connection is idle: see pass
-		if p.config.MinIdle > 0 && err == nil {
-			p.passSoon() // for those that the quota has held back
+		if err == nil && p.sweeper.warming.Load() {
+			p.sweeper.warmOn.Store(true)
+			p.kickSweeper() // for those that the quota has held back
 		}
 	}
 	if a.done != nil {

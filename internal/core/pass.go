@@ -14,10 +14,12 @@ import (
 // MinIdle connections idle.
 func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
-	if now < s.nextPass && !s.passNow.Load() {
+	regular := now >= s.nextPass || s.passNow.Load()
+	if !regular && !s.warmOn.Load() {
 		return s.nextPass
 	}
 	s.passNow.Store(false)
+	s.warmOn.Store(false)
 	// Where regular passes are rare, there is one pass a second while Check or Clean is
 	// being called, and one more afterwards. So a pool that is used all the time does not
 	// cause a pass at each call.
@@ -84,7 +86,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	}
 	p.closeDue(v)
 	if p.config.MinIdle > 0 {
-		p.keepWarm(p.config.MinIdle - v.fresh - spares)
+		p.restock(p.config.MinIdle-v.fresh-spares, regular)
 	}
 	if words.Gate(p.gate.Load()).Shrinking() {
 		p.shrunk() // only a safety net: each goroutine that empties a slot does this
@@ -105,6 +107,23 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 		s.nextPass = 0 // each time the sweeper is awake
 	}
 	return next
+}
+
+// restock opens connections for MinIdle, of which so many are missing. What the quota holds
+// back is opened by further passes, each when one of the connections is open. But no more
+// than were missing at the last regular pass: connections that end as soon as they are open
+// would be replaced without a pause, since opening them does not fail.
+func (p *Pool) restock(missing int, regular bool) {
+	s := &p.sweeper
+	if regular {
+		s.missing = missing
+	}
+	// The flag comes before the attempts: their ends read it (attemptOver).
+	s.warming.Store(s.missing > 0)
+	s.missing -= p.keepWarm(min(missing, s.missing))
+	if s.missing <= 0 {
+		s.warming.Store(false)
+	}
 }
 
 // A view is what a pass has seen of the idle slots.

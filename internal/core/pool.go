@@ -269,8 +269,8 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 			p.counters.detached.Inc()
 			p.vacate(c, busy)
 			p.ensureOpen(nil)
-			p.forget()
 			p.hookDetached(c)
+			p.forget()
 			return c.box, nil
 		}
 		err = errRevoked // by Close, between the two steps

@@ -117,6 +117,9 @@ func (p *Pool) ensureOpen(asker *queue.Waiter) (begun bool) {
 // openForWaiters is ensureOpen for the sweeper. It also reports whether it has held back
 // an open that only the passing of time will allow.
 func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
+	if asker != nil && !asker.Live() {
+		asker = nil // its connection is for the oldest, who is told if it fails
+	}
 	for {
 		// A landing connection is open and on its way to a waiter, so it counts as under
 		// way. The order matters: census, landing, gate. A connection that is neither

@@ -24,6 +24,8 @@ type sweeper struct {
 	armed    atomic.Bool   // it will look at the queue in time, or has been kicked
 	dead     atomic.Int32  // waiters that were decided where they stood, since the last Unlink
 	heldBack atomic.Bool   // it has to open something when the time has come
+	warming  atomic.Bool   // the quota holds back connections for MinIdle
+	warmOn   atomic.Bool   // it has to open more of them
 	passNow  atomic.Bool   // it has to pass over the slots at once
 	unaware  atomic.Bool   // it will not look at the slots in time: they gave it nothing to do
 
@@ -36,6 +38,7 @@ type sweeper struct {
 	lingers       bool          // the next pass is for a Check or Clean that may be called again
 	nextCheck     time.Duration
 	disarmAt      time.Duration // 0: not decided
+	missing       int           // connections for MinIdle that were missing at the last regular pass and have not been begun
 	due           []dueSlot     // kept from pass to pass, to be reused
 	checking      atomic.Bool   // a round of checks is under way
 	round         atomic.Uint32 // incremented when a round takes a slot, and when it releases it

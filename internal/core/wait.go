@@ -201,6 +201,9 @@ func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) 
 			break
 		}
 		l = Lease{c, t.Word}
+		if p.config.TimeUse {
+			c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
+		}
 	case *expiry:
 		p.counters.timeouts.Inc()
 		err = p.config.Exhausted(waited, e.stats)

@@ -73,7 +73,7 @@ func (p *Pool) openSpare(done func(error), asked context.Context) (begun, paused
 		if c.Open() >= c.Max() || p.tooMany(c) {
 			return false, false
 		}
-		if !p.config.OpenEagerly && c.Opening()-int(p.overdue.Load()) >= atATime(c) {
+		if !p.config.OpenEagerly && int(p.spares.Load()-p.overdue.Load()) >= atATime(c) {
 			return false, false // the end of one asks again
 		}
 		if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
@@ -113,11 +113,12 @@ func (p *Pool) openEnded() {
 	}
 }
 
-// keepWarm opens up to n spare connections.
-func (p *Pool) keepWarm(n int) {
-	for ; n > 0; n-- {
-		if begun, _ := p.openSpare(nil, nil); !begun {
-			return
+// keepWarm begins to open up to n spare connections, and returns how many.
+func (p *Pool) keepWarm(n int) (begun int) {
+	for ; begun < n; begun++ {
+		if ok, _ := p.openSpare(nil, nil); !ok {
+			break
 		}
 	}
+	return begun
 }

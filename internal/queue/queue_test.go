@@ -310,3 +310,23 @@ func TestAParkerUsedOnceDoesNotPinWhatCameLater(t *testing.T) {
 	}
 	runtime.KeepAlive(old)
 }
+
+// go#33850: an idle object keeps its last context alive.
+func TestAWaitThatIsOverHasNoValues(t *testing.T) {
+	q := newQueue()
+	k := NewParker(0)
+	w := k.Waiter(nil, 0)
+	if w.Values() != nil {
+		t.Error("a waiter has values that nobody has given it")
+	}
+	w.SetValues(t.Context())
+	q.Enqueue(w)
+	if w.Values() != t.Context() {
+		t.Error("a waiter that lives has lost its values")
+	}
+	w.Decide(Left)
+	w.Strip()
+	if w.Values() != nil {
+		t.Error("a wait that is over keeps the values of its caller")
+	}
+}

@@ -50,6 +50,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	if got := int(Inside(p).Unclosed.Load()); got != c.Open() {
 		tb.Errorf("unclosed is %d, want %d", got, c.Open())
 	}
+	if got := Inside(p).Behind.Load(); got != 0 {
+		tb.Errorf("%d connections are counted as being closed, want none", got)
+	}
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))
 	}

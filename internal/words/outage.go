@@ -1,6 +1,9 @@
 package words
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // An Outage says how opening connections fails:
 //
@@ -44,5 +47,6 @@ func (o Outage) RetryAt(most time.Duration) time.Duration {
 	}
 	backoff := min(BackoffLeast<<min(o.Failures()-KeepsFailing, 20), most)
 	random := uint64(o) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
-	return o.FailedAt() + backoff - time.Duration(random>>32*uint64(backoff/2)>>32)
+	jitter, _ := bits.Mul64(random, uint64(backoff/2))
+	return o.FailedAt() + backoff - time.Duration(jitter)
 }

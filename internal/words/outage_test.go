@@ -26,3 +26,21 @@ func TestTheWordOfAnOutageHoldsNumbersAndTimesForLong(t *testing.T) {
 		}
 	}
 }
+
+// Up to half of a backoff is jitter, however long it is.
+func TestTheJitterIsUpToHalfOfTheBackoff(t *testing.T) {
+	for _, most := range []time.Duration{BackoffLeast, BackoffMost, 8 * time.Second, time.Minute, time.Hour} {
+		least, longest := most, time.Duration(0)
+		for i := range 1000 {
+			var o Outage
+			for range 100 {
+				o = o.Worse(time.Duration(i) * time.Millisecond)
+			}
+			backoff := o.RetryAt(most) - o.FailedAt()
+			least, longest = min(least, backoff), max(longest, backoff)
+		}
+		if least < most/2 || least > most*6/10 || longest > most || longest < most*9/10 {
+			t.Errorf("with a backoff of %v the pauses are %v to %v, want half of it to all", most, least, longest)
+		}
+	}
+}

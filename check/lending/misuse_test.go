@@ -113,10 +113,12 @@ func TestOfTwoWhoEndALeaseAtOnceOneSucceeds(t *testing.T) {
 					t.Fatalf("%s and %s at once: %d succeeded, want 1", name, other, got)
 				}
 			}
+			if err := p.Shutdown(t.Context()); err != nil { // it hangs if a lease is in force
+				t.Errorf("%s and %s at once: Shutdown returned %v", name, other, err)
+			}
 			if got := p.Stats(); got.ActiveConnections != 0 || got.Gets != 200 {
 				t.Errorf("%s and %s at once: %+v", name, other, got)
 			}
-			p.Close()
 		}
 	}
 }

@@ -410,13 +410,12 @@ func TestMinIdleDoesNotRedialWithoutAPauseWhatEndsAtOnce(t *testing.T) {
 	for _, n := range []int{1, 4, 17, 40} {
 		testkit.Bubble(t, fmt.Sprintf("MinIdle %d", n), func(t *testing.T) {
 			x := testkit.Exchange{Open: testkit.Slow(time.Millisecond)}
-			f, broken := testkit.Watched(&x)
-			number := 0
-			p := testkit.Start(t, f, pool.Config{MaxConnections: 50, MinIdle: n, MaxIdleTime: -1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
-				number++ // they are opened one after the other
-				broken(number, testkit.ErrCause)
+			f := x.Factory()
+			reports := make(chan func(error), 1000) // of what is open and has not ended
+			f.Watch = func(_ *testkit.Wire, broken func(error)) { reports <- broken }
+			testkit.Start(t, f, pool.Config{MaxConnections: 50, MinIdle: n, MaxIdleTime: -1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
+				(<-reports)(testkit.ErrCause)
 			}}})
-			_ = p
 			time.Sleep(2500 * time.Millisecond)
 			if got := x.Tried(); got < n || got > 3*n+3*core.ColdStart {
 				t.Errorf("%d connections were opened in 2.5 s, want some %d a second", got, n)

@@ -144,3 +144,47 @@ func TestExploreADetachAgainstAWaiterAndAPut(t *testing.T) {
 		})
 	})
 }
+
+// Two are closed, one after the other, where one may be closed behind: the second keeps its
+// slot, for which somebody waits, until its Close has returned, unless that of the first has.
+func TestExploreADiscardWhileAnotherIsBeingClosed(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		open, most := 1, 1 // as the peer counts them
+		x := &testkit.Exchange{
+			Open: func(context.Context, int) error {
+				open++
+				most = max(most, open)
+				return nil
+			},
+			Closing: func(*testkit.Wire, error) error {
+				r.Point("the close returns")
+				open--
+				return nil
+			},
+		}
+		s := newScene(r, x, x.Factory(), timeless(1))
+		l := s.lend(1)
+		open, most = 1, 1
+		s.Go("discarder", func() {
+			if err := s.discard(l[0]); err != nil {
+				s.Errorf("Discard: %v", err)
+			}
+			second, err := s.p.Get(background)
+			if err != nil {
+				s.Errorf("Get: %v", err)
+				return
+			}
+			s.hold("discarder", second)
+			if err := s.discard(second); err != nil {
+				s.Errorf("Discard: %v", err)
+			}
+		})
+		s.getter("getter")
+		s.rests(0)
+		s.End(func() {
+			if most > 2 {
+				s.Errorf("the peer has seen %d at a time, want one open and one being closed", most)
+			}
+		})
+	})
+}

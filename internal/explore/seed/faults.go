@@ -108,6 +108,10 @@ var faults = []fault{
 		"		p.holdBack()\n", "		if !FAULT {\n			p.holdBack()\n		}\n"), false},
 	{41, "an abandoned open goes on with its slot", coreCode, schedulesPkg, "TestExploreAnAbandonedOpen.*", one("open.go",
 		"		case !p.end(a, attemptEnded):", "		case !p.end(a, attemptEnded) && !FAULT:"), true},
+	{42, "what is closed beyond the bound never gives up its slot", coreCode, schedulesPkg, "TestExploreADiscardWhileAnother.*", one("close.go",
+		"		go p.closeConn(c, why, cause, vacate)", "		if FAULT {\n			vacate = func() {}\n		}\n		go p.closeConn(c, why, cause, vacate)"), false},
+	{43, "one more is closed behind than may be", coreCode, schedulesPkg, "TestExploreADiscardWhileAnother.*", one("close.go",
+		"		if n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {", "		if n > int32(p.maxConnections(words.Census(p.conns.Load()))) && FAULT || !FAULT && n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {"), false},
 
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},

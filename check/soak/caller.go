@@ -212,6 +212,10 @@ func (c *caller) finish(l pool.Lease[*wire]) {
 			c.fail("Detach returned another connection")
 		}
 		if err == nil {
+			w.gone.Store(true)
+			if w.closes.Load() != 0 {
+				c.fail("connection %d was closed, and detached", w.number)
+			}
 			c.detached.Inc()
 			c.mu.Lock()
 			delete(c.wires, w)

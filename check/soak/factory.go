@@ -156,7 +156,8 @@ func (l *life) close(w *wire, cause error) error {
 		l.fail("connection %d was closed %d times, now for %v", w.number, n, cause)
 		return nil
 	}
-	if w.away.Load() {
+	// Close may revoke a lease while its holder calls Detach.
+	if w.gone.Load() || w.away.Load() && !errors.Is(cause, pool.ErrClosed) {
 		l.fail("connection %d was closed after it was detached", w.number)
 	}
 	if user := w.user.Load(); user != nobody && !errors.Is(cause, pool.ErrClosed) && !l.ending.Load() && !w.abandoned(user) {

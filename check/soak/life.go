@@ -306,7 +306,7 @@ func (l *life) die() {
 func (l *life) nothingLeft(before int) {
 	l.within(30*time.Second, "all callers have returned from a closed pool", l.callers.Wait)
 	var left []string
-	if !until(20*time.Second, func() bool { left = goroutines("github.com/S4AK4N/pool."); return len(left) == 0 }) {
+	if !until(20*time.Second, func() bool { left = goroutines("github.com/S4AK4N/pool/internal/core."); return len(left) == 0 }) {
 		l.fail("goroutines are left:\n%s", left)
 	}
 	// What Open returns too late is closed as well.

@@ -29,7 +29,8 @@ type wire struct {
 
 	uses   int // written by whoever has it, for the race detector
 	closes atomic.Int32
-	away   atomic.Bool // detached
+	away   atomic.Bool // Detach has been called
+	gone   atomic.Bool // and has succeeded
 	orphan bool        // returned beside an error; the pool must not touch it
 	broken atomic.Pointer[func(error)]
 	nonce  uint64      // of the last request

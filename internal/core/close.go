@@ -50,9 +50,9 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 }
 
 // closeBehind reports whether the slot of a connection may be free for another one while
-// Factory.Close is at work, and counts that call; closedBehind counts it off. It may with
-// StrictMax never, and otherwise for as many calls as MaxConnections: else a server that
-// takes long to see its peers off would have any number of them.
+// Factory.Close is at work, and counts that call; closedBehind counts it off. With StrictMax
+// no slot may. Otherwise as many may as MaxConnections: without a bound, a server that is slow
+// to close would have any number of connections.
 func (p *Pool) closeBehind() bool {
 	if p.config.StrictMax {
 		return false

@@ -99,7 +99,7 @@ func (p *Pool) open(a *attempt) {
 		switch {
 		case !p.end(a, attemptEnded):
 			if c := p.unlent(a); c != nil {
-				p.behind.Inc() // its slot is another's for long
+				p.behind.Inc() // its slot has been free since it was abandoned
 				go p.callClose(c, errOpenAbandoned, p.closedBehind)
 			}
 		case err != nil:

@@ -86,8 +86,7 @@ func (p *Pool) learnOpenTime(took time.Duration) {
 
 // ensureOpen makes sure that enough connections are being opened for the waiters, as far
 // as MaxConnections and the quota allow. The first one is opened for asker. If asker is
-// nil, no waiter in particular asks. It reports whether an
-// attempt has begun for asker.
+// nil, no waiter in particular asks. It reports whether an attempt has begun for asker.
 //
 // An attempt whose asker has given up still counts, until it is overdue. If it never
 // counted, a storm of short deadlines would be a storm of opens. If it always counted,

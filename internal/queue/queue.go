@@ -53,7 +53,7 @@ type Waiter struct {
 	ch   chan Token      // the caller parks on it; capacity 1
 
 	// values is the ctx whose values Factory.Open gets if it is called for this waiter. It
-	// is written before the link, read by anybody, and cleared by strip.
+	// is written before the link, read by anybody, and cleared by Strip.
 	values atomic.Pointer[context.Context]
 
 	Since  int64  // when the wait began, on the pool's clock; constant

@@ -28,7 +28,7 @@ func (s *Stage) Changing(place string, f func()) (end func()) {
 // stopped, parked, or gone.
 type Stage struct {
 	T     *testing.T
-	mu    sync.Mutex
+	mu    sync.Mutex // guards stops
 	stops []*Stop
 }
 

@@ -19,7 +19,7 @@ type Backend struct {
 	Down  atomic.Bool
 	Takes time.Duration // what its answer takes, a refusal too
 
-	noted sync.Mutex
+	noted sync.Mutex // guards what follows
 	asked []time.Time
 	under int // attempts under way
 	most  int // at the same time, since the last call of since

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A logbook keeps what is logged, one line of text for each record, with the time of the
+// A Logbook keeps what is logged, one line of text for each record, with the time of the
 // bubble left out.
 type Logbook struct {
-	Mu    sync.Mutex
+	Mu    sync.Mutex // guards what follows
 	Lines []string
 	Times []time.Time
 }

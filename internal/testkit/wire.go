@@ -11,11 +11,11 @@ import (
 	"github.com/S4AK4N/pool"
 )
 
-// A wire is the connection of the tests in this package. It remembers every cause
+// A Wire is the connection that tests of the pool use. It remembers every cause
 // that it was closed with.
 type Wire struct {
-	Number int // counts from 1, in the order of opening
-	mu     sync.Mutex
+	Number int        // counts from 1, in the order of opening
+	mu     sync.Mutex // guards Closes
 	Closes []error
 }
 
@@ -25,13 +25,13 @@ func (w *Wire) ClosedWith() []error {
 	return append([]error(nil), w.Closes...)
 }
 
-// An exchange opens and closes wires, and counts them. Its functions, where they are
+// An Exchange opens and closes wires, and counts them. Its functions, where they are
 // not nil, are called in Open and in Close.
 type Exchange struct {
 	Open    func(ctx context.Context, attempt int) error
 	Closing func(w *Wire, cause error) error
 
-	Mu       sync.Mutex
+	Mu       sync.Mutex // guards what follows
 	attempts int
 	Wires    []*Wire
 	Now      int // open at this time
@@ -267,7 +267,7 @@ const Day = 24 * time.Hour
 
 // Watched returns a factory whose connections can be broken by number.
 func Watched(x *Exchange) (f pool.Factory[*Wire], broken func(number int, cause error)) {
-	var mu sync.Mutex
+	var mu sync.Mutex // guards reports
 	reports := map[int]func(error){}
 	f = x.Factory()
 	f.Watch = func(w *Wire, broken func(error)) {

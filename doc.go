@@ -45,8 +45,9 @@
 //   - A waiter gets a returned connection or a new one, whichever comes first. No waiter is
 //     left beside an idle connection, or beside room to open one.
 //   - A caller whose ctx has ended gets no connection, and no connection is lost by that.
-//   - Close closes every connection, once. Shutdown does so as connections come back. A
-//     connection that is being opened at that time is closed as soon as it is open.
+//   - Close closes every connection, once. Shutdown does so as connections come back. What is
+//     being opened at that time is canceled, or closed as soon as it is open. Shutdown waits for
+//     that, and so does Close, for a second at most.
 //   - A panic in a function of the [Factory] becomes an error, and the slot is free again.
 //     A function that does not return is abandoned, after ten seconds or after
 //     [Config.OpenTimeout], and then the slot is free as well.

@@ -206,18 +206,24 @@ func (p *Pool[T]) Leases() []LeaseInfo {
 
 // Shutdown closes the pool and waits for connections that are in use. From the call on the
 // pool lends nothing: callers who wait and callers who come get [ErrClosed]. Idle
-// connections are closed at once, leased ones when they come back. Shutdown returns nil
-// when all of them are closed. It does not wait for connections that are being opened: they
-// are closed as soon as they are open.
+// connections are closed at once, leased ones when they come back. The ctx of Factory.Open
+// ends; a connection that is opened all the same is closed. Shutdown returns nil when
+// everything is closed and nothing is being opened. Then no goroutine of the pool is left,
+// unless it is in a function of the factory that was abandoned (see [Factory]).
 //
 // If ctx ends first, Shutdown closes what is still leased, as [Pool.Close] does, and returns
 // an error that wraps ctx.Err. With a ctx that never ends, it waits for as long as anybody
-// keeps a connection.
+// keeps a connection, and until Factory.Open has returned or was abandoned. So Shutdown
+// with such a ctx must not be called in a function of the factory, nor in Hooks.Opened or
+// Closed, which it waits for.
 func (p *Pool[T]) Shutdown(ctx context.Context) error { return p.core.Shutdown(ctx) }
 
 // Close closes the pool and all its connections at once. Leased connections are closed as
 // well: their holders see them fail. Callers who wait and callers who come get [ErrClosed].
-// Close waits until Factory.Close has returned for all connections, at most one second. It
-// does not wait for connections that are being opened: they are closed as soon as they are
-// open. It returns nil. Later calls do nothing but wait in the same way.
+// The ctx of Factory.Open ends. Close waits until Factory.Close has returned for all
+// connections and Factory.Open for those that were being opened, at most one second for all
+// of it. What takes longer goes on in the background: an Open that does not heed its ctx
+// may return later, and its connection is closed then. It returns nil. If Close takes less
+// than a second, no goroutine of the pool is left, but those in functions that were abandoned
+// (see [Factory]). Later calls do nothing but wait in the same way.
 func (p *Pool[T]) Close() error { return p.core.Close() }

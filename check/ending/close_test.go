@@ -11,6 +11,7 @@ import (
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
+	"go.uber.org/atomic"
 )
 
 // ends are the two ways to close a pool.
@@ -238,8 +239,12 @@ func TestCloseDuringAnOpen(t *testing.T) {
 				if err := end(p); err != nil {
 					t.Errorf("%s returned %v", name, err)
 				}
-				if got := time.Since(began); got > core.CloseGrace {
-					t.Errorf("%s took %v", name, got)
+				want := map[string]time.Duration{"succeeds in spite of its ctx": time.Minute, "never returns": time.Hour + core.OpenGrace}[how]
+				if name == "Close" {
+					want = min(want, core.CloseGrace)
+				}
+				if got := time.Since(began); got != want {
+					t.Errorf("%s took %v, want %v", name, got, want)
 				}
 				r.Failed(t, "after "+name, pool.ErrClosed)
 				lendsNothing(t, p)
@@ -254,6 +259,140 @@ func TestCloseDuringAnOpen(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestShutdownSaysHowManyAreBeingOpenedWhenItsCtxEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: -1, OpenEagerly: true})
+		l := testkit.Borrow(t, p)
+		for range 2 {
+			testkit.Ask(t.Context(), p)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := p.Shutdown(ctx)
+		const want = "pool: shutdown: context deadline exceeded with connections not closed: 1, of them leased: 1; being opened: 2"
+		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
+			t.Errorf("Shutdown returned %v, want %v", err, want)
+		}
+		testkit.GiveBack(t, p, l)
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if got := p.Stats().OpeningConnections; got != 0 {
+			t.Errorf("%d are being opened when Shutdown has returned nil", got)
+		}
+		x.AllClosedOnce(t)
+	})
+}
+
+// Leak checkers look for goroutines as soon as Close has returned. In each case something
+// of the pool is at work at that time, and comes to its end within the second.
+func TestNoGoroutineOfThePoolIsLeftWhenCloseOrShutdownHasReturned(t *testing.T) {
+	for name, end := range ends {
+		for _, busy := range []string{"nothing", "the sweeper", "an open that fails", "an open that succeeds", "a round of checks", "a Close", "a Warm", "an abandoned check"} {
+			testkit.Bubble(t, name+" while busy with "+busy, func(t *testing.T) {
+				const takes = core.CloseGrace / 2
+				never, _ := testkit.Obstacle(t)
+				var checks atomic.Bool
+				x := testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+					if attempt == 1 && busy != "an open that fails" && busy != "an open that succeeds" {
+						return nil
+					}
+					<-ctx.Done()
+					time.Sleep(takes)
+					if busy == "an open that fails" {
+						return testkit.ErrDial
+					}
+					return nil
+				}}
+				if busy == "a Close" {
+					x.Closing = func(*testkit.Wire, error) error { time.Sleep(takes); return nil }
+				}
+				f := x.Factory()
+				f.Check = func(w *testkit.Wire) error {
+					switch {
+					case !checks.Load():
+					case busy == "a round of checks":
+						time.Sleep(takes)
+					case busy == "an abandoned check":
+						<-never
+					}
+					return nil
+				}
+				p := testkit.Start(t, f, pool.Config{MaxConnections: 3, MaxWaitTime: -1})
+				var want time.Duration
+				switch busy {
+				case "the sweeper":
+					testkit.Fill(t, p, 1)
+				case "an open that fails", "an open that succeeds":
+					testkit.Ask(t.Context(), p)
+					want = takes
+				case "a Warm":
+					testkit.GiveBack(t, p, testkit.Borrow(t, p))
+					go p.Warm(t.Context(), 2)
+					want = takes
+				case "a round of checks":
+					testkit.Fill(t, p, 1)
+					checks.Store(true)
+					time.Sleep(time.Second + takes/2)
+					want = takes / 2
+				case "a Close":
+					testkit.Fill(t, p, 1)
+					want = takes
+				case "an abandoned check":
+					testkit.Fill(t, p, 1)
+					checks.Store(true)
+					time.Sleep(core.CallLimit + time.Second + testkit.Slack)
+					if got := p.Stats().ClosedAbandoned; got != 1 {
+						t.Fatalf("%d connections were abandoned, want 1", got)
+					}
+				}
+				synctest.Wait()
+				began := time.Now()
+				if err := end(p); err != nil {
+					t.Errorf("%s returned %v", name, err)
+				}
+				if got := time.Since(began); got != want {
+					t.Errorf("%s took %v, want %v", name, got, want)
+				}
+				in := testkit.Inside(p)
+				if workers, unclosed := in.Workers.Load(), in.Unclosed.Load(); workers != 0 || unclosed != 0 {
+					t.Errorf("when %s has returned, %d goroutines are at work and %d connections not closed, want none", name, workers, unclosed)
+				}
+			})
+		}
+	}
+}
+
+// Close waits for the open that has called the hook that has called Close.
+func TestCloseInAHookWaitsNoLongerThanItsSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}
+		var p *pool.Pool[*testkit.Wire]
+		p = testkit.Start(t, x.Factory(), pool.Config{Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
+			began := time.Now()
+			if err := p.Close(); err != nil {
+				t.Errorf("Close returned %v", err)
+			}
+			if got := time.Since(began); got != core.CloseGrace {
+				t.Errorf("Close took %v, want %v", got, core.CloseGrace)
+			}
+		}}})
+		testkit.Ask(t.Context(), p).Failed(t, "after Close", pool.ErrClosed)
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if got := testkit.Inside(p).Workers.Load(); got != 0 {
+			t.Errorf("%d goroutines are at work, want none", got)
+		}
+	})
 }
 
 func TestCloseWaitsForFactoryCloseButNotForEver(t *testing.T) {

@@ -5,7 +5,8 @@
    sweeper abandons a call that takes too long; REVOKE: Close revokes the slot.
    ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
    GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
-   is opened too late, while CLOSERS close the pool.
+   is being opened, while CLOSERS close the pool; the attempt and the sweeper are the goroutines that
+   Close waits for.
    BUG=n: a seeded fault, see the table in run. */
 #ifndef BUG
 #define BUG 0
@@ -158,23 +159,53 @@ proctype Timer() {
 #ifndef CLOSERS
 #define CLOSERS 1
 #endif
-byte unclosed=CONNS, closes=0; bit CLOSED=0, gone=0;
+byte unclosed=CONNS, opening=0, workers=1, closes=0, quiets=0; bit MAX=1, CLOSED=0; byte gone=0;
 bit ended[CONNS];
+inline noteQuiet() {
+  if
+  :: gone==1 ->
+     if
+     :: workers==0 ->
+        atomic { if :: gone==1 -> gone=2; ok=1 :: else -> ok=0 fi };         /* @ close.go noteQuiet gone.CompareAndSwap */
+        if :: ok -> ok=0; atomic { quiets++; assert(quiets==1 && workers==0) } :: else -> skip fi      /* @ close.go noteQuiet quiet.close */
+     :: else -> skip
+     fi
+  :: else -> skip
+  fi
+}
 inline noteAllGone() {
   if
   :: CLOSED ->
+#if BUG==13
+     n=unclosed; if :: opening==0 && n==0 -> ok=1 :: else -> ok=0 fi;        /* the counts in the wrong order */
+#else
+     n=opening; if :: n==0 && unclosed==0 -> ok=1 :: else -> ok=0 fi;
+#endif
      if
-     :: unclosed==0 ->
+     :: ok -> ok=0;
 #if BUG==6
         if :: !gone -> gone=1; atomic { closes++; assert(closes==1) } :: else -> skip fi
 #else
         atomic { if :: !gone -> gone=1; ok=1 :: else -> ok=0 fi };           /* @ close.go noteAllGone gone.CompareAndSwap */
-        if :: ok -> ok=0; atomic { closes++; assert(closes==1) } :: else -> skip fi     /* @ close.go noteAllGone allGone.close */
+        if
+        :: ok -> ok=0;
+           atomic { closes++; assert(closes==1 && opening==0 && unclosed==0) };     /* @ close.go noteAllGone allGone.close */
+           noteQuiet()
+        :: else -> skip
+        fi
 #endif
      :: else -> skip
      fi
   :: else -> skip
   fi
+}
+inline workerEnded() {
+  atomic { assert(workers>0); workers-- };                                   /* @ close.go workerEnded workers.Dec */
+#if BUG!=14
+  noteQuiet()
+#else
+  skip
+#endif
 }
 inline over(i) {
   atomic { if :: !ended[i] -> ended[i]=1; ok=1 :: else -> ok=0 fi };
@@ -184,19 +215,44 @@ inline over(i) {
   :: else -> skip
   fi
 }
-proctype Close(byte i) { bit ok=0; over(i); finished++ }                     /* @ close.go callClose ended.CompareAndSwap #2 */
-proctype CloseTimer(byte i) { bit ok=0; if :: true -> over(i) :: true -> skip fi; finished++ }      /* @ close.go callClose ended.CompareAndSwap */
-/* What is opened when the pool is closed already: it is counted, and closed. */
-proctype Late() {
-  bit ok=0;
-  unclosed++;                                                                /* @ open.go opened unclosed.Inc */
-                                                                             /* @ open.go unlent unclosed.Inc */
+proctype Close(byte i) { byte n; bit ok=0; over(i); finished++ }             /* @ close.go callClose ended.CompareAndSwap #2 */
+proctype CloseTimer(byte i) { byte n; bit ok=0; if :: true -> over(i) :: true -> skip fi; finished++ }      /* @ close.go callClose ended.CompareAndSwap */
+/* What an attempt opens when the pool is closed already: it is counted, and closed. */
+proctype LateClose() {
+  byte n; bit ok=0;
   atomic { assert(unclosed>0); unclosed-- };
   noteAllGone();
   finished++
 }
+proctype Attempt() {
+  byte n; bit ok=0;
+  atomic { if :: MAX -> opening++; ok=1 :: else -> ok=0 fi };                /* admitted by the census */
+  if
+  :: ok -> ok=0;
+     workers++;                                                              /* @ open.go begin workers.Inc */
+     if
+     :: true ->
+        unclosed++;                                                          /* @ open.go opened unclosed.Inc */
+                                                                             /* @ open.go unlent unclosed.Inc */
+        opening--;
+        atomic { if :: CLOSED -> skip fi; run LateClose(); expected++ }      /* until then it is lent, or idle */
+     :: true ->                                                              /* it fails */
+        opening--;
+#if BUG!=12
+        noteAllGone()
+#else
+        skip
+#endif
+     fi;
+     workerEnded()
+  :: else -> skip
+  fi;
+  finished++
+}
+proctype Sweeper() { byte n; bit ok=0; if :: CLOSED -> skip fi; workerEnded(); finished++ }
 proctype Shut() {
-  bit ok=0;
+  byte n; bit ok=0;
+  MAX=0;
   CLOSED=1;
 #if BUG!=7
   noteAllGone();
@@ -219,7 +275,7 @@ init {
 #endif
 #ifdef GONE
     do :: k<CONNS -> run Close(k); run CloseTimer(k); k++; expected=expected+2 :: else -> break od; k=0;
-    run Late(); expected++;
+    run Attempt(); run Sweeper(); expected=expected+2;
     do :: k<CLOSERS -> run Shut(); k++; expected++ :: else -> break od;
 #endif
     skip
@@ -234,7 +290,7 @@ init {
     assert(overdue==0 && vacated+lent==1 && lent+closed==opened);            /* the slot comes back once, and what was opened is lent or closed, once */
 #endif
 #ifdef GONE
-    assert(unclosed==0 && gone && closes==1)
+    assert(unclosed==0 && gone==2 && closes==1 && quiets==1 && workers==0)
 #endif
   }
 }

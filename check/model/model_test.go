@@ -89,6 +89,9 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go sweepAside dead.Inc`},
 	{"The sweeper's goroutine begins once; in the models it is there from the start.", `
 		sweep.go kickSweeper started.CompareAndSwap`},
+	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
+		sweep.go kickSweeper workers.Inc
+		sweep.go duties workers.Inc`},
 	{"One round of checks at a time, and how many slots it has in hand, for Stats. A round is an eviction with a Check, as far as the slots are concerned.", `
 		sweep.go duties checking.CompareAndSwap
 		sweep.go checkIdle checking.Store

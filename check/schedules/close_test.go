@@ -10,6 +10,7 @@ import (
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/explore"
 	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
 )
 
 // allClosed checks at the end that every connection has been closed, once.
@@ -160,6 +161,35 @@ func TestExploreShutdownAgainstAPutAndAGet(t *testing.T) {
 		})
 		s.allClosed()
 	})
+}
+
+// Shutdown waits for what is being opened, however that ends.
+func TestExploreShutdownAgainstAColdGet(t *testing.T) {
+	for name, failing := range map[string][]int{"that succeeds": nil, "that fails": {1}} {
+		t.Run(name, func(t *testing.T) {
+			explore.Test(t, explore.Options{}, func(r *explore.Run) {
+				x := exploredDials(r, failing...)
+				s := newScene(r, x, x.Factory(), timeless(1))
+				var a asking
+				s.Go("getter", func() { s.askLate("getter", &a) })
+				s.must("getter", &a, pool.ErrClosed, testkit.ErrDial)
+				s.Go("closer", func() {
+					if err := s.p.Shutdown(background); err != nil {
+						s.Errorf("Shutdown: %v", err)
+					}
+					if n := words.Census(s.in.Conns.Load()).Opening(); n != 0 {
+						s.Errorf("Shutdown has returned while %d are being opened", n)
+					}
+					for _, w := range s.x.Wires {
+						if len(w.Closes) == 0 {
+							s.Errorf("Shutdown has returned before connection %d was closed", w.Number)
+						}
+					}
+				})
+				s.allClosed()
+			})
+		})
+	}
 }
 
 func TestExploreCloseAgainstAGetOfWhatIsIdle(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// closeGrace is how long Close waits for Factory.Close to return.
+// closeGrace is how long Close waits for Factory.Close and Open to return.
 const closeGrace = time.Second
 
 // destroy closes the connection in a held slot, for the given reason. A nil cause says
@@ -138,49 +138,84 @@ func (p *Pool) forget() {
 	p.noteAllGone()
 }
 
-// noteAllGone closes allGone once the pool is closed and no connection is left. The race:
-// shut sets the flag, then calls this; forget lowers the count, then calls this. The
-// second of them sees both.
+// noteAllGone closes allGone once the pool is closed, no connection is left, and none is
+// being opened. The race: shut sets the flag, then calls this; forget and openFailed lower
+// their count, then call this. The last of them sees all.
+//
+// The census comes first: an attempt that has opened a connection counts it as unclosed
+// before it leaves the census (opened, unlent). And nothing is admitted by the census of a
+// closed pool.
 func (p *Pool) noteAllGone() {
-	if words.Gate(p.gate.Load()).Closed() && p.unclosed.Load() == 0 && p.gone.CompareAndSwap(false, true) {
+	if words.Gate(p.gate.Load()).Closed() && words.Census(p.conns.Load()).Opening() == 0 && p.unclosed.Load() == 0 &&
+		p.gone.CompareAndSwap(0, 1) {
 		close(p.allGone)
+		p.noteQuiet()
 	}
 }
 
-// Shutdown closes the pool and waits until every connection is closed or ctx ends. Then
-// it closes the others as Close does.
+// workerEnded is the last thing that a goroutine of the pool does: the sweeper, a round of
+// checks, an attempt to open. One whose call of the factory was abandoned is counted off by
+// whoever abandoned it. Those that close connections are not counted: forget is the last
+// thing that they do.
+func (p *Pool) workerEnded() {
+	p.workers.Dec()
+	p.noteQuiet()
+}
+
+// noteQuiet closes quiet once all are gone and no goroutine of the pool is left. The
+// race: noteAllGone sets gone, then calls this; workerEnded lowers the count, then calls
+// this. The second of them sees both. (If it is workerEnded, it may come just before
+// allGone is closed.)
+func (p *Pool) noteQuiet() {
+	if p.gone.Load() == 1 && p.workers.Load() == 0 && p.gone.CompareAndSwap(1, 2) {
+		close(p.quiet)
+	}
+}
+
+// Shutdown closes the pool and waits until every connection is closed and none is being
+// opened, or ctx ends. Then it closes the others as Close does.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.shut()
 	select {
 	case <-p.allGone:
+		p.awaitQuiet()
 		return nil
 	default:
 	}
 	select {
 	case <-p.allGone:
+		p.awaitQuiet()
 		return nil
 	case <-ctx.Done():
 	}
-	active, unclosed := p.Stats().ActiveConnections, p.unclosed.Load()
+	s, unclosed := p.Stats(), p.unclosed.Load()
 	p.revoke()
-	return &shutdownError{active, int(unclosed), contextEnded(ctx, nil)}
+	return &shutdownError{s.ActiveConnections, int(unclosed), s.OpeningConnections, contextEnded(ctx, nil)}
 }
 
 // Close closes the pool and all its connections at once.
 func (p *Pool) Close() error {
 	p.shut()
 	p.revoke()
-	select {
-	case <-p.allGone:
-	default:
-		grace := time.NewTimer(closeGrace)
-		defer grace.Stop()
-		select {
-		case <-p.allGone:
-		case <-grace.C:
-		}
-	}
+	p.awaitQuiet()
 	return nil
+}
+
+// awaitQuiet waits for the end of the pool's last goroutine, but no longer than closeGrace:
+// it may be in a function of the factory that does not return, or be the very one that
+// calls, in a hook. Once allGone is closed, it is a matter of microseconds.
+func (p *Pool) awaitQuiet() {
+	select {
+	case <-p.quiet:
+		return
+	default:
+	}
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-p.quiet:
+	case <-grace.C:
+	}
 }
 
 // shut stops the pool: from here on nothing is opened, nothing is lent, and nobody waits.

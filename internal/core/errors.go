@@ -134,12 +134,16 @@ func (e *contextError) Unwrap() []error {
 // A shutdownError is what Shutdown returns if ctx has ended before all connections were
 // closed.
 type shutdownError struct {
-	leased, unclosed int
-	ctx              *contextError
+	leased, unclosed, opening int
+	ctx                       *contextError
 }
 
 func (e *shutdownError) Error() string {
-	return fmt.Sprintf("pool: shutdown: %s with connections not closed: %d, of them leased: %d", e.ctx.text(), e.unclosed, e.leased)
+	s := fmt.Sprintf("pool: shutdown: %s with connections not closed: %d, of them leased: %d", e.ctx.text(), e.unclosed, e.leased)
+	if e.opening > 0 {
+		s += fmt.Sprintf("; being opened: %d", e.opening)
+	}
+	return s
 }
 
 func (e *shutdownError) Unwrap() error { return e.ctx }

@@ -24,13 +24,14 @@ type Inside struct {
 	Counters                  *counters
 	Overdue, Spares, Unclosed *atomic.Int32
 	Behind                    *atomic.Int32  // connections in Factory.Close whose slot is free already
+	Workers                   *atomic.Int32  // goroutines of the pool, without those that close connections
 	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it holds a slot
 }
 
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
 	return Inside{p, &p.gate, &p.conns, &p.outage, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
-		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.sweeper.round}
+		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.workers, &p.sweeper.round}
 }
 
 // A Slot describes one slot.
@@ -106,6 +107,7 @@ const (
 	MinDead       = minDead
 	MinTick       = minTick
 	MostOpenTime  = mostOpenTime
+	OpenGrace     = openGrace
 	OverdueAfter  = overdueAfter
 	Reasons       = int(reasons)
 	RevokedStamp  = revokedStamp

@@ -77,6 +77,7 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	if c.inRound { // the round of checks hangs in this call: let another round begin
 		p.sweeper.round.Inc()
 		p.sweeper.checking.Store(false)
+		p.workerEnded()
 	}
 	p.destroy(h, closedAbandoned, errAbandoned)
 	return false

@@ -58,6 +58,7 @@ func (p *Pool) begin(a *attempt) {
 	if a.spare {
 		p.spares.Inc()
 	}
+	p.workers.Inc()
 	go p.open(a)
 }
 
@@ -79,6 +80,11 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 
 // open opens one connection.
 func (p *Pool) open(a *attempt) {
+	defer func() {
+		if a.state.Load() == attemptEnded {
+			p.workerEnded()
+		}
+	}()
 	ctx := a.era.ctx
 	if a.asked != nil {
 		// Only its values: the connection may serve another caller.
@@ -167,6 +173,7 @@ func (p *Pool) timeAttempt(a *attempt) *time.Timer {
 			if p.end(a, attemptAbandoned) {
 				p.abandoned("Factory.Open", now-a.began)
 				p.openFailed(a, errOpenAbandoned)
+				p.workerEnded()
 			}
 			return
 		}
@@ -304,6 +311,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		err = nil // Warm goes on
 	}
 	p.attemptOver(a, err)
+	p.noteAllGone()
 }
 
 // unlent takes the connection that Open has returned and nobody will get, in order to

@@ -63,8 +63,10 @@ type Pool struct {
 	era      atomic.Pointer[era]
 	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for one
 	unclosed atomic.Int32                  // connections that are neither closed nor detached yet
-	allGone  chan struct{}                 // closed once the pool is closed and unclosed is 0
-	gone     atomic.Bool                   // allGone has been closed
+	workers  atomic.Int32                  // goroutines of the pool: see workerEnded
+	allGone  chan struct{}                 // closed once the pool is closed, nothing is being opened, and unclosed is 0
+	quiet    chan struct{}                 // closed with or after allGone, once workers is 0
+	gone     atomic.Uint32                 // 1: allGone has been closed; 2: quiet, too
 }
 
 // Init makes p a pool that opens its connections with factory. Call it once, before any
@@ -79,7 +81,7 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.factory, p.config = factory, config
 	p.epoch = time.Now()
 	p.counters = new(counters)
-	p.allGone = make(chan struct{})
+	p.allGone, p.quiet = make(chan struct{}), make(chan struct{})
 	p.banks.Store(&[]*bank{first})
 	p.conns.Store(uint64(words.CensusMax) * uint64(config.MaxConnections))
 	p.queue.Init()

@@ -121,6 +121,7 @@ func (p *Pool) passSoon() {
 
 func (p *Pool) kickSweeper() {
 	if !p.sweeper.started.Load() && p.sweeper.started.CompareAndSwap(false, true) {
+		p.workers.Inc()
 		go p.sweep()
 	}
 	select {
@@ -147,6 +148,7 @@ const minDead = 64
 const never = time.Duration(1<<63 - 1)
 
 func (p *Pool) sweep() {
+	defer p.workerEnded()
 	s := &p.sweeper
 	timer := time.NewTimer(never)
 	defer timer.Stop()
@@ -210,6 +212,7 @@ func (p *Pool) duties(now time.Duration) (next time.Duration) {
 		if now >= s.nextCheck {
 			s.nextCheck = now + s.checkInterval
 			if s.checking.CompareAndSwap(false, true) {
+				p.workers.Inc()
 				go p.checkIdle()
 			}
 		}
@@ -307,6 +310,7 @@ func (p *Pool) checkIdle() {
 		}
 	}
 	p.sweeper.checking.Store(false)
+	p.workerEnded()
 }
 
 // checkSlot checks one connection. It reports false if the call took too long and was
@@ -330,6 +334,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 			return // limitCall has ended the round
 		case !returned: // runtime.Goexit ends the round
 			p.sweeper.checking.Store(false)
+			defer p.workerEnded()
 		}
 		p.sweeper.round.Inc()
 	}()

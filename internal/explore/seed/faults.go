@@ -113,6 +113,11 @@ var faults = []fault{
 	{43, "one more is closed behind than may be", coreCode, schedulesPkg, "TestExploreADiscardWhileAnother.*", one("close.go",
 		"		if n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {", "		if n > int32(p.maxConnections(words.Census(p.conns.Load()))) && FAULT || !FAULT && n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {"), false},
 
+	{75, "an open that failed does not look whether it was the last", coreCode, schedulesPkg, "TestExploreShutdownAgainstACold.*", one("open.go",
+		"	p.noteAllGone()\n", "	if !FAULT {\n		p.noteAllGone()\n	}\n"), false},
+	{76, "Shutdown does not ask what is being opened", coreCode, schedulesPkg, "TestExploreShutdownAgainstACold.*", one("close.go",
+		"words.Census(p.conns.Load()).Opening() == 0 &&", "(FAULT || words.Census(p.conns.Load()).Opening() == 0) &&"), false},
+
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},
 	{51, "Give does not set the hint", ringCode, ringCode, "TestExplore.*", one("ring.go",

@@ -49,7 +49,8 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 // Waiting callers are served first come, first served; nobody overtakes them.
 //
 // Get returns an error when
-//   - ctx ends: an error that wraps ctx.Err, at once if ctx had ended before the call
+//   - ctx ends: an error that wraps ctx.Err, at once if ctx had ended before the call, and at
+//     most a millisecond later if the connection is in Factory.Check (but see [Factory])
 //   - the wait has lasted for [Config.MaxWaitTime]: [ErrExhausted]
 //   - the connection that was being opened for this caller fails to open: that error
 //   - opening keeps failing and no connection is open: [ErrUnavailable]
@@ -68,7 +69,10 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 
 // TryGet lends a connection if one is idle and nobody waits for it. It never waits and
 // never opens a connection: it is for work that can be skipped. It returns false if no
-// connection is idle, if callers wait, and if the pool is closed.
+// connection is idle, if callers wait, and if the pool is closed. While the pool asks
+// Factory.Check about a connection, be it every [Config.CheckInterval] or for a Get whose ctx
+// ended during that call, the connection is not idle. TryGet calls Check itself, and takes
+// as long as that.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
 	l, ok := p.core.TryGet()
 	return Lease[T]{lease: l}, ok

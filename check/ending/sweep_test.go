@@ -50,8 +50,9 @@ func TestAWaitEndsInTimeWhateverElseTheSweeperWaitsFor(t *testing.T) {
 	}
 }
 
-// A waiter looks at idle connections, and Check is called for them in its goroutine. If
-// that goroutine ends, nobody is left to receive what the waiter is given.
+// A waiter looks at idle connections, and Check is called for them in its goroutine if it
+// has been quick so far. If that goroutine ends, nobody is left to receive what the waiter
+// is given.
 func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := new(testkit.Exchange)
@@ -70,6 +71,8 @@ func TestCheckThatEndsTheGoroutineOfAWaiterLosesNoSlot(t *testing.T) {
 		testkit.Inside(p).Gate.Add(uint64(words.GateWaiter))
 		testkit.GiveBack(t, p, b) // idle, while somebody counts as waiting
 		fatal = true
+		synctest.Wait()
+		testkit.Inside(p).Wary.Store(0) // so that Check is called there
 		gone := make(chan struct{})
 		go func() {
 			defer close(gone)

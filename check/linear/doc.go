@@ -33,7 +33,8 @@
 //     connection to others at its end. So a TryGet that was refused is taken for one
 //     look at each connection: it was not idle at some instant of the call. Nothing is
 //     concluded if a Get was under way, who may have waited, nor about a connection
-//     that was closed in the end, and that another TryGet may have had in hand.
+//     that was closed in the end, and that another TryGet may have had in hand, nor if
+//     Check was still looking at a connection for a Get whose ctx had ended.
 //
 // That waiters are served in the order in which they stand in line cannot be seen in
 // the times of calls, since a call is not in line yet when it begins. It is checked by

@@ -8,4 +8,6 @@ require (
 	go.uber.org/atomic v1.12.0
 )
 
+require github.com/google/go-cmp v0.7.0 // indirect
+
 replace github.com/S4AK4N/pool => ../../

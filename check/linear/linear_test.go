@@ -25,6 +25,7 @@ var profiles = []profile{
 	{name: "lifetime", callers: 3, calls: 12, pauses: true, config: pool.Config{MaxConnections: 3, MaxIdleTime: -1, MaxWaitTime: -1,
 		MaxLifetime: 20 * time.Millisecond, MinIdle: 1}},
 	{name: "checks", callers: 4, calls: 12, checks: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1}},
+	{name: "slow checks", callers: 4, calls: 12, checks: true, slow: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1}},
 	{name: "changes", callers: 4, calls: 12, changes: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}},
 	{name: "changes of a strict pool", callers: 4, calls: 12, changes: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1,
 		StrictMax: true, OpenEagerly: true, MaxOpening: 1, LeakAfter: time.Millisecond}},

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/testkit"
 
 	"go.uber.org/atomic"
 )
@@ -72,6 +74,7 @@ type profile struct {
 	tryOnly bool // nobody calls Get, but to open what there is
 	ends    bool // the pool is closed in each window
 	checks  bool // there are Check and Clean, which object now and then
+	slow    bool // Check takes so long now and then that a Get whose ctx ends leaves it behind
 	changes bool // Resize, Reset and Warm are called
 	pauses  bool // long enough now and then for connections to grow old
 }
@@ -81,6 +84,14 @@ func newWorld(t testing.TB, pr profile) *world {
 	f := pool.Factory[*wire]{Open: w.open, Close: w.close, Watch: w.watch}
 	if pr.checks {
 		f.Check, f.Clean = w.examine, w.examine
+	}
+	if pr.slow {
+		f.Check = func(c *wire) error {
+			if rand.IntN(8) == 0 {
+				<-time.After(core.LookGrace + time.Duration(rand.IntN(200))*time.Microsecond)
+			}
+			return w.examine(c)
+		}
 	}
 	p, err := pool.New(f, pr.config)
 	if err != nil {
@@ -159,11 +170,14 @@ func (c *caller) lend(l pool.Lease[*wire], e event) {
 
 func (c *caller) tryGet() bool {
 	e := event{kind: fruitless, call: c.now()}
+	// A connection that is looked at for a Get which has returned is not idle until the look
+	// is over. A Get that returns during this call overlaps it, and excuses it anyway.
+	adrift := testkit.Inside(c.p).Adrift.Load() > 0
 	l, ok := c.p.TryGet()
 	if ok {
 		c.lend(l, e)
 	} else {
-		e.refused = true
+		e.refused = !adrift
 		c.write(e)
 	}
 	return ok

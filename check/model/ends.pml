@@ -2,7 +2,8 @@
    Factory.Close (close.go), and the pool itself (close.go, allGone).
 
    CALL: a slot is held while Check or Clean is called for the connection in it, CALLS times; the
-   sweeper abandons a call that takes too long; REVOKE: Close revokes the slot.
+   sweeper abandons a call that takes too long; REVOKE: Close revokes the slot; LOOK: the call is made
+   for a Get in another goroutine, whose ctx may end.
    ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
    GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
    is being opened, while CLOSERS close the pool; the attempt and the sweeper are the goroutines that
@@ -24,8 +25,45 @@ byte finished=0, expected=0;
 byte phase=LEASED, gen=0;          /* the slot's word */
 bit inSlot=1;
 byte call=0;
-byte owners=1;                     /* ghost: who would go on with the slot */
 byte emptied=0, opening=0;
+#ifdef LOOK
+/* The call is made for a Get in another goroutine (look.go), which may leave, or takes the slot. */
+#define UNDERWAY 0
+#define ANSWERED 1
+#define LEFT     2
+byte look=UNDERWAY; bit fit=0, told=0, given=0; short adrift=0;
+inline answer(f) {
+  atomic { if :: look==UNDERWAY -> look=ANSWERED; ok=1 :: else -> ok=0 fi };  /* @ look.go answer state.CompareAndSwap */
+  if
+  :: ok -> ok=0; fit=f; atomic { assert(!told); told=1 }                     /* @ look.go answer done.close */
+  :: else ->
+     if :: f -> atomic { assert(!given); given=1 }; atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi } :: else -> skip fi;
+     adrift--                                                                /* @ look.go lookApart adrift.Dec */
+                                                                             /* @ limit.go limitCall adrift.Dec */
+  fi
+}
+proctype Get() {
+  byte g=0; bit ok=0;
+  if
+  :: told -> skip
+  :: true ->                       /* ctx has ended */
+#if BUG==15
+     atomic { look=LEFT; ok=1 };
+#else
+     atomic { if :: look==UNDERWAY -> look=LEFT; ok=1 :: else -> ok=0 fi };  /* @ look.go admitFor state.CompareAndSwap */
+#endif
+     if :: ok -> ok=0; adrift++; goto gone :: else -> told fi                /* @ look.go admitFor adrift.Inc */
+  fi;
+  if
+  :: fit -> atomic { assert(!given); given=1; g=gen }; atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi }      /* lent and put back, or settled */
+  :: else -> skip
+  fi;
+gone:
+  finished++
+}
+#else
+inline answer(f) { if :: f -> atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi } :: else -> skip fi }
+#endif
 
 /* destroy: whoever reserves the slot from the word g empties it. */
 inline destroy(g) {
@@ -41,17 +79,17 @@ proctype Asker() {
      call=mine;                                                              /* @ limit.go ask call.Store */
      atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap */
      if
-     :: !ok -> goto done           /* abandoned: the slot is the sweeper's */
+     :: !ok -> goto done           /* abandoned: the slot is the sweeper's, and so is the answer */
      :: ok -> ok=0;
         if
-        :: true -> destroy(g); goto done   /* it objects */
+        :: true -> destroy(g); answer(0); goto done   /* it objects */
         :: true -> atomic { if :: phase==LEASED && gen==g -> gen++; g=gen; ok=1 :: else -> ok=0 fi };     /* the next owner, or the same later: another generation */
-           if :: ok -> ok=0 :: else -> goto done fi
+           if :: ok -> ok=0 :: else -> answer(0); goto done fi
         fi
      fi
   :: else -> break
   od;
-  atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi };
+  answer(1);
 done:
   finished++
 }
@@ -70,7 +108,11 @@ proctype Limiter() {               /* the sweeper; at each pass it sees a call, 
 #if BUG!=9
            g=gen;                                                            /* the word now, and not that of the pass */
 #endif
-           destroy(g); goto done
+           destroy(g);
+#if defined(LOOK) && BUG!=16
+           answer(0);
+#endif
+           goto done
         :: else -> skip
         fi
      :: else -> skip
@@ -266,6 +308,9 @@ init {
   atomic {
 #ifdef CALL
     run Asker(); run Limiter(); expected=expected+2;
+#ifdef LOOK
+    run Get(); expected++;
+#endif
 #ifdef REVOKE
     run Revoker(); expected++;
 #endif
@@ -285,6 +330,9 @@ init {
     assert(finished==expected);
 #ifdef CALL
     assert(phase==IDLE && inSlot || phase==VACANT && emptied==1);            /* no slot is lost */
+#ifdef LOOK
+    assert(adrift==0 && (given || phase==VACANT));
+#endif
 #endif
 #ifdef ATTEMPT
     assert(overdue==0 && vacated+lent==1 && lent+closed==opened);            /* the slot comes back once, and what was opened is lent or closed, once */

@@ -90,6 +90,8 @@ var leftOut = []struct{ reason, operations string }{
 	{"The sweeper's goroutine begins once; in the models it is there from the start.", `
 		sweep.go kickSweeper started.CompareAndSwap`},
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
+		look.go admitFor workers.Inc
+		look.go lookFor workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},
 	{"One round of checks at a time, and how many slots it has in hand, for Stats. A round is an eviction with a Check, as far as the slots are concerned.", `
@@ -111,6 +113,14 @@ var leftOut = []struct{ reason, operations string }{
 	{"How many have been opened and are neither idle nor lent yet, for Warm: it does not return before they are.", `
 		open.go opened landing.Inc
 		open.go opened landing.Dec`},
+	{"How many looks of waiters are under way in other goroutines. Only the histories ask for it.", `
+		look.go lookFor adrift.Inc
+		look.go lookFor adrift.Dec`},
+	{"Whether Check is known to be quick: it says in which goroutine a Get calls it, and both are right.", `
+		look.go doubt wary.CompareAndSwap
+		look.go looked wary.CompareAndSwap
+		look.go looked wary.Store
+		pool.go Init wary.Store`},
 	{"One goroutine waits for another and does nothing else.", `
 		open.go timeAttempt made.close
 		hooks.go hookApart done.close`},

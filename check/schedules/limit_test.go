@@ -228,3 +228,115 @@ func TestExploreAnAbandonedOpenReturns(t *testing.T) {
 		s.rests(0)
 	})
 }
+
+// looking returns a scene with one idle connection, and a Check in which the schedule stops.
+func looking(r *explore.Run, verdict error) *scene {
+	x := new(testkit.Exchange)
+	f := x.Factory()
+	f.Check = func(w *testkit.Wire) error {
+		r.Point("Check returns")
+		if w.Number == 1 {
+			return verdict
+		}
+		return nil
+	}
+	c := timeless(1)
+	c.CheckInterval = -1
+	s := newScene(r, x, f, c)
+	l := s.lend(1)
+	if err := s.put(l[0]); err != nil {
+		s.Fatal(err)
+	}
+	s.End(func() { verdict = nil }) // for the looks of the test itself
+	return s
+}
+
+// The ctx of a Get ends while Check is at work in another goroutine: one of the two has the
+// connection.
+func TestExploreCtxEndsDuringALookApart(t *testing.T) {
+	for name, verdict := range map[string]error{"content": nil, "not content": testkit.ErrUnfit} {
+		t.Run(name, func(t *testing.T) {
+			explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+				s := looking(r, verdict)
+				var a asking
+				ctx := s.canceler(background)
+				s.Go("leaver", func() { s.ask("leaver", ctx, &a) })
+				s.must("leaver", &a, context.Canceled)
+				s.Clock(core.LookGrace, 1)
+				s.rests(0)
+				s.End(func() {
+					if got, want := s.p.Stats().IdleConnections, len(s.x.Wires)-len(s.x.Wires[0].Closes); got != want {
+						s.Errorf("%d connections are idle, want %d", got, want)
+					}
+				})
+			})
+		})
+	}
+}
+
+// The same while another caller waits for the connection.
+func TestExploreCtxEndsDuringALookApartAndAnotherWaits(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s := looking(r, nil)
+		var a asking
+		ctx := s.canceler(background)
+		s.Go("leaver", func() { s.ask("leaver", ctx, &a) })
+		s.must("leaver", &a, context.Canceled)
+		s.getter("getter")
+		s.Clock(core.LookGrace, 1)
+		s.rests(0)
+		s.idles(1)
+	})
+}
+
+func TestExploreCloseDuringALookApart(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s := looking(r, nil)
+		s.lateGetter("getter")
+		s.closer("closer")
+		s.allClosed()
+	})
+}
+
+// A look apart that takes too long ends just as the sweeper abandons it: the Get that waits
+// for it goes on, once.
+func TestExploreAnAbandonedLookReturns(t *testing.T) {
+	for name, verdict := range map[string]error{"content": nil, "not content": testkit.ErrUnfit} {
+		t.Run(name, func(t *testing.T) {
+			explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+				x := new(testkit.Exchange)
+				f := x.Factory()
+				hangs := true
+				f.Check = func(w *testkit.Wire) error {
+					if w.Number == 1 && hangs {
+						hangs = false
+						time.Sleep(core.CallLimit + time.Second)
+						r.Point("Check returns")
+						return verdict
+					}
+					return nil
+				}
+				c := timeless(1)
+				c.CheckInterval = -1
+				s := newScene(r, x, f, c)
+				l := s.lend(1)
+				if err := s.put(l[0]); err != nil {
+					s.Fatal(err)
+				}
+				var a asking
+				s.Begin("getter", func() { s.ask("getter", background, &a) })
+				for range 10 {
+					time.Sleep(time.Second)
+				}
+				s.Later(time.Second)
+				s.Later(time.Minute)
+				s.End(func() {
+					if !a.returned || a.err != nil {
+						s.Errorf("Get has returned: %v, with %v", a.returned, a.err)
+					}
+				})
+				s.rests(0)
+			})
+		})
+	}
+}

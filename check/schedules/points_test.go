@@ -11,7 +11,7 @@ import (
 
 // points are the places between two operations in channels, or around one, at which a
 // schedule may stop a goroutine too, if the steps are built in.
-var points = []string{"grant: ctx looked at", "leave: ctx ended", "sweep: awake"}
+var points = []string{"admitFor: awake", "grant: ctx looked at", "leave: ctx ended", "sweep: awake"}
 
 func stopAtPoints(r *explore.Run) {
 	remove := step.Install(func(place string) {

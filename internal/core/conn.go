@@ -55,6 +55,7 @@ type conn struct {
 	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner
 	calling  string        // name of the function called last. Only for the slot's owner
 	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
+	look     *look         // the look apart that calls Check; may be nil. Only for the slot's owner
 
 	unfit   atomic.Pointer[defect] // why it must not be lent again; set once
 	call    atomic.Uint32          // the call of Check or Clean in progress (see ask)

@@ -156,3 +156,30 @@ func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
 		giveBack(t, p, l)
 	})
 }
+
+// look.go looked: many connections that are closed without a call of Check do not make the
+// pool trust a Check that is slow.
+func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2 * probation
+		f := bare()
+		f.Check = func(any) error { return nil }
+		p := start(t, f, Config{MaxConnections: n})
+		var leases []Lease
+		for range n {
+			leases = append(leases, borrow(t, p))
+		}
+		for _, l := range leases {
+			giveBack(t, p, l)
+			l.conn.unfit.Store(&defect{why: closedByWatch}) // as by a report just after the Get has taken it
+		}
+		giveBack(t, p, borrow(t, p))
+		synctest.Wait()
+		if got := p.Stats().ClosedWatch; got != n {
+			t.Fatalf("%d connections were closed, want %d", got, n)
+		}
+		if got := p.wary.Load(); got != probation {
+			t.Errorf("%d looks are to be made apart, want %d", got, probation)
+		}
+	})
+}

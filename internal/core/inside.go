@@ -24,6 +24,8 @@ type Inside struct {
 	Counters                  *counters
 	Overdue, Spares, Unclosed *atomic.Int32
 	Behind                    *atomic.Int32  // connections in Factory.Close whose slot is free already
+	Wary                      *atomic.Uint32 // so many looks are still made apart
+	Adrift                    *atomic.Int32  // looks apart whose Get has left, or may leave at any time
 	Workers                   *atomic.Int32  // goroutines of the pool, without those that close connections
 	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it holds a slot
 }
@@ -31,7 +33,7 @@ type Inside struct {
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
 	return Inside{p, &p.gate, &p.conns, &p.outage, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
-		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.workers, &p.sweeper.round}
+		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
 }
 
 // A Slot describes one slot.
@@ -103,14 +105,17 @@ const (
 	FirstOpenTime = firstOpenTime
 	LeastOpenTime = leastOpenTime
 	LogEvery      = logEvery
+	LookGrace     = lookGrace
 	MaxTick       = maxTick
 	MinDead       = minDead
 	MinTick       = minTick
 	MostOpenTime  = mostOpenTime
 	OpenGrace     = openGrace
 	OverdueAfter  = overdueAfter
+	Probation     = probation
 	Reasons       = int(reasons)
 	RevokedStamp  = revokedStamp
+	Suspicion     = suspicion
 )
 
 // Errors that are not exported otherwise.

@@ -34,7 +34,8 @@ var errAbandoned = errors.New("pool: factory function did not return in time")
 //
 // Two goroutines may end a call: the one that made it, when the function returns, and the
 // sweeper, when it has taken too long (limitCall). Each replaces the number of that very
-// call by one compare-and-swap. The winner owns the slot from then on.
+// call by one compare-and-swap. The winner owns the slot from then on. If the call was made
+// for a Get in another goroutine, the winner also answers that (see look.go).
 func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why reason) (fit, abandoned bool) {
 	c.calls += 2
 	c.calling = function
@@ -79,7 +80,14 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 		p.sweeper.checking.Store(false)
 		p.workerEnded()
 	}
+	k := c.look
 	p.destroy(h, closedAbandoned, errAbandoned)
+	if k != nil { // a Get waits for the call: let it look for another connection
+		if !k.answer(Lease{}, false) {
+			p.adrift.Dec()
+		}
+		p.workerEnded()
+	}
 	return false
 }
 

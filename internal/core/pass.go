@@ -31,6 +31,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	if s.tickLength > 0 {
 		p.advanceTick(now)
 	}
+	p.doubt()
 	// At most an eighth of the connections reach the end of their lives in one pass. So
 	// those of the same age are not all replaced at once after a long stop of the
 	// process.

@@ -33,8 +33,9 @@ type Pool struct {
 	_      [words.Pad - 24]byte
 
 	// Read by every Get and Put. After Init only tick is written, by the sweeper and by
-	// attempts that have opened a connection. ring and slots are those of the first bank.
+	// attempts that have opened a connection, and wary, a few times a second. ring and slots are those of the first bank.
 	tick      atomic.Uint32 // time, in ticks of tickLength
+	wary      atomic.Uint32 // so many looks are still made apart (see look.go); 0: none
 	idleTicks uint32        // from this age on a slot has been idle for too long
 	plain     bool          // an idle connection needs no Check and no note for leaks
 	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, or its time
@@ -54,6 +55,7 @@ type Pool struct {
 	overdue  atomic.Int32  // attempts that are overdue (see attempt)
 	spares   atomic.Int32  // attempts for Warm and MinIdle
 	behind   atomic.Int32  // connections in Factory.Close whose slot is free already
+	adrift   atomic.Int32  // looks apart whose Get has left, or may leave at any time
 	landing  atomic.Int32  // connections that are established, but neither idle nor lent yet
 	lastOpen atomic.Error  // of the last attempt to open; nil if it succeeded
 	lastMax  atomic.Uint32 // MaxConnections before the pool was closed
@@ -79,6 +81,9 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.slowPut = factory.Clean != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
+	if factory.Check != nil {
+		p.wary.Store(probation)
+	}
 	p.epoch = time.Now()
 	p.counters = new(counters)
 	p.allGone, p.quiet = make(chan struct{}), make(chan struct{})
@@ -106,25 +111,33 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 			if c := p.slots[i].Load(); c != nil && p.plain && p.fit(c, word) {
 				return Lease{c, word}, nil
 			}
+			if p.wary.Load() != 0 {
+				return p.get(ctx, held{i, word}, true)
+			}
 			if l, ok := p.admit(held{i, word}); ok {
 				return p.noted(l, 2), nil
 			}
 		}
 	}
-	return p.get(ctx)
+	return p.get(ctx, held{}, false)
 }
 
-// get is Get without its fast path.
-func (p *Pool) get(ctx context.Context) (Lease, error) {
-	for words.Gate(p.gate.Load()).Open() {
-		h, ok := p.take()
+// get is Get without its fast path. h is what that has taken, if ok is set.
+func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
+	for ok || words.Gate(p.gate.Load()).Open() {
 		if !ok {
-			break
+			if h, ok = p.take(); !ok {
+				break
+			}
 		}
-		if l, ok := p.admit(h); ok {
+		l, fit, err := p.admitFor(ctx, h)
+		if err != nil {
+			return Lease{}, err
+		}
+		if fit {
 			return p.noted(l, 3), nil
 		}
-		// It was unfit and has been closed. Another one may be idle.
+		ok = false // it was unfit and has been closed. Another one may be idle
 	}
 	l, err := p.wait(ctx)
 	if err != nil {

@@ -316,7 +316,8 @@ func (p *Pool) checkIdle() {
 // checkSlot checks one connection. It reports false if the call took too long and was
 // abandoned. Then this round is over, and another one may have begun.
 func (p *Pool) checkSlot(idle held) (goOn bool) {
-	p.counters.checkBegan.Store(uint64(p.now()))
+	began := time.Duration(p.now())
+	p.counters.checkBegan.Store(uint64(began))
 	p.sweeper.round.Inc()
 	h, ok := p.retake(idle)
 	if !ok {
@@ -340,6 +341,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 	}()
 	_, fit, abandoned := p.examine(h)
 	returned = true
+	p.looked(began, fit)
 	if fit {
 		c.inRound = false
 		p.settle(h, true)

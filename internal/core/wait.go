@@ -76,17 +76,23 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	// linked after q', too, and the argument starts again with q' for q. It comes to an
 	// end, because there are finitely many waiters.
 	//
-	// The waiter before must be parked, not merely live. If f stalls before it has
-	// looked, the next one is not excused, and no stalled goroutine hides a slot from
+	// The waiter before must be parked, not merely live. If f (or the goroutine that looks
+	// for it, see lookFor) stalls before it has looked, the next one is not excused, and no stalled goroutine hides a slot from
 	// those that come later. And f must ask the node before it, not the gate. Suppose A
 	// is registered, linked and granted, and B is registered but not linked. A publisher
 	// sees the gate up and the queue empty, and goes. B would not be the first at the
 	// gate, would not look, and would sleep beside an idle slot.
 	if !before.HasParked() {
 		step.At("wait: looks again")
-		p.look(k, w)
+		if p.wary.Load() == 0 {
+			p.look(k, w)
+			w.Park()
+		} else {
+			p.lookFor(w) // and parks it
+		}
+	} else {
+		w.Park()
 	}
-	w.Park()
 	step.At("wait: parked")
 
 	// The other side is in shut, which sets the flag, then refuses all waiters. If shut

@@ -53,6 +53,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	if got := Inside(p).Behind.Load(); got != 0 {
 		tb.Errorf("%d connections are counted as being closed, want none", got)
 	}
+	if got := Inside(p).Adrift.Load(); got != 0 {
+		tb.Errorf("%d looks are counted as left by their Get, want none", got)
+	}
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))
 	}

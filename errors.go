@@ -32,6 +32,15 @@ var (
 	// lease that is not in force: it has ended, is the zero Lease, or belongs to another
 	// pool. The call has changed nothing.
 	ErrNotLeased = core.ErrNotLeased
+
+	// ErrBubble is returned by the methods of a pool that was made in another bubble of
+	// testing/synctest than the one in which it is used, or where one of the two is in
+	// none. Each bubble has its own channels and time, so a pool belongs to the one in which
+	// it was made. The call has changed nothing. A Get that finds an idle connection, and a
+	// Put while nobody waits, do not notice, and do no harm. A pool of another bubble is
+	// told by the clock: it is not, if the bubble in which it is used has slept until
+	// the time at which the pool was made. There the runtime may end the process.
+	ErrBubble = core.ErrBubble
 )
 
 // An ExhaustedError says why [Pool.Get] gave up after [Config.MaxWaitTime].

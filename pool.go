@@ -11,7 +11,8 @@ import (
 // most [Config.MaxConnections] of them open. Create a Pool with [New]. Close it with
 // [Pool.Close] or [Pool.Shutdown] when you no longer need it: otherwise its connections
 // stay open and its goroutine keeps running. All methods are safe for concurrent use.
-// A Pool must not be copied.
+// A Pool must not be copied. In tests with testing/synctest, a Pool belongs to the bubble in
+// which it was made, or to none: see [ErrBubble].
 //
 // While connections are idle, Get and Put take no lock, and each costs one atomic
 // read-modify-write. A goroutine that is stopped halfway through one of them delays
@@ -147,10 +148,14 @@ func (p *Pool[T]) use(l core.Lease, f func() error) error {
 	}()
 	err, keep := unmarked(f()) // looks into the error, which is others' code, too
 	returned = true
+	var end error
 	if keep {
-		_ = p.core.Put(l)
+		end = p.core.Put(l)
 	} else {
-		_ = p.core.Discard(l, err)
+		end = p.core.Discard(l, err)
+	}
+	if end == core.ErrBubble {
+		return errors.Join(err, end) // the lease is still in force
 	}
 	return err
 }

@@ -40,9 +40,9 @@ inline mindSlots() {
   if
   :: !unaware -> skip
   :: else ->
-     atomic { if :: unaware -> unaware=0; ok=1 :: else -> ok=0 fi };         /* @ sweep.go mindSlots unaware.CompareAndSwap */
+     atomic { if :: unaware -> unaware=0; ok=1 :: else -> ok=0 fi };         /* @ sweep.go tellOfSlots unaware.CompareAndSwap */
      if
-     :: ok -> ok=0; passNow=1;                                               /* @ sweep.go mindSlots passNow.Store */
+     :: ok -> ok=0; passNow=1;                                               /* @ sweep.go tellOfSlots passNow.Store */
         kickSweeper()
      :: else -> skip
      fi

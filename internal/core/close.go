@@ -175,6 +175,9 @@ func (p *Pool) noteQuiet() {
 // Shutdown closes the pool and waits until every connection is closed and none is being
 // opened, or ctx ends. Then it closes the others as Close does.
 func (p *Pool) Shutdown(ctx context.Context) error {
+	if p.elsewhere() {
+		return ErrBubble
+	}
 	p.shut()
 	select {
 	case <-p.allGone:
@@ -195,6 +198,9 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 
 // Close closes the pool and all its connections at once.
 func (p *Pool) Close() error {
+	if p.elsewhere() {
+		return ErrBubble
+	}
 	p.shut()
 	p.revoke()
 	p.awaitQuiet()

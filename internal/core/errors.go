@@ -14,6 +14,7 @@ var (
 	ErrUnavailable = errors.New("pool: opening connections keeps failing")
 	ErrClosed      = errors.New("pool: closed")
 	ErrNotLeased   = errors.New("pool: connection is not leased")
+	ErrBubble      = errors.New("pool: made in another testing/synctest bubble, or one of the two is in none")
 )
 
 // ErrFuncPanicked is the cause of a Discard after a panic in a function given to Do.

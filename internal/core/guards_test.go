@@ -183,3 +183,41 @@ func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 		}
 	})
 }
+
+// place.go: a pool that is used for years is not taken for one of a bubble.
+func TestAPoolThatIsYearsOldIsAtHome(t *testing.T) {
+	p := start(t, bare(), Config{MaxConnections: 1})
+	if p.elsewhere() {
+		t.Error("a new pool is not at home")
+	}
+	p.epoch = p.epoch.Add(-5 * farAway)
+	if p.elsewhere() {
+		t.Error("a pool that is five years old is not at home")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if !p.elsewhere() {
+			t.Error("it is at home in a bubble")
+		}
+	})
+}
+
+// sweep.go mindSlots, quota.go openForWaiters: neither the sweeper nor an attempt is started
+// in another bubble.
+func TestNothingIsStartedInAnotherBubble(t *testing.T) {
+	f := bare()
+	f.Check = func(any) error { return nil }
+	p := start(t, f, Config{MaxConnections: 1})
+	p.gate.Add(uint64(words.GateWaiter)) // somebody waits
+	synctest.Test(t, func(t *testing.T) {
+		p.mindSlots()
+		p.ensureOpen(nil)
+	})
+	p.gate.Sub(uint64(words.GateWaiter))
+	if p.sweeper.started.Load() {
+		t.Error("the sweeper has been started")
+	}
+	if c := words.Census(p.conns.Load()); c.Open() != 0 {
+		t.Errorf("%d connections are open or being opened, want none", c.Open())
+	}
+	giveBack(t, p, borrow(t, p))
+}

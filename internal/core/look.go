@@ -75,6 +75,10 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 		return l, fit, nil
 	}
 	k := &look{began: time.Duration(p.now()), done: make(chan struct{})}
+	if p.isElsewhere(int64(k.began)) {
+		p.publish(h)
+		return Lease{}, false, ErrBubble
+	}
 	p.workers.Inc()
 	go p.lookApart(k, h)
 	var err error

@@ -245,6 +245,9 @@ func (p *Pool) Put(l Lease) error {
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
 // is a Clean.
 func (p *Pool) putSlow(l Lease, stamp uint16) error {
+	if p.gate.Load() != 0 && p.elsewhere() {
+		return ErrBubble
+	}
 	h, err := p.reclaimAs(l, stamp)
 	if err != nil {
 		return unlessRevoked(err)
@@ -263,6 +266,9 @@ func (p *Pool) PutUnused(l Lease) error { return p.putSlow(l, l.word.Stamp()) }
 
 // Discard ends a lease and closes its connection.
 func (p *Pool) Discard(l Lease, cause error) error {
+	if p.elsewhere() {
+		return ErrBubble
+	}
 	h, err := p.reclaim(l)
 	if err != nil {
 		return unlessRevoked(err)
@@ -277,6 +283,9 @@ func (p *Pool) Discard(l Lease, cause error) error {
 // Detach ends a lease and returns the box of its connection, which belongs to the caller
 // from then on.
 func (p *Pool) Detach(l Lease) (box any, err error) {
+	if p.elsewhere() {
+		return nil, ErrBubble
+	}
 	h, err := p.reclaim(l)
 	if err == nil {
 		p.conns.Add(uint64(words.CensusLeaving))

@@ -146,6 +146,9 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		} else if underWay >= p.quota(g.Waiters(), c) {
 			return begun, true
 		}
+		if p.elsewhere() {
+			return begun, false
+		}
 		step.At("ensureOpen: census read")
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
 			step.At("ensureOpen: admitted")

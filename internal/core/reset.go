@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
@@ -27,6 +28,10 @@ var errReset = errors.New("pool: reset")
 // Reset closes every connection that exists now: the idle ones at once, the leased ones
 // when they come back. It also ends an outage.
 func (p *Pool) Reset() {
+	if p.elsewhere() {
+		p.config.Logger.Warn("Reset has done nothing", slog.Any("error", ErrBubble))
+		return
+	}
 	// The race with opened. Here the era is changed, then each slot is looked at. There a
 	// slot is filled, then the era is read. At least one of the two sees the other.
 	old := p.era.Swap(newEra(p.lifetime))

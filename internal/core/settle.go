@@ -157,6 +157,9 @@ func (p *Pool) reconsider(published held) {
 	if c == nil || !p.wanted(c) {
 		return
 	}
+	if p.elsewhere() {
+		return // it stays idle: whoever waits must not be woken from here
+	}
 	if h, ok := p.retake(published); ok {
 		p.settle(h, false)
 	}

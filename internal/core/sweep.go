@@ -104,7 +104,13 @@ func (p *Pool) wakeSweeper() {
 // Clean is being called. The other side is in duties and in pass, which set unaware, then
 // look. Here the census or the connection has been changed, then unaware is read.
 func (p *Pool) mindSlots() {
-	if p.sweeper.minds && p.sweeper.unaware.Load() && p.sweeper.unaware.CompareAndSwap(true, false) {
+	if p.sweeper.minds && p.sweeper.unaware.Load() {
+		p.tellOfSlots()
+	}
+}
+
+func (p *Pool) tellOfSlots() {
+	if !p.elsewhere() && p.sweeper.unaware.CompareAndSwap(true, false) {
 		p.sweeper.passNow.Store(true)
 		p.kickSweeper()
 	}

@@ -42,6 +42,10 @@ func (p *Pool) register() error {
 func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
 	values := p.openContext(ctx)
+	since := p.now()
+	if p.isElsewhere(since) {
+		return Lease{}, ErrBubble
+	}
 	if err := p.unavailable(); err != nil {
 		p.counters.unavailable.Inc()
 		p.hookRejected(ctx, err)
@@ -54,7 +58,7 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 		return Lease{}, err
 	}
 	k := p.parkers.Get().(*queue.Parker)
-	w := k.Waiter(done, p.now())
+	w := k.Waiter(done, since)
 	if values != nil {
 		w.SetValues(values)
 	}

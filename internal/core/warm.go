@@ -14,6 +14,9 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 		return fmt.Errorf("pool: Warm: negative number of connections: %d", n)
 	}
 	values := p.openContext(ctx) // not our code
+	if p.elsewhere() {
+		return ErrBubble
+	}
 	failed := make(chan error, 1)
 	report := func(err error) {
 		if err != nil {

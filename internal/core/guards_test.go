@@ -221,3 +221,28 @@ func TestNothingIsStartedInAnotherBubble(t *testing.T) {
 	}
 	giveBack(t, p, borrow(t, p))
 }
+
+// look.go looked and doubt: the count of looks that are made apart does not go below zero, and
+// has no meaning without a Check.
+func TestAPoolIsWaryOfNothingThatItNeedNotBe(t *testing.T) {
+	p := start(t, bare(), Config{MaxConnections: 1})
+	p.looked(time.Duration(p.now()), true)
+	p.doubt()
+	if got := p.wary.Load(); got != 0 {
+		t.Errorf("without a Check, %d looks are to be made apart, want none", got)
+	}
+}
+
+// look.go lookApart: a call of Check that is made for nobody in another goroutine has nobody to
+// answer.
+func TestAConnectionKeepsNoLookThatIsOver(t *testing.T) {
+	f := bare()
+	f.Check = func(any) error { return nil }
+	p := start(t, f, Config{MaxConnections: 1})
+	giveBack(t, p, borrow(t, p))
+	l := borrow(t, p)
+	if l.conn.calls == 0 || l.conn.look != nil {
+		t.Errorf("after %d calls the look is %v, want one that has been forgotten", l.conn.calls/2, l.conn.look)
+	}
+	giveBack(t, p, l)
+}

@@ -56,6 +56,13 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	if got := Inside(p).Adrift.Load(); got != 0 {
 		tb.Errorf("%d looks are counted as left by their Get, want none", got)
 	}
+	workers := int32(0)
+	if Inside(p).SweeperStarted() && !g.Closed() {
+		workers = 1
+	}
+	if got := Inside(p).Workers.Load(); got != workers {
+		tb.Errorf("%d goroutines are counted, want %d", got, workers)
+	}
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))
 	}

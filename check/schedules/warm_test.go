@@ -127,6 +127,11 @@ func TestExploreStrictMaxAgainstAWaiter(t *testing.T) {
 
 // A connection is reported broken, or the pool reset, while Check looks at it.
 func TestExploreAReportDuringACheck(t *testing.T) {
+	t.Run("apart", func(t *testing.T) { exploreAReportDuringACheck(t, true) })
+	t.Run("in Get", func(t *testing.T) { exploreAReportDuringACheck(t, false) })
+}
+
+func exploreAReportDuringACheck(t *testing.T, apart bool) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		x := new(testkit.Exchange)
 		f, broken := testkit.Watched(x)
@@ -140,6 +145,9 @@ func TestExploreAReportDuringACheck(t *testing.T) {
 		l := s.lend(1)
 		if err := s.put(l[0]); err != nil {
 			s.Fatal(err)
+		}
+		if !apart {
+			s.in.Wary.Store(0)
 		}
 		reported := false
 		s.Go("reporter", func() {

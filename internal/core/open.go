@@ -91,7 +91,13 @@ func (p *Pool) open(a *attempt) {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(context.WithoutCancel(a.asked))
 		defer cancel(nil)
-		defer context.AfterFunc(a.era.ctx, func() { cancel(context.Cause(a.era.ctx)) })()
+		stop := context.AfterFunc(a.era.ctx, func() { cancel(context.Cause(a.era.ctx)) })
+		canceled := ctx.Done()
+		defer func() {
+			if !stop() {
+				<-canceled // that goroutine ends first: Close waits for this one
+			}
+		}()
 	}
 	if p.config.OpenTimeout > 0 {
 		var cancel context.CancelFunc

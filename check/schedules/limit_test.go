@@ -340,3 +340,21 @@ func TestExploreAnAbandonedLookReturns(t *testing.T) {
 		})
 	}
 }
+
+// While the pool is wary, another goroutine takes the second look of a caller that comes to
+// wait, and parks it.
+func TestExplorePutAgainstWaitersWhoseLooksAreApart(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s := looking(r, nil)
+		l, ok := s.p.TryGet()
+		if !ok {
+			s.Fatalf("nothing is idle")
+		}
+		s.holders[l.Value()] = "setup"
+		s.getter("first")
+		s.getter("second")
+		s.putter("putter", l)
+		s.rests(0)
+		s.idles(1)
+	})
+}

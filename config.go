@@ -17,6 +17,7 @@ const (
 	defaultOpenTimeout    = 10 * time.Second
 	defaultCheckInterval  = time.Second
 	defaultMaxBackoff     = 500 * time.Millisecond
+	defaultMaxRetryAfter  = 5 * time.Minute
 )
 
 // Config holds the limits of a [Pool]. The zero Config is valid.
@@ -66,6 +67,11 @@ type Config struct {
 	// OpenTimeout is how long a call of Factory.Open may take: then its ctx ends. If
 	// Open has not returned one second later, it is abandoned: its slot is free again,
 	// and what it returns is closed.
+	// One that has not returned after a second, or after twice the time that opening has
+	// taken so far, counts as failed (see [ErrUnavailable]), and others are made beside it,
+	// one at a time. Then at most three are under way: the first, which goes on until
+	// OpenTimeout, the last, and one that has just been canceled in favor of that. If there is
+	// no room beside it, the first goes on without a slot, unless StrictMax is set.
 	// If zero, 10 s is used. Negative: no limit.
 	OpenTimeout time.Duration
 
@@ -87,6 +93,18 @@ type Config struct {
 	// jitter.
 	// If zero, 500 ms is used. Negative is an error.
 	MaxBackoff time.Duration
+
+	// MaxRetryAfter is the longest pause that a server may ask for. See [RetryAfter].
+	// If zero, 5 min is used. Negative is an error.
+	MaxRetryAfter time.Duration
+
+	// FailFastAfter is how long an outage must have lasted before a Get that would wait for
+	// nothing returns [ErrUnavailable] at once, and before the error of an attempt is given
+	// to a caller at all. An outage begins with the first attempt that fails. Until then
+	// callers wait, as for anything else; a server that is back soon fails nobody.
+	// If zero, 1 s is used or, as long as the pool has never had a connection, none. To
+	// tell callers at once, set a nanosecond. Negative: they wait for as long as they may.
+	FailFastAfter time.Duration
 
 	// OpenEagerly opens a connection for each waiting caller, for MinIdle and for Warm at
 	// once. It suits servers to which connecting is cheap.
@@ -158,12 +176,16 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("pool: Config.MaxOpening is negative: %d", c.MaxOpening)
 	case c.MaxBackoff < 0:
 		return c, fmt.Errorf("pool: Config.MaxBackoff is negative: %v", c.MaxBackoff)
+	case c.MaxRetryAfter < 0:
+		return c, fmt.Errorf("pool: Config.MaxRetryAfter is negative: %v", c.MaxRetryAfter)
 	case c.LeakAfter < 0:
 		return c, fmt.Errorf("pool: Config.LeakAfter is negative: %v", c.LeakAfter)
 	}
 	c.MaxLifetime = min(c.MaxLifetime, core.Forever/2)
 	c.LeakAfter = min(c.LeakAfter, core.Forever)
+	c.FailFastAfter = min(c.FailFastAfter, core.Forever)
 	normalizeTime(&c.MaxBackoff, defaultMaxBackoff)
+	normalizeTime(&c.MaxRetryAfter, defaultMaxRetryAfter)
 	normalizeTime(&c.MaxIdleTime, defaultMaxIdleTime)
 	normalizeTime(&c.MaxWaitTime, defaultMaxWaitTime)
 	normalizeTime(&c.OpenTimeout, defaultOpenTimeout)
@@ -209,6 +231,8 @@ func (c Config) bare(unboxed func(any) any) core.Config {
 		OpenContext:    c.OpenContext,
 		MaxOpening:     c.MaxOpening,
 		MaxBackoff:     c.MaxBackoff,
+		MaxRetryAfter:  c.MaxRetryAfter,
+		FailFastAfter:  c.FailFastAfter,
 		OpenEagerly:    c.OpenEagerly,
 		StrictMax:      c.StrictMax,
 		CheckInterval:  c.CheckInterval,
@@ -218,6 +242,7 @@ func (c Config) bare(unboxed func(any) any) core.Config {
 		Logger:         c.Logger,
 		Name:           c.Name,
 		OpenFailed:     c.openFailed,
+		Unavailable:    c.unavailable,
 		Exhausted:      c.exhausted,
 	}
 }

@@ -21,6 +21,7 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		OpenTimeout:    10 * time.Second,
 		CheckInterval:  time.Second,
 		MaxBackoff:     500 * time.Millisecond,
+		MaxRetryAfter:  5 * time.Minute,
 	}
 	with := func(change func(*Config)) Config {
 		c := defaults
@@ -80,7 +81,7 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 // other has not would be forgotten on the way.
 func TestNothingIsForgottenOnTheWayToTheCore(t *testing.T) {
 	onlyIn := map[reflect.Type]map[string]bool{
-		reflect.TypeFor[core.Config](): {"Exhausted": true, "OpenFailed": true},
+		reflect.TypeFor[core.Config](): {"Exhausted": true, "OpenFailed": true, "Unavailable": true},
 	}
 	for _, tt := range []struct{ shell, core reflect.Type }{
 		{reflect.TypeFor[Config](), reflect.TypeFor[core.Config]()},

@@ -79,6 +79,8 @@
 //   - OpenTimeout: zero is 10 s, negative no limit.
 //   - MaxOpening: zero is no limit, negative an error.
 //   - MaxBackoff: zero is 500 ms, negative an error.
+//   - MaxRetryAfter: zero is 5 min, negative an error.
+//   - FailFastAfter: zero is 1 s (none before the first connection), negative no end.
 //   - CheckInterval: zero is 1 s, negative never, but for lending.
 //   - LeakAfter: zero is no report, negative an error.
 //

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,11 +17,13 @@ var (
 	// already wait.
 	ErrRejected = core.ErrRejected
 
-	// ErrUnavailable is returned by [Pool.Get] and [Pool.Warm] when opening has failed
-	// four times in a row and no connection is open: the server is down, the pool is not
-	// full. Callers that wait for an attempt get its error. Other callers fail at once,
-	// until the backoff ends, after [Config.MaxBackoff] at most. The error also wraps that of
-	// the last attempt.
+	// ErrUnavailable is returned by [Pool.Get] when no connection is open and none can be
+	// opened: the server is down, the pool is not full. The error is an
+	// [*UnavailableError], which tells more. Callers wait, as for anything else, until
+	// the outage has lasted for [Config.FailFastAfter]. From then on they are told at
+	// once, but for one caller at a time, which waits for the next attempt; so pause before
+	// you try again. A wait that lasts for [Config.MaxWaitTime] ends with this error, too,
+	// if nothing is open then.
 	ErrUnavailable = core.ErrUnavailable
 
 	// ErrClosed is returned by [Pool.Get] after [Pool.Shutdown] or [Pool.Close] was
@@ -52,8 +55,8 @@ type ExhaustedError struct {
 	Waited time.Duration
 	// Stats is a snapshot of the pool at the end of the wait.
 	Stats Stats
-	// Open is the error of the last call of Factory.Open that has ended, or nil if that
-	// call succeeded. If Open is set, or Stats.OpeningConnections is not zero, callers
+	// Open is the error of the last attempt to open that has failed, or nil once opening
+	// has succeeded again. If Open is set, or Stats.OpeningConnections is not zero, callers
 	// are not what exhausts the pool.
 	Open error
 }
@@ -77,6 +80,50 @@ func (e *ExhaustedError) Unwrap() []error {
 		return []error{ErrExhausted}
 	}
 	return []error{ErrExhausted, e.Open}
+}
+
+// An UnavailableError says why [Pool.Get] returned no connection while none was open.
+// errors.Is finds [ErrUnavailable] and, if there is one, Open in it.
+type UnavailableError struct {
+	// Pool is Config.Name.
+	Pool string
+	// Waited is how long the caller has waited if [Config.MaxWaitTime] has ended the wait, and
+	// zero if the caller was told at once.
+	Waited time.Duration
+	// Opening is the number of attempts to open that are under way, and OpeningFor is how long
+	// the first of them has been under way. One that takes long means a server that does not
+	// answer.
+	Opening    int
+	OpeningFor time.Duration
+	// RetryAt is when the server may be tried again, if it has asked for a pause (see
+	// [RetryAfter]). Otherwise it is zero: an attempt begins within [Config.MaxBackoff].
+	RetryAt time.Time
+	// Open is the error of the last attempt that has failed, an [*OpenError], or nil if none
+	// has yet.
+	Open error
+}
+
+func (e *UnavailableError) Error() string {
+	s := core.Named(e.Pool, ErrUnavailable.Error())
+	if e.Waited > 0 {
+		s += fmt.Sprintf(": waited %v", e.Waited.Round(time.Millisecond))
+	}
+	if e.Open != nil {
+		s += ": " + errors.Unwrap(e.Open).Error()
+	}
+	s += core.UnderWay(e.Opening, e.OpeningFor)
+	if !e.RetryAt.IsZero() {
+		s += "; the server has asked not to be tried before " + e.RetryAt.Format(time.RFC3339)
+	}
+	return s
+}
+
+// Unwrap gives errors.Is and errors.As both errors.
+func (e *UnavailableError) Unwrap() []error {
+	if e.Open == nil {
+		return []error{ErrUnavailable}
+	}
+	return []error{ErrUnavailable, e.Open}
 }
 
 // An OpenError says that [Factory.Open] has failed, or what it returned was of no use.
@@ -104,6 +151,36 @@ func (c Config) openFailed(err error) error { return &OpenError{Pool: c.Name, Er
 // exhausted makes the error of a wait that has lasted for MaxWaitTime.
 func (c Config) exhausted(waited time.Duration, s core.Stats) error {
 	return &ExhaustedError{Pool: c.Name, Waited: waited, Stats: statsOf(s), Open: s.LastOpenError}
+}
+
+// unavailable makes the error of a Get that would wait, or has waited, for nothing.
+func (c Config) unavailable(u core.Unavailability) error {
+	return &UnavailableError{c.Name, u.Waited, u.Opening, u.OpeningFor, u.RetryAt, u.Open}
+}
+
+// RetryAfter marks err, an error of [Factory.Open], to say that the server has asked not to be
+// tried again for d. No connection is opened until then, or until [Config.MaxRetryAfter] has
+// passed; [Pool.Reset] ends the pause. The mark is obeyed from the first such error on, and
+// of several the longest counts. It is obeyed, too, in an error by which a connection ends
+// right after it was opened. errors.Is and errors.As see through the mark. RetryAfter(nil, d)
+// is nil, and a d that is not positive says nothing.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &core.RetryAfter{Err: err, After: d}
+}
+
+// PeerClosed marks err to say that the peer has ended the connection it came from. The pool
+// knows so of io.EOF, of a reset and of a broken pipe; this is for what a protocol says in
+// its own words. A connection that ends so within a second of its opening, before a lease of
+// it has ended clean, counts as one whose opening has failed. errors.Is and errors.As see
+// through the mark. PeerClosed(nil) is nil.
+func PeerClosed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &core.PeerClosed{Err: err}
 }
 
 // Keep marks err to say that the connection it came from is in order: nothing has been sent

@@ -71,6 +71,14 @@ type Factory[T any] struct {
 	// may be called at any time, from any goroutine, and more than once; the first cause
 	// counts.
 	Watch func(conn T, broken func(cause error))
+
+	// PeerClosed, if not nil, reports whether cause, an error with which a lease of a new
+	// connection has ended, says that the peer has closed the connection. The pool knows so
+	// of io.EOF, of a reset and a broken pipe, and of what is marked with the function
+	// [PeerClosed]; this is for what a protocol says in its own words, such as a close frame.
+	// A server that accepts connections only to close them is then not dialed without a
+	// pause (see [ErrUnavailable]). It must not block.
+	PeerClosed func(cause error) bool
 }
 
 // normalize checks f and fills in its defaults.
@@ -112,6 +120,7 @@ func (f Factory[T]) boxed() core.Factory {
 	if f.Watch != nil {
 		b.Watch = func(b any, broken func(cause error)) { f.Watch(unbox[T](b), broken) }
 	}
+	b.PeerClosed = f.PeerClosed
 	return b
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/S4AK4N/pool"
+	"github.com/coder/websocket"
 )
 
 // NewFactory returns a factory for a [pool.Pool] of connections to the WebSocket
@@ -16,6 +17,7 @@ import (
 //   - Check processes what has arrived on an idle connection, answers pings, and sends
 //     pings. It fails if the peer has closed the connection, or if there is data on it
 //     (but see [Options.Unsolicited]).
+//   - PeerClosed knows the peer's close frame.
 //   - Clean fails unless the connection is between two messages in both directions.
 //   - Close without a cause does the closing handshake with status 1000, and waits at
 //     most [Options.CloseTimeout] for the peer. With a cause it closes immediately.
@@ -31,8 +33,11 @@ func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 		return none, err
 	}
 	d := &dialer{url: url, options: options, rules: options.rules()}
-	return pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean}, nil
+	return pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, PeerClosed: peerClosed}, nil
 }
+
+// peerClosed is Factory.PeerClosed: a close frame has been read.
+func peerClosed(cause error) bool { return websocket.CloseStatus(cause) >= 0 }
 
 // check is Factory.Check.
 func (d *dialer) check(conn *Conn) error { return conn.stream.check(conn) }

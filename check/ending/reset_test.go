@@ -126,8 +126,8 @@ func TestResetGivesUpWhatIsBeingOpened(t *testing.T) {
 				t.Errorf("connection %d was lent, want that of the second attempt", l.Value().Number)
 			}
 			// One that goes on for long does not hold up its asker until it ends.
-			if name == "Open is slow" && r.Took > core.OverdueAfter {
-				t.Errorf("its asker was served after %v, want %v", r.Took, core.OverdueAfter)
+			if name == "Open is slow" && r.Took > core.OverdueAfter+time.Millisecond {
+				t.Errorf("its asker was served after %v, want %v", r.Took, core.OverdueAfter+time.Millisecond)
 			} else if name != "Open is slow" && (len(values) != 1 || values[0] != "mine") {
 				t.Errorf("the second attempt has the values %v, want its asker's", values)
 			}
@@ -136,7 +136,7 @@ func TestResetGivesUpWhatIsBeingOpened(t *testing.T) {
 					testkit.ClosedFor(t, "as stale", w, core.ErrReset)
 				}
 			}
-			if s := p.Stats(); s.LastOpenError != nil || testkit.Inside(p).Outage.Load() != 0 {
+			if s := p.Stats(); s.LastOpenError != nil || testkit.Inside(p).Outage().Failures != 0 {
 				t.Errorf("the end of an attempt by Reset counts as a failure: %v", s.LastOpenError)
 			}
 			testkit.EndWithIdle(t, p, 1, l)

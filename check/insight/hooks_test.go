@@ -74,6 +74,13 @@ func TestHooksAreToldOfEachOpenAndEachWait(t *testing.T) {
 			return nil
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: time.Second, MaxWaiters: 1, Hooks: c.hooks()})
+		fails = true
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(testkit.OpenTime)
+		r.Failed(t, "when Open fails", testkit.ErrDial)
+		c.are(t, "when Open fails", "opened 100ms wrong password", "waited 100ms pool: open connection: wrong password")
+		fails = false
+
 		l := testkit.Borrow(t, p)
 		c.are(t, "one opened", "opened 100ms <nil>", "waited 100ms <nil>")
 		testkit.GiveBack(t, p, l)
@@ -86,13 +93,6 @@ func TestHooksAreToldOfEachOpenAndEachWait(t *testing.T) {
 		c.are(t, "ordinary Get and Put")
 
 		l = testkit.Borrow(t, p)
-		fails = true
-		r := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
-		r.Failed(t, "when Open fails", testkit.ErrDial)
-		c.are(t, "when Open fails", "opened 100ms wrong password", "waited 100ms pool: open connection: wrong password")
-		fails = false
-
 		r = testkit.Ask(t.Context(), p)
 		time.Sleep(testkit.OpenTime / 2)
 		testkit.GiveBack(t, p, l)
@@ -377,7 +377,7 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 			}
 			return nil
 		}}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, Name: "orders", Logger: log.Logger()})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, Name: "orders", Logger: log.Logger(), FailFastAfter: testkit.AtOnce})
 		step := func(when string, want ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -411,20 +411,20 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 			testkit.Ask(t.Context(), p).Failed(t, "failing", testkit.ErrDial)
 		}
 		step("failing", `level=WARN msg="opening a connection failed" pool=orders error="wrong password"`,
-			`level=WARN msg="opening connections keeps failing: from now on Get fails at once while none is open" pool=orders`)
+			`level=WARN msg="opening connections keeps failing: while none is open, Get fails at once after FailFastAfter" pool=orders`)
 		fails = false
 		time.Sleep(words.BackoffMost)
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
-		step("at the end of the outage",
-			`level=DEBUG msg="connection opened" pool=orders conn=2 took=0s`,
-			`level=INFO msg="opening connections succeeds again" pool=orders`)
+		step("one opened in the outage", `level=DEBUG msg="connection opened" pool=orders conn=2 took=0s`)
+		time.Sleep(core.Probation)
+		step("at the end of the outage", `level=INFO msg="opening connections succeeds again" pool=orders`)
 		_ = p.Resize(2)
 		step("resized", `level=INFO msg=resized pool=orders from=3 to=2`)
 		l = testkit.Borrow(t, p)
 		p.Reset()
 		step("reset", `level=INFO msg=reset pool=orders`)
 		testkit.GiveBack(t, p, l)
-		step("put back after Reset", `level=DEBUG msg="closing a connection" pool=orders conn=2 reason=reset cause="pool: reset" age=0s`)
+		step("put back after Reset", `level=DEBUG msg="closing a connection" pool=orders conn=2 reason=reset cause="pool: reset" age=1s`)
 	})
 }
 

@@ -148,15 +148,15 @@ func TestACheckThatIsKnownToBeQuickIsCalledByTheGetItself(t *testing.T) {
 			}
 			return n
 		}
-		if got := until(); got != core.Probation {
-			t.Errorf("at first %d looks are apart, want %d", got, core.Probation)
+		if got := until(); got != core.Tryout {
+			t.Errorf("at first %d looks are apart, want %d", got, core.Tryout)
 		}
 		if got := until(); got != 0 {
 			t.Errorf("then %d looks are apart, want none", got)
 		}
 		time.Sleep(2 * time.Second) // until the next pass
-		if got := until(); got != core.Probation {
-			t.Errorf("after a while %d looks are apart, want %d", got, core.Probation)
+		if got := until(); got != core.Tryout {
+			t.Errorf("after a while %d looks are apart, want %d", got, core.Tryout)
 		}
 		time.Sleep(2 * time.Second)
 		took = time.Millisecond

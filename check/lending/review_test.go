@@ -207,7 +207,7 @@ func TestAConnectionOnItsWayOutDoesNotCountAsOneThatMayComeBack(t *testing.T) {
 			}
 			return nil
 		}, Closing: func(*testkit.Wire, error) error { time.Sleep(8 * time.Second); return nil }}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, StrictMax: true, MaxWaitTime: time.Minute})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, StrictMax: true, MaxWaitTime: time.Minute, FailFastAfter: testkit.AtOnce})
 		l := testkit.Borrow(t, p)
 		dead = true
 		_ = p.Discard(l, nil)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/histogram"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/S4AK4N/pool/internal/words"
@@ -67,6 +68,13 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 			}
 		}
 		same("at first")
+		fails = true
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(testkit.OpenTime)
+		r.Failed(t, "while there never was a connection", testkit.ErrDial)
+		want[testkit.OpenTime]++
+		same("Open failed")
+		fails = false
 		l := testkit.Borrow(t, p)
 		want[testkit.OpenTime]++
 		same("one opened")
@@ -76,14 +84,6 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 			t.Error("TryGet found one")
 		}
 		same("an idle one")
-
-		fails = true
-		testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
-		synctest.Wait()
-		want[testkit.OpenTime]++
-		same("Open failed")
-		fails = false
 		m := testkit.Borrow(t, p)
 		want[testkit.OpenTime]++
 
@@ -149,8 +149,11 @@ func TestAnOutageShowsInWaitTime(t *testing.T) {
 		if got := s.WaitTime.Sub(before); got.Count != 50 || got.Quantile(0.5) < time.Second || got.Mean() != time.Second {
 			t.Errorf("the waits of the outage are %v, want 50 of a second", got)
 		}
-		if got := s.WaitTime.Quantile(0.9); s.Timeouts != 50 || got < time.Second {
+		if got := s.WaitTime.Quantile(0.9); got < time.Second {
 			t.Errorf("p90 of all waits is %v, want that the outage shows", got)
+		}
+		if s.Unavailable != 50 || s.Timeouts != 0 {
+			t.Errorf("%d unavailable, %d timeouts, want 50, 0: nothing was open", s.Unavailable, s.Timeouts)
 		}
 	})
 }
@@ -174,9 +177,14 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 			t.Helper()
 			for range n {
 				took, result = d, err
-				r := testkit.Ask(t.Context(), p)
+				ctx, cancel := context.WithCancel(t.Context())
+				r := testkit.Ask(ctx, p)
+				if err != nil {
+					cancel() // so that no other attempt is made for it
+				}
 				time.Sleep(d)
 				r.Returned()
+				cancel()
 				want[d]++
 				time.Sleep(words.BackoffMost)
 			}
@@ -189,7 +197,9 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 		open(time.Millisecond, nil, 1)
 
 		took = 0
-		testkit.Ask(t.Context(), p)
+		ctx, cancel := context.WithCancel(t.Context())
+		testkit.Ask(ctx, p)
+		cancel()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		want[11*time.Second]++
@@ -203,20 +213,47 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 	})
 }
 
-func TestLastOpenErrorIsThatOfTheLastCallOfOpen(t *testing.T) {
+// One success says little. The error is kept until the outage is over.
+func TestLastOpenErrorIsThatOfTheLastFailureUntilTheOutageIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		results := []error{nil, testkit.ErrDial, testkit.ErrCause, nil, testkit.ErrDial}
-		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error { return results[attempt-1] }}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxIdleTime: -1})
-		if got := p.Stats().LastOpenError; got != nil {
-			t.Errorf("at first LastOpenError is %v", got)
-		}
-		for i, want := range results {
-			testkit.Ask(t.Context(), p).Returned()
-			got := p.Stats().LastOpenError
-			if !errors.Is(got, want) || want == nil && got != nil {
-				t.Errorf("after call %d LastOpenError is %v, want %v", i+1, got, want)
+		var result error
+		x := testkit.Exchange{Open: func(context.Context, int) error { return result }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxIdleTime: -1, FailFastAfter: testkit.AtOnce})
+		is := func(when string, want error) {
+			t.Helper()
+			synctest.Wait()
+			if got := p.Stats().LastOpenError; !errors.Is(got, want) || want == nil && got != nil {
+				t.Errorf("%s LastOpenError is %v, want %v", when, got, want)
 			}
+		}
+		is("at first", nil)
+		for i, call := range []struct {
+			result error
+			stays  time.Duration // how long the connection is open
+			want   error
+		}{
+			{nil, 0, nil},
+			{testkit.ErrDial, 0, testkit.ErrDial},
+			{testkit.ErrCause, 0, testkit.ErrCause},
+			{nil, core.Probation - 1, testkit.ErrCause},
+			{testkit.ErrDial, 0, testkit.ErrDial},
+			{nil, core.Probation, nil},
+			{testkit.ErrDial, 0, testkit.ErrDial},
+		} {
+			result = call.result
+			r := testkit.Ask(t.Context(), p)
+			if result != nil {
+				r.Failed(t, fmt.Sprint("call ", i+1), result)
+			} else {
+				l := r.Served(t, fmt.Sprint("call ", i+1))
+				time.Sleep(call.stays)
+				synctest.Wait()
+				_ = p.Discard(l, nil)
+			}
+			is(fmt.Sprintf("after call %d", i+1), call.want)
+		}
+		if got := x.Tried(); got != 7 {
+			t.Errorf("Open was called %d times, want 7", got)
 		}
 		p.Close() // whose cancellation is nobody's failure
 		if got := p.Stats().LastOpenError; !errors.Is(got, testkit.ErrDial) {
@@ -236,15 +273,20 @@ func TestExhaustedErrorOfAPoolThatCannotOpenTellsWhy(t *testing.T) {
 			_ = testkit.Pause(ctx, testkit.OpenTime)
 			return testkit.ErrDial
 		}}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, MaxWaitTime: 2 * time.Second})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, MaxWaitTime: 2 * time.Second, FailFastAfter: -1})
 		l := testkit.Borrow(t, p)
-		asker := testkit.Ask(t.Context(), p) // is told the error of its own attempt
+		asker := testkit.Ask(t.Context(), p) // may be served by a return, although its attempts fail
 		time.Sleep(time.Millisecond)
-		first := testkit.Ask(t.Context(), p) // has none of its own, and may be served by a return
+		first := testkit.Ask(t.Context(), p) // the same, with no attempt of its own
 		time.Sleep(time.Second)
-		asker.Failed(t, "when its attempt fails", testkit.ErrDial)
 		second := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second - 2*time.Millisecond)
+		asker.Pending(t, "before MaxWaitTime")
+		time.Sleep(time.Millisecond)
+		asker.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
+		asker.Failed(t, "after MaxWaitTime", testkit.ErrDial)
+		first.Pending(t, "before MaxWaitTime")
+		time.Sleep(time.Millisecond)
 		first.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		first.Failed(t, "after MaxWaitTime", testkit.ErrDial)
 		var exhausted *pool.ExhaustedError

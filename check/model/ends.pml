@@ -139,14 +139,20 @@ proctype Revoker() {
 #ifdef ATTEMPT
 #define RUNNING   0
 #define OVERDUE   1
-#define ENDED     2
-#define ABANDONED 3
-byte state=RUNNING, overdue=0, vacated=0, lent=0, closed=0; bit conn=0, opened=0;
+#define GIVENUP   2
+#define ASIDE     3
+#define ENDED     4
+#define ABANDONED 5
+byte state=RUNNING, overdue=0, slots=1, lent=0, closed=0; bit conn=0, opened=0, aside=0;   /* slots: those that it has; two for a moment, while one is taken from it */
 
-inline end(s) {                    /* ok: it was ours to end */
+inline end(s) {                    /* ok: it was ours to end; held: with a slot */
   atomic { if :: state<ENDED -> was=state; state=s; ok=1 :: else -> ok=0 fi };            /* @ open.go end state.CompareAndSwap */
-  if :: ok && was==OVERDUE -> atomic { assert(overdue>0); overdue-- } :: else -> skip fi;      /* @ open.go end overdue.Dec */
-  was=0
+  if
+  :: ok && was==ASIDE -> aside=0                                             /* @ open.go end aside.CompareAndSwap */
+  :: ok && (was==OVERDUE || was==GIVENUP) -> atomic { assert(overdue>0); overdue-- }      /* @ open.go end overdue.Dec */
+  :: else -> skip
+  fi;
+  held=(ok && was!=ASIDE); was=0
 }
 inline unlent() {
 #if BUG==11
@@ -158,37 +164,80 @@ inline unlent() {
 #endif
   ok=0
 }
+inline giveSlot() { atomic { assert(slots>0); slots-- } }
 proctype Opener() {
-  byte was=0; bit ok=0, fails=0;
-  if :: true -> opened=1; conn=1;                                            /* @ open.go open conn.Store */
-        if :: true -> skip :: fails=1 fi                                     /* Watch may object */
-     :: fails=1
+  byte was=0; bit ok=0, fails=0, held=0, room=1;
+  if
+  :: true -> opened=1;
+     if
+     :: state==ASIDE ->
+        if
+        :: true -> atomic { assert(slots<=1); slots++ };          /* @ outage.go slotFor conns.CompareAndSwap */
+           atomic { if :: state==ASIDE -> state=RUNNING; ok=1 :: else -> ok=0 fi };      /* @ outage.go readmit state.CompareAndSwap */
+           if
+           :: ok -> aside=0; ok=0                                            /* @ outage.go readmit aside.CompareAndSwap */
+           :: else -> giveSlot(); room=0                                     /* @ outage.go readmit conns.Sub */
+                                                                             /* @ outage.go readmit ring.Vacate */
+           fi
+        :: room=0                                                            /* all are open */
+        fi
+     :: else -> skip
+     fi;
+     conn=1;                                                                 /* @ open.go open conn.Store */
+                                                                             /* @ open.go open conn.Store #2 */
+     if :: true -> skip :: fails=1 fi                                        /* Watch may object */
+  :: fails=1
   fi;
   end(ENDED);
   if
   :: !ok -> unlent()
-  :: ok && fails -> ok=0; vacated++; unlent()
-  :: ok && !fails -> ok=0; lent++
+  :: ok && (fails || !room) -> ok=0; if :: held -> giveSlot() :: else -> skip fi; unlent()
+  :: ok && !fails && room && held -> ok=0; giveSlot(); lent++
+  :: ok && !fails && room && !held -> ok=0; unlent()                         /* set aside while Watch was called */
   fi;
   finished++
 }
 proctype Timer() {
-  byte was=0; bit ok=0;
+  byte was=0; bit ok=0, held=0;
   if
   :: state==RUNNING ->
 #if BUG==10
      atomic { if :: state==RUNNING -> state=OVERDUE; ok=1 :: else -> ok=0 fi };
      if :: ok -> overdue++ :: else -> skip fi; ok=0
 #else
-     overdue++;                                                              /* @ open.go timeAttempt overdue.Inc */
-     atomic { if :: state==RUNNING -> state=OVERDUE; ok=1 :: else -> ok=0 fi };      /* @ open.go timeAttempt state.CompareAndSwap */
-     if :: ok -> ok=0 :: else -> overdue-- fi                                /* @ open.go timeAttempt overdue.Dec */
+     overdue++;                                                              /* @ open.go hang overdue.Inc */
+     atomic { if :: state==RUNNING -> state=OVERDUE; ok=1 :: else -> ok=0 fi };      /* @ open.go hang state.CompareAndSwap */
+     if :: ok -> ok=0 :: else -> overdue-- fi                                /* @ open.go hang overdue.Dec */
 #endif
   :: true -> skip
   fi;
   if
-  :: true -> end(ABANDONED); if :: ok -> ok=0; vacated++; unlent() :: else -> skip fi
+  :: true -> end(ABANDONED); if :: ok -> ok=0; if :: held -> giveSlot() :: else -> skip fi; unlent() :: else -> skip fi
   :: true -> skip
+  fi;
+  finished++
+}
+/* Whoever needs the room or the slot of an attempt that is overdue. */
+proctype Needer() {
+  bit ok=0;
+  if
+  :: true -> atomic { if :: state==OVERDUE -> state=GIVENUP :: else -> skip fi }        /* @ outage.go giveUp state.CompareAndSwap */
+  :: true -> atomic { if :: !aside -> aside=1; ok=1 :: else -> ok=0 fi };    /* @ outage.go setAside aside.CompareAndSwap */
+     if
+     :: ok -> atomic { if :: state==OVERDUE -> state=ASIDE :: else -> ok=0 fi };        /* @ outage.go setAside state.CompareAndSwap */
+        if
+        :: ok ->
+#if BUG==12
+           skip                                                              /* the slot is not given back */
+#else
+           giveSlot();                                                       /* @ outage.go setAside conns.Sub */
+                                                                             /* @ outage.go setAside ring.Vacate */
+           atomic { assert(overdue>0); overdue-- }                           /* @ outage.go setAside overdue.Dec */
+#endif
+        :: else -> aside=0                                                   /* @ outage.go setAside aside.CompareAndSwap #2 */
+        fi
+     :: else -> skip
+     fi
   fi;
   finished++
 }
@@ -316,7 +365,7 @@ init {
 #endif
 #endif
 #ifdef ATTEMPT
-    run Opener(); run Timer(); expected=expected+2;
+    run Opener(); run Timer(); run Needer(); expected=expected+3;
 #endif
 #ifdef GONE
     do :: k<CONNS -> run Close(k); run CloseTimer(k); k++; expected=expected+2 :: else -> break od; k=0;
@@ -335,7 +384,7 @@ init {
 #endif
 #endif
 #ifdef ATTEMPT
-    assert(overdue==0 && vacated+lent==1 && lent+closed==opened);            /* the slot comes back once, and what was opened is lent or closed, once */
+    assert(overdue==0 && slots==0 && !aside && lent+closed==opened);         /* the slot comes back once, and what was opened is lent or closed, once */
 #endif
 #ifdef GONE
     assert(unclosed==0 && gone==2 && closes==1 && quiets==1 && workers==0)

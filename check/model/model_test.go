@@ -33,7 +33,10 @@ var leftOut = []struct{ reason, operations string }{
 		hooks.go warn skipped.Inc
 		hooks.go warn skipped.Swap
 		open.go opened opened.Inc
-		open.go opened next.Store
+		outage.go endOutage next.Store
+		outage.go endOutage lastOpen.Store
+		outage.go judge lastOpen.Store
+		open.go hang lastOpen.Store
 		open.go opened lastOpen.Store
 		open.go openFailed openErrors.Inc
 		open.go openFailed lastOpen.Store
@@ -47,6 +50,17 @@ var leftOut = []struct{ reason, operations string }{
 		wait.go wait unavailable.Inc
 		close.go shut lastMax.Store
 		pool.go Init stripes.Inc`},
+	{"For tests.", `
+		inside.go SetOutage outage.Store`},
+	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
+		open.go begin opening[].Store
+		open.go end opening[].Store
+		outage.go readmit opening[].Store
+		outage.go setAside opening[].Store`},
+	{"Whether a lease has come back since the last failure, and how many have ended unused: both are choices in the models.", `
+		outage.go failed back.Store
+		pool.go putSlow back.Store
+		pool.go putSlow unused.Inc`},
 	{"Histograms have a test of their own, and nothing depends on them.", `
 		histogram/recorder.go Record counts[].Inc
 		histogram/recorder.go Record sum.Add
@@ -61,13 +75,15 @@ var leftOut = []struct{ reason, operations string }{
 		leak.go see leaked.Inc
 		sight/sight.go See word.Store`},
 	{"Not an atomic.", `
-		leak.go info epoch.Add`},
+		leak.go info epoch.Add
+		outage.go unavailableError epoch.Add`},
 	{"Which error a holder gets whose lease Close has revoked.", `
 		close.go notLeased revoked.CompareAndSwap`},
 	{"How many are being closed whose slots are free already. It decides whether a slot is free before or after its Close; a model with STRICT=2 may do either.", `
 		close.go closeBehind behind.CompareAndSwap
 		close.go closedBehind behind.Dec
-		open.go open behind.Inc`},
+		open.go open behind.Inc
+		open.go openFailed behind.Inc`},
 	{"Whose values Open gets. Nothing is decided on them.", `
 		queue/queue.go SetValues values.Store
 		queue/queue.go Strip values.Store`},
@@ -79,8 +95,10 @@ var leftOut = []struct{ reason, operations string }{
 	{"The pool's coarse clock, and how long opening takes: time is a choice in the models.", `
 		sweep.go advanceTick tick.CompareAndSwap
 		quota.go learnOpenTime took.Store`},
-	{"When the sweeper is to do what it may do at any time in the models: pass over the slots, or unlink.", `
+	{"When the sweeper is to do what it may do at any time in the models: pass over the slots, or unlink, or look at connections on probation.", `
 		open.go attemptOver warmOn.Store
+		open.go opened trials.Store
+		outage.go endTrials trials.Store
 		pass.go pass warmOn.Store
 		pass.go restock warming.Store
 		sweep.go passSoon passNow.Store
@@ -104,7 +122,8 @@ var leftOut = []struct{ reason, operations string }{
 		limit.go limitCall round.Inc`},
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `
 		open.go begin spares.Inc
-		open.go attemptOver spares.Dec`},
+		open.go attemptOver spares.Dec
+		outage.go setAside spares.Dec`},
 	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in check/steps.", `
 		warm.go Warm failed<-
 		warm.go nextEnd ended.CompareAndSwap

@@ -13,7 +13,7 @@
    shows them to have. With -DMSQ it is the list of internal/queue itself.
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
-   object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
+   object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
    attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH.
    BUG=n is a seeded fault, see the table in run. */
 #ifndef N
@@ -134,10 +134,17 @@ bit gone[MC+1], lent[MC+1];        /* ghosts: out of its slot; leased to a calle
 byte marked=0;                     /* ghost: bit c: whoever marked connection c has returned */
 byte conns=0, connEra[MC+1], connSlot[MC+1], era=0;
 
-/* The outage: how often opening has failed since it last succeeded, up to KEEPS, and when; the time is
-   how often it has failed at all. paused: the time of retryAt has not come. */
+/* The outage: how often opening has failed in a row, up to KEEPS, and when; the time is how often it has
+   failed at all. paused: the time of RetryAt has not come. late: FailFastAfter has passed. proof: in which
+   outage a connection was opened: it may end that one. */
 #define KEEPS 2                    /* keepsFailing, which is 4 in the code */
-byte outage=0, fails=0; bit paused=0;
+byte outage=0, fails=0, proof[MC+1]; bit paused=0, late=0;
+#define TRIAL(k) (slot[k]!=0 && !unfit[slot[k]] && proof[slot[k]]==outage)
+#if N>1
+#define TRIALS (TRIAL(0) || TRIAL(1))
+#else
+#define TRIALS TRIAL(0)
+#endif
 #define FAILURES(o) ((o)/16)
 bit heldBack=0;                    /* sweeper.heldBack */
 
@@ -596,8 +603,8 @@ ensureOpen:
   atomic {
     if
     :: FAILURES(outage)>0 && OPENING(cc)>0 -> held=0; goto ensured           /* one at a time; its end asks again */
-    :: FAILURES(outage)>=KEEPS && OPENING(cc)==0 && paused -> ru=3; goto unavailable
-    :: FAILURES(outage)>0 && OPENING(cc)==0 && !(FAILURES(outage)>=KEEPS && paused) -> goto admit
+    :: FAILURES(outage)>0 && OPENING(cc)==0 && paused -> ru=3; goto unavailable
+    :: FAILURES(outage)>0 && OPENING(cc)==0 && !paused -> goto admit
     :: FAILURES(outage)==0 -> skip
     fi };
 #endif
@@ -652,7 +659,7 @@ ensureEnd:
 #ifdef WARM
 warm:                              /* openSpare, once: warm.go */
   atomic { cc=CONNS; if :: open>=max || opening>=MAXOPEN -> cc=0; goto over :: else -> skip fi };
-  atomic { if :: FAILURES(outage)>0 && (OPENING(cc)>0 || FAILURES(outage)>=KEEPS && paused) -> cc=0; goto over :: else -> skip fi };
+  atomic { if :: FAILURES(outage)>0 && (OPENING(cc)>0 || paused) -> cc=0; goto over :: else -> skip fi };
   atomic { if :: CONNS==cc -> open++; opening++; cc=0 :: else -> cc=0; goto warm fi };   /* @ warm.go openSpare conns.CompareAndSwap */
   atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od; assert(n<have); cell[n]=AS(cell[n],BUSY) };
   atomic { start!n,cell[n],SPARE,era,outage; n=0; goto over };
@@ -661,7 +668,7 @@ warm:                              /* openSpare, once: warm.go */
   /* ---------------------------------------------------------------- unavailable: outage.go */
 #if FAILS>0
 unavailable:
-  atomic { if :: FAILURES(outage)<KEEPS -> none=0; goto known :: else -> skip fi };
+  atomic { if :: FAILURES(outage)==0 || FAILURES(outage)<KEEPS && !paused || !late -> none=0; goto known :: else -> skip fi };
   atomic { none=!(open-opening-leaving>0 || max==0 || (opening==0 && !paused)) };
 known:
   atomic {
@@ -676,8 +683,8 @@ known:
 end_open:
   atomic { start?own,w,ask,e,o };
   if
-  :: atomic { true -> c=0; outage=0 };                                       /* @ open.go opened outage.Swap */
-     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; connSlot[c]=own; slot[own]=c; c=0 };   /* @ open.go opened slots[].Store */
+  :: atomic { true -> cc=outage };
+     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; proof[c]=cc; cc=0; connSlot[c]=own; slot[own]=c; c=0 };   /* @ open.go opened slots[].Store */
      opening--;                                                              /* @ open.go opened conns.Sub */
      atomic { assert(cell[own]==w); w=AS(w,LEASED); cell[own]=w; checked=1 };   /* @ open.go opened ring.Fill */
 #if BUG==20
@@ -689,9 +696,16 @@ end_open:
   :: atomic { fails<FAILS -> fails++ };
      atomic { stale=(e!=era); e=0; if :: stale -> o=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; goto told :: else -> skip fi };
      atomic { cc=outage; if :: cc!=0 && cc!=o -> cc=0; o=0; goto noted :: else -> o=0 fi };
-     atomic { if :: outage==cc -> o=(FAILURES(cc)<KEEPS -> FAILURES(cc)+1 : KEEPS); outage=o*16+(fails&15); paused=(o>=KEEPS); o=0 :: else -> skip fi; cc=0 };   /* @ outage.go failed outage.CompareAndSwap */
+     atomic { if :: outage==cc -> o=(cc!=0 && TRIALS -> 1 : (FAILURES(cc)<KEEPS -> FAILURES(cc)+1 : KEEPS)); outage=o*16+(fails&15);
+                     if :: paused=1 :: o<KEEPS -> paused=0 fi; late=0; o=0   /* a server may ask for a pause at once */
+                 :: else -> skip fi; cc=0 };                                 /* @ outage.go failed outage.CompareAndSwap */
 noted:
-     atomic { cc=(open-opening-leaving<=0); if :: ask==SPARE -> cc=0; ask=0; goto told :: ask==0 -> goto tellOldest :: else -> cc=0 fi };
+     atomic { if :: ask==SPARE -> ask=0; goto told :: else -> skip fi;       /* mustTell */
+              if :: outage==0 || !late -> goto told :: else -> skip fi };
+     atomic { cc=(open-opening-leaving<=0);
+              if :: !cc -> goto told
+                 :: cc || FAILURES(outage)>=KEEPS -> cc=0 fi;                /* whether something has come back */
+              if :: ask==0 -> goto tell :: else -> skip fi };
      if
      :: atomic { LIVE(ask) -> st[ask]=TAKEN };
         U--;                                                                 /* @ settle.go refuse gate.Sub */
@@ -702,8 +716,6 @@ noted:
      :: atomic { !LIVE(ask) -> skip }
      fi;
      atomic { ask=0; goto told };
-tellOldest:
-     atomic { if :: cc -> cc=0 :: else -> goto told fi };
 tell:
      front();
      if
@@ -725,7 +737,7 @@ failedShrunk:
 #if BUG==11
      atomic { ask=0; stale=0; goto end_open };                               /* does not offer the slot again */
 #endif
-     atomic { if :: stale && ask!=0 && LIVE(ask) -> skip :: else -> ask=0 fi; stale=0; re=3; goto ensureOpen }
+     atomic { if :: ask!=0 && LIVE(ask) -> skip :: else -> ask=0 fi; stale=0; cc=0; re=3; goto ensureOpen }
 #endif
   fi;
 opened:
@@ -762,6 +774,18 @@ evict:
      atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; rd=5; goto destroy :: else -> own=0; w=0; goto end_sweep fi }
 #if FAILS>0
   :: atomic { paused -> paused=0; goto end_sweep }                           /* time passes */
+  :: atomic { outage!=0 && !late -> late=1; goto end_sweep }
+  :: atomic { outage!=0 && TRIALS -> cc=outage };                            /* endTrials, and Put of a lease that ends clean */
+#if BUG==34
+     atomic { assert(outage==cc); outage=0; cc=0 };                          /* ends it whatever has failed meanwhile */
+#else
+     atomic { if :: outage==cc -> outage=0; cc=0 :: else -> cc=0; goto end_sweep fi };   /* @ outage.go endOutage outage.CompareAndSwap */
+#endif
+     atomic { re=4; goto ensureOpen }
+#ifdef JUDGE
+  :: atomic { fails<FAILS && conns>0 -> fails++; cc=outage };                /* judge: a peer ends a connection on probation */
+     atomic { if :: outage==cc -> cc=(FAILURES(cc)<KEEPS -> FAILURES(cc)+1 : KEEPS); outage=cc*16+(fails&15); paused=(cc>=KEEPS); late=0 :: else -> skip fi; cc=0; goto end_sweep }
+#endif
 #endif
 #if FAILS>0 || defined(QUOTA)
   :: atomic { heldBack -> skip };                                            /* lift, when it is time */
@@ -903,7 +927,7 @@ reset:
 #if BUG!=16
   atomic { era++ };                                                          /* @ reset.go Reset era.Swap */
 #endif
-  atomic { outage=0; i=0; bn=have };                                         /* @ reset.go Reset outage.Store */
+  atomic { outage=0; late=0; i=0; bn=have };                                         /* @ reset.go Reset outage.Store */
 resetNext:
   atomic { if :: i>=bn -> i=0; bn=0; goto resetEnd
               :: i<bn && slot[i]!=0 && (connEra[slot[i]]!=era || BUG==16) -> e=slot[i]; i++; rm=1

@@ -101,7 +101,7 @@ func TestNameAndLoggerTellWhatHappens(t *testing.T) {
 		}
 		return nil
 	}}
-	p := testkit.Start(t, x.Factory(), pool.Config{Name: "orders", Logger: slog.New(handler), MaxConnections: 1})
+	p := testkit.Start(t, x.Factory(), pool.Config{Name: "orders", Logger: slog.New(handler), MaxConnections: 1, FailFastAfter: testkit.AtOnce})
 	l := testkit.Borrow(t, p)
 	_ = p.Discard(l, testkit.ErrCause)
 	if _, err := p.Get(t.Context()); err == nil {

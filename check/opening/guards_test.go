@@ -34,7 +34,7 @@ func TestAnOpenThatWasGivenUpIsNoFailureOfTheServer(t *testing.T) {
 			if got := p.Stats().LastOpenError; got != nil {
 				t.Errorf("the last error on opening is %v, want none", got)
 			}
-			if got := words.Outage(testkit.Inside(p).Outage.Load()).Failures(); got != 0 {
+			if got := testkit.Inside(p).Outage().Failures; got != 0 {
 				t.Errorf("%d failures are known, want none", got)
 			}
 			if got := log.With(slog.LevelWarn); len(got) > 0 {
@@ -86,12 +86,12 @@ func TestWarmDoesNotWaitForAnAttemptThatHangsInAnOutage(t *testing.T) {
 		cancel()
 		r.Failed(t, "when its ctx has ended", context.Canceled)
 		w := testkit.Warm(t.Context(), p, 2)
-		time.Sleep(words.BackoffMost - 1)
+		time.Sleep(words.BackoffMost)
 		synctest.Wait()
 		if got := x.Tried(); got != 2 {
 			t.Errorf("Open was called %d times while one may still succeed, want twice", got)
 		}
-		time.Sleep(time.Nanosecond)
+		time.Sleep(time.Millisecond) // later than that, not at the same moment
 		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times when one is overdue, want three times", got)
@@ -170,10 +170,18 @@ func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(2 * core.MostOpenTime)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1})
+		ctx, cancel := context.WithCancel(t.Context())
+		testkit.Ask(ctx, p)
+		cancel() // so that no other attempt is made beside one that takes so long
+		time.Sleep(2 * core.MostOpenTime)
+		synctest.Wait()
 		l := testkit.Borrow(t, p)
+		if got := testkit.Inside(p).OpenTime(); got != core.MostOpenTime {
+			t.Fatalf("opening is assumed to take %v, want %v", got, core.MostOpenTime)
+		}
 		b.Takes = time.Millisecond
 		b.Down.Store(true)
-		for words.Outage(testkit.Inside(p).Outage.Load()).Failures() < words.KeepsFailing+6 { // up to the longest backoff
+		for testkit.Inside(p).Outage().Failures < words.KeepsFailing+6 { // up to the longest backoff
 			r := testkit.Ask(t.Context(), p)
 			for !r.Returned() {
 				time.Sleep(b.Takes)

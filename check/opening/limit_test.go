@@ -107,20 +107,28 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 					}
 					config.MaxConnections, config.MaxWaitTime, config.OpenTimeout = 1, -1, 5*time.Second
 					p := testkit.Start(t, f, config)
-					first, second := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
-					time.Sleep(6*time.Second - 1)
-					first.Pending(t, "before the limit")
+					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+					defer cancel()
+					r := testkit.Ask(ctx, p)
+					time.Sleep(time.Millisecond)
+					r.Failed(t, "after its time", context.DeadlineExceeded)
+					time.Sleep(6*time.Second - time.Millisecond - 1)
 					if s := p.Stats(); s.Abandoned != 0 || s.OpeningConnections != 1 {
 						t.Errorf("before the limit %d are abandoned, %d are being opened, want 0, 1", s.Abandoned, s.OpeningConnections)
 					}
 					time.Sleep(time.Nanosecond)
-					first.Failed(t, "at the limit", core.ErrOpenAbandoned)
-					l := second.Served(t, "by the slot that has come back")
+					synctest.Wait()
+					if got := p.Stats().LastOpenError; !errors.Is(got, core.ErrOpenAbandoned) {
+						t.Errorf("at the limit the last error is %v, want %v", got, core.ErrOpenAbandoned)
+					}
+					l := testkit.Ask(t.Context(), p).Served(t, "by the slot that has come back")
 					s := p.Stats()
 					if s.Abandoned != 1 || s.OpenErrors != 1 || s.Opened != 1 || s.OpeningConnections != 0 {
 						t.Errorf("%d abandoned, %d open errors, %d opened, %d being opened; want 1, 1, 1, 0",
 							s.Abandoned, s.OpenErrors, s.Opened, s.OpeningConnections)
 					}
+					time.Sleep(core.Probation)
+					synctest.Wait()
 					// A connection that comes late is closed, and does not disturb the
 					// one that is in the slot by then.
 					if broken != nil {
@@ -150,19 +158,53 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 	}
 }
 
-func TestWithoutOpenTimeoutNoOpenIsAbandoned(t *testing.T) {
+func TestWithoutOpenTimeoutNoOpenIsAbandonedForItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang, release := testkit.Obstacle(t)
 		x := testkit.Exchange{Open: func(context.Context, int) error { <-hang; return nil }}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenTimeout: -1})
-		r := testkit.Ask(t.Context(), p)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := testkit.Ask(ctx, p)
+		cancel()
+		r.Failed(t, "when its ctx has ended", context.Canceled)
 		time.Sleep(testkit.Day)
-		r.Pending(t, "after a day")
-		release()
-		if got := p.Stats().Abandoned; got != 0 {
-			t.Errorf("%d were abandoned", got)
+		if got := p.Stats(); got.Abandoned != 0 || got.OpeningConnections != 1 {
+			t.Errorf("after a day %d were abandoned, %d are being opened, want 0, 1", got.Abandoned, got.OpeningConnections)
 		}
-		testkit.EndWithIdle(t, p, 1, r.Served(t, "once it is open"))
+		release()
+		synctest.Wait()
+		testkit.EndWithIdle(t, p, 1, testkit.Ask(t.Context(), p).Served(t, "once it is open"))
+	})
+}
+
+// While somebody waits, others are begun beside it. They are given up in turn; the oldest
+// goes on, and what it opens in the end is lent.
+func TestTheOldestOpenThatHangsGoesOnForAsLongAsItTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, release := testkit.Obstacle(t)
+		others, releaseOthers := testkit.Obstacle(t)
+		x := testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+			if attempt > 1 {
+				<-others
+				return testkit.ErrDial
+			}
+			<-first
+			return ctx.Err()
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(time.Minute)
+		r.Pending(t, "after a minute")
+		if got := x.Tried(); got < 30 {
+			t.Errorf("Open was called %d times, want one attempt after the other", got)
+		}
+		release()
+		l := r.Served(t, "once the first has opened one")
+		if got := l.Value().Number; got != 1 || p.Stats().Opened != 1 {
+			t.Errorf("connection %d was lent, %d were opened, want 1, 1", got, p.Stats().Opened)
+		}
+		releaseOthers()
+		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
 
@@ -181,8 +223,9 @@ func TestAnOverdueOpenIsAbandonedAsWell(t *testing.T) {
 			}
 			time.Sleep(3 * time.Second)
 		}
-		if got := testkit.Inside(p).Overdue.Load(); got != 3 {
-			t.Errorf("%d attempts are overdue, want 3", got)
+		// The third has begun when the second was given up: that one has been abandoned.
+		if got := testkit.Inside(p).Overdue.Load(); got != 2 {
+			t.Errorf("%d attempts are overdue, want the oldest and the last", got)
 		}
 		time.Sleep(20 * time.Second)
 		if got := p.Stats(); got.Abandoned != 3 || got.OpenErrors != 3 {

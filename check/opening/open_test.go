@@ -168,7 +168,7 @@ func TestAnErrorOfOpenForNobodyInParticularGoesToTheOldest(t *testing.T) {
 			}
 			return nil
 		}}
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, FailFastAfter: testkit.AtOnce})
 		l := testkit.Borrow(t, p)
 		first, second := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
 		_ = p.Discard(l, testkit.ErrCause)
@@ -314,9 +314,15 @@ func TestAWrongPasswordShowsInTheErrorOfATimeout(t *testing.T) {
 		testkit.Ask(t.Context(), p).Failed(t, "the first attempt", testkit.ErrDial)
 
 		_, err := p.Get(t.Context())
-		var exhausted *pool.ExhaustedError
-		if !errors.Is(err, pool.ErrExhausted) || !errors.Is(err, testkit.ErrDial) || !errors.As(err, &exhausted) || !errors.Is(exhausted.Open, testkit.ErrDial) {
-			t.Errorf("after MaxWaitTime Get returned %v, want ErrExhausted with %v in it", err, testkit.ErrDial)
+		var unavailable *pool.UnavailableError
+		if !errors.Is(err, pool.ErrUnavailable) || errors.Is(err, pool.ErrExhausted) || !errors.As(err, &unavailable) {
+			t.Fatalf("after MaxWaitTime Get returned %v, want ErrUnavailable: nothing was open", err)
+		}
+		if !errors.Is(err, testkit.ErrDial) || !errors.Is(unavailable.Open, testkit.ErrDial) {
+			t.Errorf("after MaxWaitTime Get returned %v, want %v in it", err, testkit.ErrDial)
+		}
+		if u := unavailable; u.Waited != time.Second || u.Opening != 2 || u.OpeningFor != time.Second {
+			t.Errorf("the error tells of %d attempts for %v, after %v, want 2 for 1s, after 1s", u.Opening, u.OpeningFor, u.Waited)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
@@ -425,7 +431,7 @@ func TestWhatIsOpenedAfterAResetIsForWhoeverWaits(t *testing.T) {
 				}
 				return nil
 			}}
-			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenContext: testkit.SameContext})
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenContext: testkit.SameContext, FailFastAfter: testkit.AtOnce})
 			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "a"))
 			a := testkit.Ask(ctx, p)
 			b := testkit.Ask(context.WithValue(t.Context(), key{}, "b"), p)

@@ -290,44 +290,57 @@ func TestNobodyWaitsForLongerThanThreeTimesThatOfOpening(t *testing.T) {
 	}
 }
 
-// One failure, and attempts are made one at a time; one success, and all is as it was.
-func TestAFailureLimitsOpeningToOneAtATimeUntilItSucceeds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := testkit.NewBackend(testkit.OpenTime)
-		open := b.Open
-		b.Open = func(ctx context.Context, attempt int) error {
-			if err := open(ctx, attempt); err != nil || attempt <= 2 {
-				return testkit.ErrDial
+// One failure, and attempts are made one at a time. All is as it was when a connection that
+// was opened since has shown that the server serves, not as soon as it is open.
+func TestAFailureLimitsOpeningToOneAtATimeUntilAConnectionHasProvedItself(t *testing.T) {
+	for _, proof := range []string{"it is open for a second", "a lease of it ends clean"} {
+		testkit.Bubble(t, proof, func(t *testing.T) {
+			b := testkit.NewBackend(testkit.OpenTime)
+			open := b.Open
+			b.Open = func(ctx context.Context, attempt int) error {
+				if err := open(ctx, attempt); err != nil || attempt <= 2 {
+					return testkit.ErrDial
+				}
+				return nil
 			}
-			return nil
-		}
-		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 50, MaxWaitTime: time.Hour})
-		testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
-		synctest.Wait()
-		var asked []*testkit.Request[*testkit.Wire]
-		for range 30 {
-			asked = append(asked, testkit.Ask(t.Context(), p))
-		}
-		time.Sleep(2*testkit.OpenTime - 1)
-		synctest.Wait()
-		if _, most := b.Since(); most != 1 {
-			t.Errorf("after a failure %d were opened at the same time, want one", most)
-		}
-		time.Sleep(2*testkit.OpenTime + 1)
-		if _, most := b.Since(); most < 28 {
-			t.Errorf("after a success %d were opened at the same time, want one for each of 28 who have waited long enough", most)
-		}
-		served := 0
-		for _, r := range asked {
-			if r.Returned() && r.Err == nil {
-				served++
+			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 50, MaxWaitTime: time.Hour})
+			testkit.Ask(t.Context(), p)
+			time.Sleep(testkit.OpenTime)
+			synctest.Wait()
+			b.Since()
+			var asked []*testkit.Request[*testkit.Wire]
+			for range 30 {
+				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-		}
-		if served != 29 {
-			t.Errorf("%d were served, want all but one", served)
-		}
-	})
+			time.Sleep(testkit.OpenTime)
+			asked[0].Failed(t, "there never was a connection", testkit.ErrDial)
+			time.Sleep(testkit.OpenTime)
+			first := asked[1].Served(t, "by the first success")
+			if proof == "it is open for a second" {
+				time.Sleep(core.Probation - 1)
+			} else {
+				time.Sleep(testkit.OpenTime / 2)
+			}
+			synctest.Wait()
+			if _, most := b.Since(); most != 1 {
+				t.Errorf("after a failure and a success %d were opened at the same time, want one", most)
+			}
+			if proof == "it is open for a second" {
+				time.Sleep(time.Nanosecond)
+			} else {
+				testkit.GiveBack(t, p, first)
+				asked[2].Served(t, "after the Put")
+			}
+			synctest.Wait()
+			if s := p.Stats(); s.WaitingRequests < 10 || s.OpeningConnections != s.WaitingRequests {
+				t.Errorf("after that %d are being opened, want one for each of %d who have waited long enough", s.OpeningConnections, s.WaitingRequests)
+			}
+			time.Sleep(testkit.OpenTime)
+			for _, r := range asked[1:] {
+				r.Served(t, "in the end")
+			}
+		})
+	}
 }
 
 func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
@@ -344,7 +357,12 @@ func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
 		} {
 			if tt.takes >= 0 {
 				takes.Store(tt.takes)
-				_ = p.Discard(testkit.Borrow(t, p), nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				testkit.Ask(ctx, p)
+				cancel() // so that no other attempt is made beside one that takes long
+				time.Sleep(tt.takes)
+				synctest.Wait()
+				_ = p.Discard(testkit.Ask(t.Context(), p).Served(t, "once it is open"), nil)
 				synctest.Wait()
 			}
 			if got := testkit.Inside(p).OpenTime(); got != tt.want {

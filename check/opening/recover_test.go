@@ -111,7 +111,7 @@ func TestAHundredCallersOfADeadServerAreAnsweredByFewAttempts(t *testing.T) {
 		}
 		time.Sleep(testkit.OpenTime)
 		synctest.Wait()
-		if got := words.Outage(testkit.Inside(p).Outage.Load()).Failures(); got != 1 {
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d attempts at the same time count as %d failures, want one", core.ColdStart, got)
 		}
 		time.Sleep(3 * testkit.OpenTime)
@@ -153,19 +153,30 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 				}
 				return
 			}
-			got := []pool.Lease[*testkit.Wire]{probe.Served(t, "after its try")}
-			if testkit.Inside(p).Outage.Load() != 0 || p.Stats().LastOpenError != nil {
-				t.Errorf("after a success the pool is still in an outage: %v", p.Stats().LastOpenError)
+			l := probe.Served(t, "after its try")
+			if testkit.Inside(p).Outage().Failures != words.KeepsFailing || !errors.Is(p.Stats().LastOpenError, testkit.ErrDial) {
+				t.Errorf("after one success the outage has ended: %v", p.Stats().LastOpenError)
 			}
 			var asked []*testkit.Request[*testkit.Wire]
-			for range 4 { // one of them at a time only because there is one connection
+			for range 4 { // that a connection is open is reason enough to wait
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-			time.Sleep(3 * testkit.OpenTime)
+			time.Sleep(testkit.OpenTime / 2)
+			synctest.Wait()
+			if asked, most := b.Since(); len(asked) != 1 || most != 1 {
+				t.Errorf("Open was called %d times, %d at the same time, want once", len(asked), most)
+			}
+			testkit.GiveBack(t, p, l)
+			synctest.Wait()
+			if testkit.Inside(p).Outage().Failures != 0 || p.Stats().LastOpenError != nil {
+				t.Errorf("after a lease that has ended clean the pool is still in an outage: %v", p.Stats().LastOpenError)
+			}
+			time.Sleep(2 * testkit.OpenTime)
+			var got []pool.Lease[*testkit.Wire]
 			for _, r := range asked {
 				got = append(got, r.Served(t, "when the server is back"))
 			}
-			testkit.EndWithIdle(t, p, 5, got...)
+			testkit.EndWithIdle(t, p, 4, got...)
 		})
 	}
 }
@@ -179,17 +190,17 @@ func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		b.Down.Store(true)
 		var asked []*testkit.Request[*testkit.Wire]
-		for range 20 {
+		for range 100 {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // meanwhile each failed attempt is told to the one that it was made for
 		waiting := 0
 		for _, r := range asked {
 			if !r.Returned() {
 				waiting++
 			}
 		}
-		if waiting < 10 {
+		if waiting < 60 || waiting == 100 {
 			t.Fatalf("%d wait while a connection is open that may come back to them, want most", waiting)
 		}
 		if err := p.Discard(l, testkit.ErrCause); err != nil { // now there is nothing to wait for
@@ -203,18 +214,51 @@ func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 	})
 }
 
-// An open connection is worth waiting for, although none can be opened.
-func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
+// An open connection is worth waiting for, although none can be opened, as long as it comes
+// back now and then.
+func TestWithAConnectionOpenTheErrorIsTheCauseAfterFourFailuresWithNoReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
-		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: 3 * time.Second})
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: time.Minute})
 		l := testkit.Borrow(t, p)
 		b.Down.Store(true)
-		for range words.KeepsFailing { // each is told how its own attempt ended
+		for i := range words.KeepsFailing { // each is told how its own attempt ended
+			began := time.Now()
 			if _, err := p.Get(t.Context()); !errors.Is(err, testkit.ErrDial) || errors.Is(err, pool.ErrUnavailable) {
 				t.Errorf("Get returned %v, want %v alone", err, testkit.ErrDial)
 			}
+			asked, _ := b.Since()
+			if took := time.Since(began); i == 0 && (took <= time.Second || len(asked) <= words.KeepsFailing) {
+				t.Errorf("the first was told after %v and %d attempts, want more than FailFastAfter and %d", took, len(asked), words.KeepsFailing)
+			} else if i > 0 && len(asked) != 1 {
+				t.Errorf("number %d was told after %d attempts, want its own", i+1, len(asked))
+			}
 		}
+		r, late := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
+		time.Sleep(words.BackoffMost / 4)
+		r.Pending(t, "before its attempt")
+		testkit.GiveBack(t, p, l)
+		l = r.Served(t, "after the Put")
+		if _, err := p.Get(t.Context()); err == nil { // behind late
+			t.Error("Get has lent a connection")
+		}
+		late.Failed(t, "before those who came later", testkit.ErrDial)
+		if errors.Is(late.Err, pool.ErrUnavailable) {
+			t.Errorf("Get returned %v, want %v alone", late.Err, testkit.ErrDial)
+		}
+		if asked, _ := b.Since(); len(asked) != words.KeepsFailing+1 {
+			t.Errorf("the next two were told after %d attempts since a return, want %d and one more", len(asked), words.KeepsFailing)
+		}
+		testkit.EndWithIdle(t, p, 1, l)
+	})
+}
+
+func TestWithAConnectionOpenThoseWhoWaitAsLongAsTheyMayAreToldThatThePoolIsExhausted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: 3 * time.Second, FailFastAfter: -1})
+		l := testkit.Borrow(t, p)
+		b.Down.Store(true)
 		b.Since()
 		began := time.Now()
 		r, late := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
@@ -229,7 +273,7 @@ func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
 		}
 		// Attempts went on meanwhile, and were not hurried by those who waited.
 		asked, most := b.Since()
-		if n := len(asked); most != 1 || n < 6 || n > 20 {
+		if n := len(asked); most != 1 || n < words.KeepsFailing+6 || n > words.KeepsFailing+20 {
 			t.Errorf("Open was called %d times in %v, %d at the same time, want one at a time with pauses", n, time.Since(began), most)
 		}
 		b.Down.Store(false)
@@ -240,85 +284,100 @@ func TestWithAConnectionOpenNobodyIsToldThatThereIsNone(t *testing.T) {
 }
 
 // It recovers by itself: full service within a second of the server's return, and until
-// then not one attempt more than the backoff allows.
+// then not one attempt more than the backoff allows. Callers fail soon, but none fails if the
+// server is back, and the next backoff over, within FailFastAfter.
 func TestServiceIsFullWithinASecondOfTheServersReturn(t *testing.T) {
-	for _, outage := range []time.Duration{50 * time.Millisecond, 5 * time.Second, time.Minute} {
-		testkit.Bubble(t, outage.String(), func(t *testing.T) {
-			b := testkit.NewBackend(10 * time.Millisecond)
-			f := b.Factory()
-			var gone atomic.Int64 // connections up to this number are dead
-			p := testkit.Start(t, f, pool.Config{MaxConnections: 40})
-			stopped := make(chan struct{})
-			var mu sync.Mutex
-			served := map[int]time.Time{} // when each caller was first served after the return
-			failed := map[int]int{}       // requests by number of the connection
-			var back time.Time
-			var wg sync.WaitGroup
-			for caller := range 80 {
-				wg.Go(func() {
-					for {
-						select {
-						case <-stopped:
-							return
-						default:
-						}
-						began := time.Now()
-						l, err := p.Get(t.Context())
-						if err != nil {
-							if took := time.Since(began); !errors.Is(err, testkit.ErrDial) || took > time.Second {
-								t.Errorf("Get returned %v after %v, want %v, soon", err, took, testkit.ErrDial)
-							}
-							time.Sleep(100 * time.Millisecond)
-							continue
-						}
-						time.Sleep(2 * time.Millisecond)
-						mu.Lock()
-						dead := int64(l.Value().Number) <= gone.Load()
-						if dead {
-							failed[l.Value().Number]++
-						} else if _, ok := served[caller]; !ok && !back.IsZero() {
-							served[caller] = time.Now()
-						}
-						mu.Unlock()
-						if dead {
-							_ = p.Discard(l, testkit.ErrCause)
-						} else {
-							testkit.GiveBack(t, p, l)
-						}
+	for _, failFastAfter := range []time.Duration{testkit.AtOnce, 0} {
+		for _, outage := range []time.Duration{50 * time.Millisecond, 400 * time.Millisecond, 5 * time.Second, time.Minute} {
+			testkit.Bubble(t, fmt.Sprintf("%v, FailFastAfter=%v", outage, failFastAfter), func(t *testing.T) {
+				testServiceIsFull(t, outage, failFastAfter)
+			})
+		}
+	}
+}
+
+func testServiceIsFull(t *testing.T, outage, failFastAfter time.Duration) {
+	const takes = 10 * time.Millisecond
+	b := testkit.NewBackend(takes)
+	f := b.Factory()
+	var gone atomic.Int64 // connections up to this number are dead
+	p := testkit.Start(t, f, pool.Config{MaxConnections: 40, FailFastAfter: failFastAfter})
+	soon := takes*words.KeepsFailing + words.BackoffMost
+	if failFastAfter == 0 {
+		soon += time.Second
+	}
+	stopped := make(chan struct{})
+	var mu sync.Mutex
+	served := map[int]time.Time{} // when each caller was first served after the return
+	failed := map[int]int{}       // requests by number of the connection
+	var back time.Time
+	var wg sync.WaitGroup
+	for caller := range 80 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+				began := time.Now()
+				l, err := p.Get(t.Context())
+				if err != nil {
+					if took := time.Since(began); !errors.Is(err, testkit.ErrDial) || took > soon {
+						t.Errorf("Get returned %v after %v, want %v within %v", err, took, testkit.ErrDial, soon)
 					}
-				})
-			}
-			time.Sleep(time.Second / 4)
-			open := p.Stats().Opened
-			b.Since()
-			b.Down.Store(true) // the server dies, and all connections with it
-			gone.Store(int64(len(b.Opened())))
-			time.Sleep(outage)
-			asked, _ := b.Since()
-			if got, want := len(asked), core.ColdStart+int(open)+8+int(outage/(words.BackoffMost/2)); got > want {
-				t.Errorf("Open was called %d times in the outage, want %d at the most", got, want)
-			}
-			mu.Lock()
-			b.Down.Store(false)
-			back = time.Now()
-			mu.Unlock()
-			time.Sleep(2 * time.Second)
-			close(stopped)
-			wg.Wait()
-			for caller := range 80 {
-				if at, ok := served[caller]; !ok || at.Sub(back) > time.Second {
-					t.Errorf("caller %d was served %v after the return, %v; want within a second", caller, at.Sub(back), ok)
+					if failFastAfter == 0 && outage+words.BackoffMost < time.Second {
+						t.Errorf("Get returned %v in an outage of %v", err, outage)
+					}
+					time.Sleep(100 * time.Millisecond)
+					continue
+				}
+				time.Sleep(2 * time.Millisecond)
+				mu.Lock()
+				dead := int64(l.Value().Number) <= gone.Load()
+				if dead {
+					failed[l.Value().Number]++
+				} else if _, ok := served[caller]; !ok && !back.IsZero() {
+					served[caller] = time.Now()
+				}
+				mu.Unlock()
+				if dead {
+					_ = p.Discard(l, testkit.ErrCause)
+				} else {
+					testkit.GiveBack(t, p, l)
 				}
 			}
-			for number, times := range failed {
-				if times != 1 {
-					t.Errorf("%d requests failed on connection %d, want one", times, number)
-				}
-			}
-			synctest.Wait()
-			testkit.AtRest(t, p, 0)
 		})
 	}
+	time.Sleep(time.Second / 4)
+	open := p.Stats().Opened
+	b.Since()
+	b.Down.Store(true) // the server dies, and all connections with it
+	gone.Store(int64(len(b.Opened())))
+	time.Sleep(outage)
+	asked, _ := b.Since()
+	if got, want := len(asked), core.ColdStart+int(open)+8+int(outage/(words.BackoffMost/2)); got > want {
+		t.Errorf("Open was called %d times in the outage, want %d at the most", got, want)
+	}
+	mu.Lock()
+	b.Down.Store(false)
+	back = time.Now()
+	mu.Unlock()
+	time.Sleep(2 * time.Second)
+	close(stopped)
+	wg.Wait()
+	for caller := range 80 {
+		if at, ok := served[caller]; !ok || at.Sub(back) > time.Second {
+			t.Errorf("caller %d was served %v after the return, %v; want within a second", caller, at.Sub(back), ok)
+		}
+	}
+	for number, times := range failed {
+		if times != 1 {
+			t.Errorf("%d requests failed on connection %d, want one", times, number)
+		}
+	}
+	synctest.Wait()
+	testkit.AtRest(t, p, 0)
 }
 
 // Nobody asks, and yet the pool is warm again soon after the server's return; and it does
@@ -363,7 +422,7 @@ func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
 			time.Sleep(testkit.OpenTime)
 			synctest.Wait()
 			b.Since()
-			if got := words.Outage(testkit.Inside(p).Outage.Load()).Failures(); got != round+1 {
+			if got := testkit.Inside(p).Outage().Failures; got != round+1 {
 				t.Errorf("round %d counts as %d failures, want one more", round, got)
 			}
 			time.Sleep(20 * testkit.OpenTime)
@@ -371,7 +430,7 @@ func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
 				r.Failed(t, "in time", testkit.ErrDial)
 			}
 			b.Since()
-			testkit.Inside(p).Outage.Store(uint64(words.Outage(0).Worse(time.Duration(testkit.Inside(p).Now())))) // as after one
+			testkit.Inside(p).SetOutage(words.Outage{}.Worse(testkit.Inside(p).Now(), 0, false)) // as after one
 		}
 	})
 }

@@ -122,8 +122,15 @@ func TestWarmReturnsTheFirstErrorOfOpen(t *testing.T) {
 		if got := p.Stats(); got.OpenErrors != 3 {
 			t.Errorf("%+v, want three errors", got)
 		}
-		testkit.Warm(t.Context(), p, 10).Pending(t, "once more")
-		time.Sleep(2 * testkit.OpenTime) // one by one at first, if the last to end was a failure
+		again := testkit.Warm(t.Context(), p, 10)
+		for n := range 3 { // one at a time: those that are open are on probation
+			again.Pending(t, "once more")
+			if got := p.Stats(); got.IdleConnections != 7+n || got.OpeningConnections != 1 {
+				t.Errorf("once more: %+v, want %d idle, one being opened", got, 7+n)
+			}
+			time.Sleep(testkit.OpenTime)
+		}
+		again.Is(t, "once more", nil)
 		testkit.IdleIs(t, p, "once more", 10)
 	})
 }
@@ -226,9 +233,9 @@ func TestWarmAndThoseWhoWaitShareWhatIsOpened(t *testing.T) {
 	})
 }
 
-// While opening keeps failing Warm says so at once, as Get does, and it succeeds when the
-// server is back.
-func TestWarmDuringAnOutageReturnsErrUnavailable(t *testing.T) {
+// While opening keeps failing Warm waits for the end of each pause, and then is told how its
+// attempt has ended.
+func TestWarmDuringAnOutageWaitsForTheEndOfThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := true
 		x := testkit.Exchange{Open: func(context.Context, int) error {
@@ -243,15 +250,31 @@ func TestWarmDuringAnOutageReturnsErrUnavailable(t *testing.T) {
 		}
 		synctest.Wait()
 		tried := x.Tried()
-		w := testkit.Warm(t.Context(), p, 10)
-		w.Is(t, "in a pause", pool.ErrUnavailable)
-		w.Is(t, "in a pause", testkit.ErrDial)
-		if got := x.Tried(); got != tried {
-			t.Errorf("in a pause Open was called %d times", got-tried)
+		pause := func(w *testkit.Warming) {
+			t.Helper()
+			end := testkit.Inside(p).Outage().RetryAt(words.BackoffMost) - testkit.Inside(p).Now()
+			if end < words.BackoffLeast/2 {
+				t.Fatalf("the pause ends in %v", end)
+			}
+			time.Sleep(end - 1)
+			w.Pending(t, "in a pause")
+			if got := x.Tried(); got != tried {
+				t.Errorf("in a pause Open was called %d times", got-tried)
+			}
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
 		}
+		w := testkit.Warm(t.Context(), p, 10)
+		pause(w)
+		w.Is(t, "after the pause", testkit.ErrDial)
+		tried++
+		if got := x.Tried(); got != tried {
+			t.Errorf("after a pause Open was called %d times, want once", got-tried+1)
+		}
+		w = testkit.Warm(t.Context(), p, 10)
 		fails = false
-		time.Sleep(words.BackoffMost)
-		testkit.Warm(t.Context(), p, 10).Is(t, "when the server is back", nil)
+		pause(w)
+		w.Is(t, "when the server is back", nil)
 		testkit.IdleIs(t, p, "when the server is back", 10)
 		if got := x.Tried(); got != tried+10 {
 			t.Errorf("Open was called %d times, want 10", got-tried)

@@ -170,7 +170,10 @@ func TestWhoTriesIsNotRefusedForTheFailureOfAnother(t *testing.T) {
 		first := testkit.Ask(ctx, p)
 		cancel()
 		first.Failed(t, "when its ctx has ended", context.Canceled)
-		time.Sleep(words.BackoffMost + time.Millisecond) // its attempt is overdue
+		time.Sleep(words.BackoffMost + 2*time.Millisecond)
+		if got := testkit.Inside(p).Overdue.Load(); got != 1 {
+			t.Fatalf("%d attempts are overdue, want that of the first", got)
+		}
 		second := testkit.Ask(bg, p)
 		result(words.KeepsFailing+1, testkit.ErrDial)
 		second.Pending(t, "while its own open is under way")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,9 +164,13 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 // The two sides of an outage: the failure is noted, then all waiters are refused; the
 // caller is linked, then asks whether there is an outage.
 func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
-	for _, place := range []string{"wait: registered", "wait: parked", "ensureOpen: census read", "afterwards"} {
+	for _, place := range []string{"wait: registered", "wait: parked", "ensureOpen: census read", "ensureOpen: census read, and the same again", "afterwards"} {
 		for _, half := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, half=%v", place, half), func(t *testing.T) {
+			place, same := strings.CutSuffix(place, ", and the same again")
+			if same && !half {
+				continue // it is refused before it goes on
+			}
+			t.Run(fmt.Sprintf("%s, same=%v, half=%v", place, same, half), func(t *testing.T) {
 				stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 					x, result := dialing(t)
 					p := empty(t, x, 3)
@@ -174,25 +179,24 @@ func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
 						result(i+1, testkit.ErrDial)
 						r.Failed(t, "as its attempt", testkit.ErrDial)
 					}
-					first := testkit.Ask(bg, p)
 					var getter *stage.Actor
 					var r *testkit.Request[*testkit.Wire]
 					if place == "ensureOpen: census read" {
-						// In an outage only the first waiter gets to this place.
-						testkit.Inside(p).Outage.Store(0)
-					}
-					if place != "afterwards" {
+						// In an outage nobody gets to this place while an attempt is under way.
 						getter, r = getTo(s, place, bg, p)
 					}
-					if place == "ensureOpen: census read" {
-						testkit.Inside(p).Outage.Store(uint64(words.Outage(words.KeepsFailing-1) * words.OutageFailure))
+					first := testkit.Ask(bg, p)
+					if place == "ensureOpen: census read" && !same {
+						resizing(t, p, 4)()
+					} else if place != "ensureOpen: census read" && place != "afterwards" {
+						getter, r = getTo(s, place, bg, p)
 					}
 					lowered := s.StopNext("openFailed: census lowered")
 					if !half {
 						lowered.Let.Do(func() { close(lowered.Resume) })
 					}
 					result(words.KeepsFailing, testkit.ErrDial)
-					if testkit.Inside(p).Outage.Load() == uint64(words.Outage(words.KeepsFailing-1)*words.OutageFailure) {
+					if testkit.Inside(p).Outage().Failures == words.KeepsFailing-1 {
 						t.Fatal("the attempt had begun in another outage: the test has lost its point")
 					}
 					lowered.Arrived(t)
@@ -203,7 +207,10 @@ func TestSomebodyComesToWaitWhileTheLastOfTheFailuresIsNoted(t *testing.T) {
 					}
 					lowered.GoOn()
 					first.Failed(t, "as its attempt", testkit.ErrDial)
-					if x.Tried() == words.KeepsFailing {
+					if !same {
+						if got := x.Tried(); got != words.KeepsFailing {
+							t.Errorf("Open was called %d times, want %d", got, words.KeepsFailing)
+						}
 						r.Failed(t, "at once", pool.ErrUnavailable)
 						if !errors.Is(r.Err, testkit.ErrDial) {
 							t.Errorf("it got %v, want %v in it", r.Err, testkit.ErrDial)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"go.uber.org/atomic"
 )
@@ -17,6 +18,7 @@ import (
 // on at the same time. Connections are known by their number.
 type reference struct {
 	max     int
+	patient bool // nobody is told that opening fails
 	failing bool // Open fails
 	opened  int
 	closed  bool
@@ -44,8 +46,8 @@ func (r *reference) leases() (n int) {
 }
 
 // serve opens what may be opened for waiters. While opening fails, the pool tries again
-// and again, with backoff: waiters get the error only if there is no connection that may
-// come back to them.
+// and again, with backoff: waiters get the error if there is no connection that may come
+// back to them, and never if they are patient.
 func (r *reference) serve() {
 	for len(r.waiting) > 0 && !r.closed && r.leases()+len(r.idle) < r.max {
 		if !r.failing {
@@ -53,7 +55,7 @@ func (r *reference) serve() {
 			r.place(r.opened)
 			continue
 		}
-		if r.leases()+len(r.idle) > 0 {
+		if r.leases()+len(r.idle) > 0 || r.patient {
 			return
 		}
 		for _, c := range r.waiting {
@@ -152,12 +154,6 @@ func (r *trial) run(actions []byte) {
 				r.serve()
 			}
 			c.Request = testkit.Ask(ctx, r.p)
-			// The attempt that a Get asks for tells it that it has failed. Whether it
-			// asks for one, or there is a backoff, depends on when it comes.
-			if n := len(r.waiting); n > 0 && r.waiting[n-1] == c && r.failing && r.leases()+len(r.idle) < r.max && (n == 1 || c.Returned()) {
-				c.err = testkit.ErrDial
-				r.waiting = r.waiting[:n-1]
-			}
 			live = append(live, c)
 		case 4, 5, 6, 7, 8, 9, 10, 11:
 			if len(r.held) == 0 {
@@ -211,6 +207,7 @@ func (r *trial) run(actions []byte) {
 				continue
 			}
 			conn := pick%r.opened + 1
+			time.Sleep(core.Probation) // earlier it would count as an open that fails
 			r.report(conn, testkit.ErrCause)
 			r.broken[conn] = true
 			delete(r.idle, conn)
@@ -256,6 +253,12 @@ func (r *trial) run(actions []byte) {
 		}
 		var still []*caller
 		for _, c := range live {
+			// With a connection open, those who wait are told after four failures in a row
+			// with nothing coming back. When that is depends on the backoff.
+			if c.err == nil && c.conn == 0 && r.failing && !r.patient && r.leases()+len(r.idle) < r.max && c.Returned() {
+				c.err = testkit.ErrDial
+				r.waiting = slices.DeleteFunc(r.waiting, func(w *caller) bool { return w == c })
+			}
 			if c.err == nil && c.conn == 0 {
 				c.Pending(r.t, "reference")
 				still = append(still, c)
@@ -268,9 +271,13 @@ func (r *trial) run(actions []byte) {
 	}
 }
 
-func tryActions(t *testing.T, max int, actions []byte) {
+func tryActions(t *testing.T, max int, patient bool, actions []byte) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &trial{t: t, reference: &reference{max: max, idle: map[int]bool{}, broken: map[int]bool{}}}
+		failFastAfter := testkit.AtOnce
+		if patient {
+			failFastAfter = -1
+		}
+		r := &trial{t: t, reference: &reference{max: max, patient: patient, idle: map[int]bool{}, broken: map[int]bool{}}}
 		r.x = &testkit.Exchange{}
 		r.x.Open = func(context.Context, int) error {
 			if r.down.Load() {
@@ -280,7 +287,8 @@ func tryActions(t *testing.T, max int, actions []byte) {
 		}
 		var f pool.Factory[*testkit.Wire]
 		f, r.report = testkit.Watched(r.x)
-		r.p = testkit.Start(t, f, pool.Config{MaxConnections: max, MaxOpening: 1, MaxWaitTime: -1, MaxIdleTime: -1}) // they land in the order of their numbers
+		r.p = testkit.Start(t, f, pool.Config{MaxConnections: max, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: failFastAfter,
+			MaxOpening: 1}) // they land in the order of their numbers
 		r.run(actions)
 		r.p.Close()
 		synctest.Wait()
@@ -309,9 +317,10 @@ func TestRandomActionsAgreeWithTheReference(t *testing.T) {
 				actions[i] = 0xd0 | 15 // Close seldom
 			}
 		}
-		tryActions(t, 1+rnd.IntN(5), actions)
+		max, patient := 1+rnd.IntN(5), rnd.IntN(2) == 0
+		tryActions(t, max, patient, actions)
 		if t.Failed() {
-			t.Fatalf("with actions %x", actions)
+			t.Fatalf("with MaxConnections %d, patient %v, actions %x", max, patient, actions)
 		}
 	}
 }
@@ -322,11 +331,12 @@ func FuzzActions(f *testing.F) {
 	f.Add(byte(1), []byte{0x0f, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x0f, 0x08, 0x1f}) // opens fail, before and behind others
 	f.Add(byte(2), []byte{0x00, 0x00, 0x00, 0x09, 0x18, 0x04, 0x14})             // Detach, Discard while somebody waits
 	f.Add(byte(2), []byte{0x00, 0x00, 0x0d, 0x04, 0x14, 0x1d, 0x0e, 0x0e})       // reports
+	f.Add(byte(0x81), []byte{0x0f, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x0f, 0x08, 0x1f})
 	f.Add(byte(3), []byte{0x00, 0x00, 0x00, 0x00, 0xff, 0x04, 0x04, 0x19, 0x28, 0x00, 0x0e})
 	f.Fuzz(func(t *testing.T, max byte, actions []byte) {
 		if len(actions) > 200 {
 			actions = actions[:200]
 		}
-		tryActions(t, 1+int(max)%8, actions)
+		tryActions(t, 1+int(max)%8, max&0x80 != 0, actions)
 	})
 }

@@ -123,7 +123,7 @@ func (s *stress) caller(id int64) {
 			}
 			l, err = s.p.Get(ctx)
 			if err != nil && !errors.Is(err, testkit.ErrDial) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrExhausted) &&
-				!errors.Is(err, pool.ErrRejected) && ctx.Err() == nil {
+				!errors.Is(err, pool.ErrUnavailable) && !errors.Is(err, pool.ErrRejected) && ctx.Err() == nil {
 				s.t.Errorf("Get: %v", err)
 			}
 			cancel()

@@ -7,8 +7,8 @@ import (
 	"runtime/debug"
 )
 
-// A Factory is the Factory of the root package, with boxes for connections. Check, Clean
-// and Watch may be nil.
+// A Factory is the Factory of the root package, with boxes for connections. Check, Clean,
+// Watch and PeerClosed may be nil.
 type Factory struct {
 	// Open returns ErrNilConn if the connection is nil.
 	Open  func(ctx context.Context) (box any, err error)
@@ -16,6 +16,8 @@ type Factory struct {
 	Check func(box any) error
 	Clean func(box any) error
 	Watch func(box any, broken func(cause error))
+
+	PeerClosed func(cause error) bool
 }
 
 // A panicError stands for a panic in a factory function.

@@ -30,7 +30,16 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	if c == nil {
 		return
 	}
-	if d := c.unfit.Load(); d != nil && cause == nil {
+	if d := c.unfit.Load(); d == nil {
+		switch {
+		case why == closedByDiscard:
+			p.judge(c, word, 1, why, cause)
+		case why == closedByCheck && c.justPut:
+			p.judge(c, word, 1, why, cause) // what Put has said is taken back
+		case why == closedByCheck:
+			p.judge(c, word, 0, why, cause)
+		}
+	} else if cause == nil {
 		why, cause = d.why, d.cause // it was marked before we got the slot
 	}
 	p.counters.closed[why].Inc()

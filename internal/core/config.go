@@ -27,6 +27,8 @@ type Config struct {
 	OpenContext    func(context.Context) context.Context
 	MaxOpening     int
 	MaxBackoff     time.Duration
+	MaxRetryAfter  time.Duration
+	FailFastAfter  time.Duration // 0: the default
 	OpenEagerly    bool
 	StrictMax      bool
 	CheckInterval  time.Duration
@@ -38,6 +40,9 @@ type Config struct {
 
 	// OpenFailed makes the error of an attempt to open that has failed with err.
 	OpenFailed func(err error) error
+
+	// Unavailable makes the error of a Get that would wait, or has waited, for nothing.
+	Unavailable func(Unavailability) error
 
 	// Exhausted makes the error of a wait that has lasted for MaxWaitTime.
 	Exhausted func(waited time.Duration, stats Stats) error

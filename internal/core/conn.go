@@ -38,20 +38,25 @@ func (l Lease) Opened() time.Time {
 // A conn is one connection with what the pool knows about it. The fields of the first
 // group are written before the connection is lent for the first time, and never again.
 type conn struct {
-	box     any
-	pool    *Pool
-	ring    *ring.Ring // of its slot
-	index   int        // the number of its slot in ring
-	slot    int        // the number of its slot in the whole pool
-	number  uint64     // numbers the connections of the pool, for the log
-	opened  time.Time
-	expires time.Duration // when MaxLifetime is over, on the pool's clock
-	era     *era          // in which its opening began
-	sight   *sight.Sight
+	box      any
+	pool     *Pool
+	ring     *ring.Ring // of its slot
+	index    int        // the number of its slot in ring
+	slot     int        // the number of its slot in the whole pool
+	number   uint64     // numbers the connections of the pool, for the log
+	opened   time.Time
+	openedAt time.Duration // the same on the pool's clock
+	expires  time.Duration // when MaxLifetime is over, on the pool's clock
+	era      *era          // in which its opening began
+	began    *outage       // in which its opening began
+	outage   *outage       // in which it was opened: it may end this one
+	first    uint64        // generation of its first lease
+	sight    *sight.Sight
 
 	noted    bool          // the place of a lease of it has been noted; the holder's
 	leasedAt time.Duration // when its lease began, on the pool's clock, with TimeUse; the holder's
 	born     uint64        // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
+	justPut  bool          // a lease of it has just ended, and Check has not been asked since. Only for the slot's owner
 	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner
 	calling  string        // name of the function called last. Only for the slot's owner
 	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
@@ -59,6 +64,7 @@ type conn struct {
 
 	unfit   atomic.Pointer[defect] // why it must not be lent again; set once
 	call    atomic.Uint32          // the call of Check or Clean in progress (see ask)
+	unused  atomic.Uint32          // leases of it that PutUnused has ended
 	revoked atomic.Bool            // the holder of the lease that Close revoked has been told
 }
 

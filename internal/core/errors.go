@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // The errors that the root package documents under the same names.
@@ -28,6 +29,8 @@ var ErrNilConn = errors.New("Factory.Open returned neither a connection nor an e
 var (
 	errDiscarded = errors.New("pool: discarded")
 	errBroken    = errors.New("pool: reported broken")
+	errNoRoom    = errors.New("pool: opened when there was no room any more")
+	errGivenUp   = errors.New("pool: given up for another attempt to open")
 	errGoexit    = errors.New("factory function called runtime.Goexit")
 
 	errOpenAbandoned = errors.New("Factory.Open or Watch did not return in time")
@@ -63,23 +66,31 @@ func Named(pool, text string) string {
 	return "pool " + strconv.Quote(pool) + text[len("pool"):]
 }
 
-// An unavailableError is what Get returns if it would wait for nothing.
-type unavailableError struct {
-	pool string
-	open error // made by Config.OpenFailed
+// A hangError stands for an error that Open has not returned yet.
+type hangError struct{ after time.Duration }
+
+func (e *hangError) Error() string {
+	return fmt.Sprintf("no answer after %v", e.after.Round(time.Millisecond))
 }
 
-func (e *unavailableError) Error() string {
-	return Named(e.pool, fmt.Sprintf("%v: %v", ErrUnavailable, errors.Unwrap(e.open)))
+// UnderWay says how many attempts are under way, and since when, for the text of an error.
+func UnderWay(n int, longest time.Duration) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("; an attempt is under way for %v", longest.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("; %d attempts are under way, the first for %v", n, longest.Round(time.Millisecond))
 }
-
-func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.open} }
 
 // A contextError is what Get and Shutdown return when their ctx has ended. It wraps
 // ctx.Err, the cause of the cancellation, and the last error on opening if there was one
 // while the caller waited: a wrong password must not look like a mere timeout.
 type contextError struct {
 	err, cause, open error
+	opening          int           // attempts under way, if nothing was open
+	openingFor       time.Duration // how long the first of them has been under way
 }
 
 // The two that say no more than ctx.Err are made once: in a storm of timeouts they would
@@ -106,7 +117,7 @@ func contextEnded(ctx context.Context, open error) *contextError {
 			return errDeadlineExceeded
 		}
 	}
-	return &contextError{err, cause, open}
+	return &contextError{err: err, cause: cause, open: open}
 }
 
 func (e *contextError) Error() string { return "pool: " + e.text() }
@@ -119,7 +130,7 @@ func (e *contextError) text() string {
 	if e.open != nil {
 		s += fmt.Sprintf("; last error on opening: %v", e.open)
 	}
-	return s
+	return s + UnderWay(e.opening, e.openingFor)
 }
 
 func (e *contextError) Unwrap() []error {

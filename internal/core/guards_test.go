@@ -20,24 +20,24 @@ func TestNobodyIsRefusedWithoutAnErrorToName(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
 	var o words.Outage
 	for range words.KeepsFailing {
-		o = o.Worse(0)
+		o = o.Worse(0, 0, false)
 	}
-	p.outage.Store(uint64(o))
+	p.outage.Store(&outage{Outage: o})
 	if err := p.unavailable(); err != nil {
 		t.Errorf("with no error known: %v, want nil", err)
 	}
-	p.outage.Store(0)
+	p.outage.Store(nil)
 }
 
 // outage.go failed: an attempt that began in an outage and fails after a success has
 // ended that outage is the first failure of the next one.
 func TestAFailureAfterTheEndOfTheOutageInWhichItBeganCounts(t *testing.T) {
 	p := start(t, bare(), Config{MaxConnections: 1})
-	p.failed(words.Outage(0).Worse(time.Second))
-	if got := words.Outage(p.outage.Load()).Failures(); got != 1 {
+	p.failed(&outage{Outage: words.Outage{}.Worse(time.Second, 0, false)}, 2*time.Second, 0, true)
+	if got := p.outage.Load().Failures; got != 1 {
 		t.Errorf("%d failures are known, want 1", got)
 	}
-	p.outage.Store(0)
+	p.outage.Store(nil)
 }
 
 // wait.go accept: if a token and the end of its ctx come at the same time, a caller may
@@ -161,7 +161,7 @@ func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
 // pool trust a Check that is slow.
 func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 2 * probation
+		const n = 2 * tryout
 		f := bare()
 		f.Check = func(any) error { return nil }
 		p := start(t, f, Config{MaxConnections: n})
@@ -178,8 +178,8 @@ func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 		if got := p.Stats().ClosedWatch; got != n {
 			t.Fatalf("%d connections were closed, want %d", got, n)
 		}
-		if got := p.wary.Load(); got != probation {
-			t.Errorf("%d looks are to be made apart, want %d", got, probation)
+		if got := p.wary.Load(); got != tryout {
+			t.Errorf("%d looks are to be made apart, want %d", got, tryout)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/queue"
+	"github.com/S4AK4N/pool/internal/words"
 	"github.com/S4AK4N/pool/ring"
 )
 
@@ -16,7 +17,7 @@ import (
 type Inside struct {
 	pool *Pool
 
-	Gate, Conns, Outage       *atomic.Uint64
+	Gate, Conns               *atomic.Uint64
 	Tick                      *atomic.Uint32
 	Queue                     *queue.Queue
 	Ring                      *ring.Ring // of the first bank
@@ -32,8 +33,25 @@ type Inside struct {
 
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
-	return Inside{p, &p.gate, &p.conns, &p.outage, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
+	return Inside{p, &p.gate, &p.conns, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
 		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
+}
+
+// Outage returns the outage, the zero one if there is none.
+func (in Inside) Outage() words.Outage {
+	if o := in.pool.outage.Load(); o != nil {
+		return o.Outage
+	}
+	return words.Outage{}
+}
+
+// SetOutage puts the pool into an outage, or out of it with the zero one.
+func (in Inside) SetOutage(o words.Outage) {
+	if o == (words.Outage{}) {
+		in.pool.outage.Store(nil)
+	} else {
+		in.pool.outage.Store(&outage{Outage: o})
+	}
 }
 
 // A Slot describes one slot.
@@ -109,13 +127,15 @@ const (
 	MaxTick       = maxTick
 	MinDead       = minDead
 	MinTick       = minTick
+	MostHanging   = mostHanging
 	MostOpenTime  = mostOpenTime
 	OpenGrace     = openGrace
 	OverdueAfter  = overdueAfter
-	Probation     = probation
 	Reasons       = int(reasons)
+	Probation     = probation
 	RevokedStamp  = revokedStamp
 	Suspicion     = suspicion
+	Tryout        = tryout
 )
 
 // Errors that are not exported otherwise.

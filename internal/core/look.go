@@ -18,7 +18,7 @@ import (
 // not meant to block. So the pool watches how long Check takes, and calls it in the
 // goroutine of the Get as long as it is known to be quick:
 //
-//   - at first, and once a second, the next probation looks are apart. If each of them
+//   - at first, and once a second, the next tryout looks are apart. If each of them
 //     is quick, the pool stops being wary. The looks of the sweeper's rounds count as well
 //   - after one that was not quick, it stays wary for the next suspicion looks
 //
@@ -27,7 +27,7 @@ import (
 // those that began within a second: by then the next pass has made the pool wary.
 const (
 	quickLook = 10 * time.Microsecond
-	probation = 8
+	tryout    = 8
 	suspicion = 64
 )
 
@@ -167,7 +167,7 @@ func (p *Pool) looked(began time.Duration, fit bool) {
 // doubt makes the pool wary for the next few looks. The sweeper calls it in each pass.
 func (p *Pool) doubt() {
 	if p.factory.Check != nil && p.wary.Load() == 0 {
-		p.wary.CompareAndSwap(0, probation)
+		p.wary.CompareAndSwap(0, tryout)
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/S4AK4N/pool/ring"
 )
 
-// overdueAfter is how long an open may take before only the caller that asked for it
-// counts on it. It goes on, but another one may be begun for other waiters.
+// overdueAfter is how long an open may take before it counts as a failed one. It goes on,
+// but another one may be begun beside it. It is less in an outage, and more at a server that
+// is known to be slow (dueWithin).
 const overdueAfter = time.Second
 
 // An attempt is one connection being opened: one call of Factory.Open and, if that
@@ -29,22 +30,34 @@ type attempt struct {
 	slot   int
 	word   ring.Word
 	era    *era          // in which it began; Reset begins the next one
-	outage words.Outage  // in which it began
+	outage *outage       // in which it began
 	began  time.Duration // on the pool's clock
-	state  atomic.Uint32
-	conn   atomic.Pointer[conn] // what Open has returned; see unlent
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer // see timeAttempt
+	// hung is set when it ends: it was overdue, and has been counted as a failure. counted is
+	// the same, of one that was readmitted.
+	hung, counted bool
+	slotless      bool // set when it ends: it was set aside
+	state         atomic.Uint32
+	conn          atomic.Pointer[conn] // what Open has returned; see unlent
 }
 
 // The state of an attempt. Each arrow is one compare-and-swap.
 //
-//	running ──▶ overdue    by its timer: counted in Pool.overdue
-//	running, overdue ──▶ ended      by its own goroutine, when the factory has returned
-//	running, overdue ──▶ abandoned  by its timer, if that takes too long
+//	running ──▶ overdue    by its timer: counted in Pool.overdue, and as a failure
+//	overdue ──▶ given up   by whoever needs its room: canceled
+//	overdue ──▶ aside      by whoever needs its slot, and gets it
+//	aside ──▶ running      by its own goroutine, with another slot (readmit)
+//	any of these ──▶ ended      by its own goroutine, when the factory has returned
+//	any of these ──▶ abandoned  by its timer, if that takes too long, or by one that is readmitted
 //
-// The one that ends it gets the slot.
+// The one that ends it gets the slot, if it has one.
 const (
 	attemptRunning = iota
 	attemptOverdue
+	attemptGivenUp
+	attemptAside
 	attemptEnded
 	attemptAbandoned
 )
@@ -53,8 +66,15 @@ const (
 func (p *Pool) begin(a *attempt) {
 	a.slot, a.word = p.claim()
 	a.era = p.era.Load()
-	a.outage = words.Outage(p.outage.Load())
+	a.outage = p.outage.Load()
 	a.began = time.Duration(p.now())
+	ctx := a.era.ctx
+	if a.asked != nil {
+		ctx = context.WithoutCancel(a.asked) // only its values: the connection may serve another caller
+	}
+	a.ctx, a.cancel = context.WithCancelCause(ctx)
+	b, i := p.bankOf(a.slot)
+	b.opening[i].Store(a)
 	if a.spare {
 		p.spares.Inc()
 	}
@@ -70,9 +90,17 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 			return false
 		}
 		if a.state.CompareAndSwap(old, state) {
-			if old == attemptOverdue {
+			a.hung = a.counted || old != attemptRunning
+			if old == attemptAside {
+				a.slotless = true
+				p.aside.CompareAndSwap(a, nil)
+				return true
+			}
+			if old != attemptRunning {
 				p.overdue.Dec() // it counts as under way until it leaves the census
 			}
+			b, i := p.bankOf(a.slot)
+			b.opening[i].Store(nil)
 			return true
 		}
 	}
@@ -85,13 +113,10 @@ func (p *Pool) open(a *attempt) {
 			p.workerEnded()
 		}
 	}()
-	ctx := a.era.ctx
+	ctx := a.ctx
+	defer a.cancel(nil)
 	if a.asked != nil {
-		// Only its values: the connection may serve another caller.
-		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(context.WithoutCancel(a.asked))
-		defer cancel(nil)
-		stop := context.AfterFunc(a.era.ctx, func() { cancel(context.Cause(a.era.ctx)) })
+		stop := context.AfterFunc(a.era.ctx, func() { a.cancel(context.Cause(a.era.ctx)) })
 		canceled := ctx.Done()
 		defer func() {
 			if !stop() {
@@ -105,14 +130,19 @@ func (p *Pool) open(a *attempt) {
 		defer cancel()
 	}
 	err := errGoexit
-	timer := p.timeAttempt(a)
+	p.timeAttempt(a)
 	defer func() { // deferred, in case of runtime.Goexit
-		timer.Stop()
+		a.timer.Stop()
 		switch {
 		case !p.end(a, attemptEnded):
 			if c := p.unlent(a); c != nil {
 				p.behind.Inc() // its slot has been free since it was abandoned
 				go p.callClose(c, errOpenAbandoned, p.closedBehind)
+			}
+		case err == errNoRoom, err == nil && a.slotless: // set aside, and there is no room, or it was too late to look
+			if c := p.unlent(a); c != nil {
+				p.behind.Inc()
+				go p.callClose(c, errNoRoom, p.closedBehind)
 			}
 		case err != nil:
 			p.openFailed(a, err)
@@ -120,7 +150,7 @@ func (p *Pool) open(a *attempt) {
 			p.opened(a)
 		}
 	}()
-	c := &conn{pool: p, slot: a.slot, born: a.word.Generation(), era: a.era, sight: new(sight.Sight)}
+	c := &conn{pool: p, began: a.outage, era: a.era, sight: new(sight.Sight)}
 	err = guard("Factory.Open", func() (err error) {
 		c.box, err = p.factory.Open(ctx)
 		return err
@@ -129,9 +159,16 @@ func (p *Pool) open(a *attempt) {
 		return
 	}
 	c.opened = time.Now()
-	c.expires = p.lifetimeOf(time.Duration(p.now()))
+	c.openedAt = time.Duration(p.now())
+	c.expires = p.lifetimeOf(c.openedAt)
+	if a.state.Load() == attemptAside && !p.readmit(a) {
+		err = errNoRoom
+		a.conn.Store(c)
+		return
+	}
 	b, i := p.bankOf(a.slot)
-	c.ring, c.index = b.ring, i
+	c.slot, c.ring, c.index = a.slot, b.ring, i
+	c.born, c.first = a.word.Generation(), a.word.Generation()
 	a.conn.Store(c)
 	if p.factory.Watch == nil {
 		return
@@ -158,50 +195,59 @@ func (p *Pool) lifetimeOf(now time.Duration) time.Duration {
 }
 
 // timeAttempt marks an attempt as overdue when it has taken overdueAfter (BackoffMost, if
-// it began in an outage) and no asker counts on it: it has none, or its asker no longer
-// waits, or Reset has begun another era, or there is an outage, in which it keeps others
-// from trying. It abandons the attempt openGrace after OpenTimeout.
-func (p *Pool) timeAttempt(a *attempt) *time.Timer {
+// it began in an outage), and counts it as a failure. It abandons the attempt openGrace
+// after OpenTimeout, or after it was given up.
+func (p *Pool) timeAttempt(a *attempt) {
 	limit := never
 	if t := p.config.OpenTimeout; t > 0 {
 		limit = a.began + min(t, Forever/2) + openGrace
 	}
-	var timer *time.Timer
 	made := make(chan struct{})
-	first := overdueAfter
-	if a.outage != 0 {
-		first = words.BackoffMost
+	first := p.dueWithin(overdueAfter)
+	if a.outage != nil {
+		first = p.dueWithin(words.BackoffMost)
 	}
-	timer = time.AfterFunc(min(first, limit-a.began), func() {
+	first += time.Millisecond // later than that, not at the same moment
+	a.timer = time.AfterFunc(min(first, limit-a.began), func() {
 		<-made
 		now := time.Duration(p.now())
-		if now >= limit {
+		if state := a.state.Load(); now >= limit || state == attemptGivenUp {
 			if p.end(a, attemptAbandoned) {
 				p.abandoned("Factory.Open", now-a.began)
 				p.openFailed(a, errOpenAbandoned)
 				p.workerEnded()
 			}
 			return
+		} else if state == attemptRunning && !a.counted {
+			p.hang(a, now)
 		}
-		wanted := a.asker != nil && a.asker.Live() && a.era == p.era.Load() && p.outage.Load() == 0
-		if !wanted && a.state.Load() == attemptRunning {
-			p.overdue.Inc() // before the state: the one that ends the attempt subtracts it
-			if a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
-				p.ensureOpen(nil)
-				p.openEnded() // Warm does not wait for it any more
-			} else {
-				p.overdue.Dec()
-			}
+		if limit != never {
+			a.timer.Reset(limit - now)
 		}
-		switch state := a.state.Load(); {
-		case state == attemptRunning:
-			timer.Reset(min(overdueAfter, limit-now))
-		case state == attemptOverdue && limit != never:
-			timer.Reset(limit - now)
+		if a.state.Load() == attemptGivenUp { // just now: the other Reset may have come before this one
+			a.timer.Reset(openGrace)
 		}
 	})
 	close(made)
-	return timer
+}
+
+// hang marks an attempt as overdue. First it counts as a failure, then others may be begun
+// beside it: one at a time.
+func (p *Pool) hang(a *attempt, now time.Duration) {
+	if a.era == p.era.Load() && p.lifetime.Err() == nil {
+		if p.lastOpen.Load() == nil {
+			p.lastOpen.Store(p.config.OpenFailed(&hangError{now - a.began}))
+		}
+		p.failed(a.outage, a.began, 0, true)
+	}
+	step.At("hang: counted")
+	p.overdue.Inc() // before the state: the one that ends the attempt subtracts it
+	if !a.state.CompareAndSwap(attemptRunning, attemptOverdue) {
+		p.overdue.Dec()
+		return
+	}
+	p.ensureOpen(nil)
+	p.openEnded() // Warm does not wait for it any more
 }
 
 // opened lends the connection that an attempt has opened.
@@ -213,15 +259,18 @@ func (p *Pool) opened(a *attempt) {
 	p.learnOpenTime(took)
 	p.unclosed.Inc()
 	p.config.Logger.Debug("connection opened", slog.Uint64("conn", c.number), slog.Duration("took", took))
-	if o := words.Outage(p.outage.Swap(0)); o.Failures() >= words.KeepsFailing {
-		p.config.Logger.Info("opening connections succeeds again")
-		p.counters.openErrorLog.next.Store(0) // log the next failure at once
+	c.outage = p.outage.Load() // it is on probation, and may end this one
+	if c.outage == nil {
+		p.lastOpen.Store(nil)
 	}
-	p.lastOpen.Store(nil)
 	p.hookOpened(OpenInfo{c.number, took, nil})
 	b, i := p.bankOf(c.slot)
 	b.slots[i].Store(c)
 	step.At("opened: stored")
+	if c.outage != nil {
+		p.sweeper.trials.Store(true) // the other side is in endTrials
+		p.kickSweeper()
+	}
 	// Established from here on. Nobody else has the slot until settle.
 	p.landing.Inc()
 	p.conns.Sub(uint64(words.CensusOpening))
@@ -248,49 +297,61 @@ func (p *Pool) opened(a *attempt) {
 	p.attemptOver(a, nil)
 }
 
-// openFailed gives the error to the waiter whose Get asked for the connection. If that
-// waiter is gone, it was served or gave up, and nobody is owed an error: every other
-// waiter has an attempt of its own, or will get one. An attempt that no waiter in
-// particular asked for was made for the oldest waiter. That one gets the error if no
-// connection is open that may come back to it instead. Nobody gets the error of an
-// attempt for Warm or MinIdle, or of one that Reset has ended.
+// openFailed notes that an attempt has failed. Those who wait keep their places, and
+// another attempt is made for the oldest of them, until the outage has lasted for
+// FailFastAfter. Then the waiter whose Get asked for the attempt is told the error, or the
+// oldest if no waiter in particular asked for it:
 //
-// This cannot go on for ever. Each failure ends one wait, or the wait of its asker was
-// over already, or nobody waits, or there is a backoff before the next attempt (see
-// outage.go).
+//   - if no connection is open that may come back to it
+//   - or if opening has failed four times in a row, and nothing has come back meanwhile
+//
+// If the asker is gone, it was served or gave up, and nobody is owed an error. Nobody gets
+// the error of an attempt for Warm or MinIdle, or of one that Reset has ended or that was
+// given up for another one.
+//
+// This cannot go on for ever without a pause. From the fourth failure on there is a backoff
+// before the next attempt (see outage.go).
 func (p *Pool) openFailed(a *attempt, err error) {
-	took := time.Duration(p.now()) - a.began
+	now := time.Duration(p.now())
+	took := now - a.began
 	p.counters.openErrors.Inc()
 	p.counters.openTime.Record(0, took)
 	cause := err
 	err = p.config.OpenFailed(cause)
 	stale := a.era != p.era.Load() // a Reset may have ended it
-	if stale || p.lifetime.Err() != nil {
+	givenUp := context.Cause(a.ctx) == errGivenUp
+	if stale || givenUp || p.lifetime.Err() != nil {
 		p.config.Logger.Debug("opening a connection was given up", slog.Any("error", cause))
 	} else {
-		p.lastOpen.Store(err)
-		p.failed(a.outage)
+		if !a.hung || p.outage.Load() != nil {
+			p.lastOpen.Store(err)
+		}
+		if !a.hung {
+			p.failed(a.outage, now, p.retryAfter(cause, now), true)
+		} else if until := p.retryAfter(cause, now); until > 0 {
+			p.failed(nil, now, until, true) // it has been counted: for the pause alone
+		}
 		p.warn(&p.counters.openErrorLog, "opening a connection failed", slog.Any("error", cause), stackOf(cause))
 	}
 	p.hookOpened(OpenInfo{0, took, cause})
-	told := err
-	hopeless := words.Census(p.conns.Load()).Usable() <= 0
-	if o := words.Outage(p.outage.Load()); hopeless && o.Failures() >= words.KeepsFailing {
-		told = &unavailableError{p.config.Name, err}
-	}
-	switch {
-	case a.spare, stale:
-	case a.asker != nil:
-		if p.refuse(a.asker, told) {
-			p.sweepAside()
+	if !stale && !givenUp && !a.spare {
+		if told := p.mustTell(now, err); told != nil {
+			if a.asker == nil {
+				p.refuseOldest(told)
+			} else if p.refuse(a.asker, told) {
+				p.sweepAside()
+			}
 		}
-	case hopeless:
-		p.refuseOldest(told)
 	}
 	// First the error, then the capacity: no waiter may get the error of an attempt that
 	// began after its own. After that the capacity is offered again.
 	c := p.unlent(a)
-	if c != nil && !p.closeBehind() {
+	if a.slotless {
+		if c != nil {
+			p.behind.Inc()
+			go p.callClose(c, err, p.closedBehind)
+		}
+	} else if c != nil && !p.closeBehind() {
 		p.conns.Sub(uint64(words.CensusOpening - words.CensusLeaving)) // counts as open until it is closed
 		go p.callClose(c, err, func() {
 			p.vacate(c, a.word)
@@ -308,16 +369,38 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	if words.Gate(p.gate.Load()).Shrinking() {
 		p.shrunk()
 	}
-	if stale && a.asker != nil && a.asker.Live() {
+	if a.asker != nil && a.asker.Live() {
 		p.ensureOpen(a.asker)
 	} else {
 		p.ensureOpen(nil)
 	}
-	if stale {
+	if stale || givenUp {
 		err = nil // Warm goes on
 	}
-	p.attemptOver(a, err)
+	if !a.slotless || !a.spare { // otherwise it has been counted off
+		p.attemptOver(a, err)
+	}
 	p.noteAllGone()
+}
+
+// mustTell returns what a waiter is told when an attempt has failed with err, or nil if it
+// is to wait on.
+func (p *Pool) mustTell(now time.Duration, err error) error {
+	if p.lifetime.Err() != nil {
+		return nil // shut tells everybody
+	}
+	o := p.outage.Load()
+	if o == nil || now < p.failFastAt(o) {
+		return nil
+	}
+	hopeless := words.Census(p.conns.Load()).Usable() <= 0
+	switch {
+	case hopeless && o.Failures >= words.KeepsFailing:
+		return p.unavailableError(0)
+	case hopeless, o.Dry >= words.KeepsFailing && !o.back.Load():
+		return err
+	}
+	return nil
 }
 
 // unlent takes the connection that Open has returned and nobody will get, in order to

@@ -1,61 +1,506 @@
 package core
 
 import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
+	"github.com/S4AK4N/pool/ring"
 )
 
 // While opening keeps failing, the pool is in an outage. After the first failure,
 // connections are opened one at a time. From the fourth failure on there is a backoff
-// before each attempt (see words.Outage). If no connection is open at all, callers fail
-// fast then: they neither wait for the end of a backoff nor for an attempt that was begun
-// for another caller. An attempt that was in progress when another one failed says
-// nothing new. So 16 failures at the same time count as one.
+// before each attempt (see words.Outage). Callers wait, as for anything else, until the
+// outage has lasted for Config.FailFastAfter. From then on, if no connection is open at
+// all, they fail fast: they neither wait for the end of a backoff nor for an attempt that
+// was begun for another caller.
 //
-// A single success ends the outage. The pool opens connections for callers and for
-// MinIdle, and never just to probe the server. So an unused pool leaves the server alone.
-// A pool that is in use notices within Config.MaxBackoff that the server is back.
+// What counts as a failure:
+//
+//   - an Open that fails
+//   - an Open that has not returned when it is overdue; its end does not count again
+//   - a connection on probation that its peer ends. A server that accepts connections and
+//     closes them serves nobody
+//
+// An attempt that was under way when another one failed says nothing new. So 16 failures
+// at the same time count as one.
+//
+// A connection is on probation until it has been open for a second, or a lease of it has
+// ended clean. An outage ends when a connection opened since the last failure leaves
+// probation. Older ones say nothing: a server at its limit keeps what is open. The pool
+// opens connections for callers and for MinIdle, and never just to probe the server. So an
+// unused pool leaves the server alone. A pool that is in use notices within
+// Config.MaxBackoff that the server is back.
 
-// failed notes that an attempt has failed. began is the outage in which it began.
-func (p *Pool) failed(began words.Outage) {
-	old := p.outage.Load()
-	if old != 0 && words.Outage(old) != began {
-		return // another attempt has failed meanwhile
-	}
-	o := words.Outage(old).Worse(time.Duration(p.now()))
-	// If the swap fails, another attempt has just failed, or has ended the outage.
-	if p.outage.CompareAndSwap(old, uint64(o)) && o.Failures() == words.KeepsFailing {
-		p.config.Logger.Warn("opening connections keeps failing: from now on Get fails at once while none is open")
+// probation is how long a new connection must stay open to show that the server serves.
+const probation = time.Second
+
+// An outage is an outage as it was after its last failure. Each failure makes another one,
+// so a pointer to it tells whether there has been a failure since.
+type outage struct {
+	words.Outage
+	back atomic.Bool // a lease has come back to those who wait, since this failure
+}
+
+// failed notes a failure. began is the outage in which the attempt began, at is when the
+// failure came, until is when the server may be tried again. refused says that the attempt
+// has opened nothing. Then, if a connection that was opened since the last failure is still
+// open, this failure is the first in its row: of a server some of whose attempts fail, the
+// others are not held up. One that closes what it has accepted has no such excuse.
+func (p *Pool) failed(began *outage, at, until time.Duration, refused bool) {
+	for {
+		old, o := p.outage.Load(), new(outage)
+		switch {
+		case old == nil:
+			o.Outage = words.Outage{}.Worse(at, until, false)
+		case old == began && refused && p.firstTrial(old) != never:
+			o.Outage = words.Outage{Until: old.Until}.Worse(at, until, false)
+		case old == began:
+			o.Outage = old.Worse(at, until, old.back.Load())
+		case until > old.Until: // another attempt has failed meanwhile; of what the server has asked for, the longest counts
+			o.Outage = old.Outage
+			o.Until = until
+			o.back.Store(old.back.Load())
+		default:
+			return
+		}
+		if p.outage.CompareAndSwap(old, o) {
+			if o.Failures == words.KeepsFailing && old != nil && old.Failures < words.KeepsFailing {
+				p.config.Logger.Warn("opening connections keeps failing: while none is open, Get fails at once after FailFastAfter")
+			}
+			return
+		}
+		// Another attempt has just failed, or a connection has ended the outage.
 	}
 }
 
+// endOutage ends an outage in which a connection that was opened since the last failure has
+// left probation. The other side is in failed: if there has been a failure since, the swap
+// fails.
+func (p *Pool) endOutage(o *outage) {
+	if !p.outage.CompareAndSwap(o, nil) {
+		return
+	}
+	step.At("outage: ended")
+	p.lastOpen.Store(nil)
+	if o.Failures >= words.KeepsFailing {
+		p.config.Logger.Info("opening connections succeeds again")
+		p.counters.openErrorLog.next.Store(0) // log the next failure at once
+	}
+	p.ensureOpen(nil) // no longer one at a time
+	p.openEnded()     // nor for Warm
+}
+
+// endTrials ends the outage if a connection that was opened since the last failure has been
+// open for long enough. It returns when to look again. Only the sweeper calls it.
+func (p *Pool) endTrials(now time.Duration) (next time.Duration) {
+	if !p.sweeper.trials.Load() {
+		return never
+	}
+	p.sweeper.trials.Store(false) // before the look: the other side is in opened
+	step.At("endTrials: flag cleared")
+	o := p.outage.Load()
+	if o == nil {
+		return never
+	}
+	next = p.firstTrial(o)
+	if next <= now {
+		p.endOutage(o)
+		return never
+	}
+	if next != never {
+		p.sweeper.trials.Store(true)
+	}
+	return next
+}
+
+// firstTrial returns when probation ends for the first of those that were opened since the
+// last failure, and are still open, or never.
+func (p *Pool) firstTrial(o *outage) time.Duration {
+	first := never
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			if c := b.slots[i].Load(); c != nil && c.outage == o && c.unfit.Load() == nil {
+				first = min(first, c.openedAt+probation)
+			}
+		}
+	}
+	return first
+}
+
+// judge counts a connection as one failed open if its peer has ended it on probation. word
+// is that of its slot, clean is how many of the leases that have ended so far, by that
+// word, have not ended clean.
+func (p *Pool) judge(c *conn, word ring.Word, unclean uint64, why reason, cause error) {
+	now := time.Duration(p.now())
+	if word.Generation() != c.first+uint64(c.unused.Load())+unclean || now-c.openedAt >= probation ||
+		c.era != p.era.Load() || p.lifetime.Err() != nil {
+		return
+	}
+	ended := false
+	if err := guard("the end of a connection", func() error { ended = p.peerEnded(why, cause); return nil }); err != nil || !ended {
+		return // a panic, too, of an error that is asked what it is
+	}
+	p.lastOpen.Store(p.config.OpenFailed(&endedError{cause}))
+	p.failed(c.began, now, p.retryAfter(cause, now), false)
+}
+
+// An endedError is the error of an open that has succeeded in vain.
+type endedError struct{ cause error }
+
+func (e *endedError) Error() string {
+	return "the peer ended the connection at once: " + e.cause.Error()
+}
+func (e *endedError) Unwrap() error { return e.cause }
+
+// peerEnded reports whether it was the peer of a connection that has ended it. What callers
+// break by their ctx, or close themselves, is no failure of the server.
+func (p *Pool) peerEnded(why reason, cause error) bool {
+	switch {
+	case why == closedByCheck:
+		return true
+	case errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, net.ErrClosed):
+		return false
+	case why == closedByWatch:
+		return true
+	case why != closedByDiscard:
+		return false
+	}
+	for _, end := range peerEnds {
+		if errors.Is(cause, end) {
+			return true
+		}
+	}
+	var mark *PeerClosed
+	if errors.As(cause, &mark) || p.factory.PeerClosed == nil {
+		return mark != nil
+	}
+	return p.factory.PeerClosed(cause)
+}
+
+// PeerClosed and RetryAfter are the marks of the root package, which documents them.
+type (
+	PeerClosed struct{ Err error }
+	RetryAfter struct {
+		Err   error
+		After time.Duration
+	}
+)
+
+func (e *PeerClosed) Error() string { return e.Err.Error() }
+func (e *PeerClosed) Unwrap() error { return e.Err }
+func (e *RetryAfter) Error() string { return e.Err.Error() }
+func (e *RetryAfter) Unwrap() error { return e.Err }
+
+// retryAfter returns when the server may be tried again, by the mark in an error, or 0.
+func (p *Pool) retryAfter(err error, now time.Duration) time.Duration {
+	var mark *RetryAfter
+	_ = guard("an error", func() error { errors.As(err, &mark); return nil }) // an error may panic when it is asked what it is
+	if mark == nil || mark.After <= 0 {
+		return 0
+	}
+	return now + min(mark.After, p.config.MaxRetryAfter)
+}
+
+// failFastAt returns when an outage will have lasted for so long that callers who would wait
+// for nothing are told at once. By default a pool that has never had a connection tells them
+// from the beginning: they are not interrupted by a restart, more likely its configuration
+// is wrong.
+func (p *Pool) failFastAt(o *outage) time.Duration {
+	d := p.config.FailFastAfter
+	switch {
+	case d < 0:
+		return never
+	case d > 0:
+		return o.Since + d.Truncate(time.Microsecond) // a nanosecond is at once
+	case p.took.Load() == 0:
+		return 0
+	}
+	return o.Since + failFastAfter
+}
+
+// failFastAfter is the default of Config.FailFastAfter.
+const failFastAfter = time.Second
+
 // unavailable returns an error for callers that would wait for nothing, and otherwise
-// nil. They would if opening keeps failing, no connection is open, and either the backoff
-// is not over, or another attempt is in progress, or attempts that hang leave no room for
-// one.
-func (p *Pool) unavailable() error {
-	o := words.Outage(p.outage.Load())
-	if o.Failures() < words.KeepsFailing {
+// nil. They would if the outage has lasted for long enough, no connection is open, and
+// either it is not yet time for an attempt, or another attempt is in progress, or attempts
+// that hang leave no room for one.
+func (p *Pool) unavailable() *unavailableError {
+	o := p.outage.Load()
+	if o == nil {
+		return nil
+	}
+	now := time.Duration(p.now())
+	paused := now < o.RetryAt(p.config.MaxBackoff)
+	if o.Failures < words.KeepsFailing && !paused || now < p.failFastAt(o) {
 		return nil
 	}
 	c := words.Census(p.conns.Load())
 	if c.Usable() > 0 || c.Max() == 0 {
 		return nil
 	}
-	room := c.Opening() < c.Max() && !p.tooMany(c)
-	if room && c.Opening() <= int(p.overdue.Load()) && time.Duration(p.now()) >= o.RetryAt(p.config.MaxBackoff) {
-		return nil
+	if !paused && c.Opening() <= int(p.overdue.Load()) {
+		if c.Opening() < c.Max() && !p.tooMany(c) {
+			return nil
+		}
+		oldest, youngest, leaving := p.hanging()
+		if youngest != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
+			return nil // it makes room
+		}
 	}
-	return p.unavailableError()
+	if p.lastOpen.Load() == nil {
+		return nil // the outage is just over: nobody is told that there is none without a reason
+	}
+	return p.unavailableError(0)
 }
 
-// unavailableError returns nil if an open has just succeeded: opened ends the outage
-// before it clears the error.
-func (p *Pool) unavailableError() error {
-	open := p.lastOpen.Load()
-	if open == nil {
-		return nil
+// refuseHopeless tells all who wait for nothing. It reports false if nobody is told. While an
+// attempt hangs, those who wait may yet get what it opens: the server may be a slow one.
+func (p *Pool) refuseHopeless() bool {
+	if p.overdue.Load() > 0 {
+		return false
 	}
-	return &unavailableError{p.config.Name, open}
+	err := p.unavailable()
+	return err != nil && p.refuseAll(err)
 }
+
+// An Unavailability is what an UnavailableError of the root package tells.
+type Unavailability struct {
+	Waited     time.Duration // 0: told at once
+	Opening    int           // attempts under way
+	OpeningFor time.Duration // how long the first of them has been under way
+	RetryAt    time.Time     // when the server may be tried again, if it has asked for that
+	Open       error         // made by Config.OpenFailed; nil if nothing has failed yet
+}
+
+// unavailableError says that there is no connection, and why.
+func (p *Pool) unavailableError(waited time.Duration) *unavailableError {
+	u := Unavailability{Waited: waited, Open: p.lastOpen.Load()}
+	u.Opening, u.OpeningFor = p.underWay()
+	if o := p.outage.Load(); o != nil && o.Until > time.Duration(p.now()) {
+		u.RetryAt = p.epoch.Add(o.Until)
+	}
+	return &unavailableError{p.config.Unavailable(u)}
+}
+
+// An unavailableError carries an UnavailableError of the root package to a waiter.
+type unavailableError struct{ error }
+
+func (e *unavailableError) Unwrap() error { return e.error }
+
+// underWay returns how many attempts are under way, and for how long the first of them.
+func (p *Pool) underWay() (n int, longest time.Duration) {
+	now := time.Duration(p.now())
+	for a := range p.attempts {
+		n++
+		longest = max(longest, now-a.began)
+	}
+	return n, longest
+}
+
+// attempts yields the attempts that are under way.
+func (p *Pool) attempts(yield func(*attempt) bool) {
+	if a := p.aside.Load(); a != nil && !yield(a) {
+		return
+	}
+	if words.Census(p.conns.Load()).Opening() == 0 {
+		return
+	}
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			if a := b.opening[i].Load(); a != nil && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// hanging returns the oldest and the youngest of the attempts that are overdue, or nil. If
+// there is only one, it is the oldest. leaving says that another one has been given up, and
+// has not ended yet.
+func (p *Pool) hanging() (oldest, youngest *attempt, leaving bool) {
+	for a := range p.attempts {
+		switch state := a.state.Load(); {
+		case state == attemptGivenUp:
+			leaving = true
+		case state != attemptOverdue:
+		case oldest == nil:
+			oldest = a
+		case a.began < oldest.began:
+			if youngest == nil {
+				youngest = oldest
+			}
+			oldest = a
+		case youngest == nil || a.began > youngest.began:
+			youngest = a
+		}
+	}
+	return oldest, youngest, leaving
+}
+
+// mostHanging is how many attempts may be under way when another one is begun in an outage,
+// plus one: the oldest, one that has just been given up, and the new one.
+const mostHanging = 3
+
+// makeRoom makes room for another attempt beside those that hang. All but the oldest are
+// given up. The oldest may yet succeed at a server that is slow. If there is no room beside
+// it, it is set aside: it goes on without a slot. With StrictMax it keeps its slot until its
+// patience is over, and is given up then. makeRoom returns when that is, and never if nothing
+// need be waited for but the end of what has been given up, which asks again.
+func (p *Pool) makeRoom(now time.Duration, full bool) (at time.Duration) {
+	for {
+		oldest, youngest, leaving := p.hanging()
+		switch {
+		case youngest != nil:
+			p.giveUp(youngest)
+			continue
+		case oldest == nil, leaving && full:
+			return never
+		case p.aside.Load() != nil:
+			p.giveUp(oldest) // that one is older
+			continue
+		case !full:
+			return never
+		case !p.config.StrictMax:
+			p.setAside(oldest)
+			return never
+		}
+		if at = oldest.began + p.patience(); at > now {
+			return at
+		}
+		p.giveUp(oldest)
+	}
+}
+
+// setAside takes its slot from an overdue attempt, which goes on without. What it opens gets
+// a slot again, or is closed (readmit). There is one such attempt at a time.
+func (p *Pool) setAside(a *attempt) {
+	if !p.aside.CompareAndSwap(nil, a) {
+		return
+	}
+	slot, word := a.slot, a.word                               // from the swap on, readmit may set others
+	if !a.state.CompareAndSwap(attemptOverdue, attemptAside) { // now its slot is ours
+		p.aside.CompareAndSwap(a, nil)
+		return
+	}
+	step.At("setAside: state set")
+	if a.spare {
+		p.spares.Dec()
+	}
+	b, i := p.bankOf(slot)
+	b.opening[i].Store(nil)
+	b.ring.Vacate(i, word)
+	p.overdue.Dec()
+	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
+	step.At("setAside: census lowered")
+	p.noteAllGone()
+	p.openEnded() // Warm has room
+	if words.Gate(p.gate.Load()).Shrinking() {
+		p.shrunk()
+	}
+}
+
+// readmit gives a slot to an attempt that was set aside and has succeeded: one that is
+// vacant, or that of another attempt, which is abandoned. It reports false if there is none:
+// MaxConnections are open. Two may end the attempt, its goroutine here and its timer. If the
+// timer is first, the slot is not needed.
+func (p *Pool) readmit(a *attempt) bool {
+	if !p.slotFor(a) {
+		return false
+	}
+	b, i := p.bankOf(a.slot)
+	b.opening[i].Store(a)
+	a.counted = true
+	if a.state.CompareAndSwap(attemptAside, attemptRunning) {
+		p.aside.CompareAndSwap(a, nil)
+		return true
+	}
+	b.opening[i].Store(nil)
+	b.ring.Vacate(i, a.word)
+	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
+	p.noteAllGone()
+	p.ensureOpen(nil)
+	return false
+}
+
+// slotFor finds a slot for an attempt that was set aside.
+func (p *Pool) slotFor(a *attempt) bool {
+	for {
+		c := words.Census(p.conns.Load())
+		if c.Open() < c.Max() {
+			if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
+				a.slot, a.word = p.claim()
+				return true
+			}
+			continue
+		}
+		if c.Opening() == 0 || c.Max() == 0 {
+			return false
+		}
+		for b := range p.attempts {
+			if b != a && p.end(b, attemptAbandoned) { // its slot is ours
+				b.cancel(errGivenUp)
+				a.slot, a.word = b.slot, b.word
+				p.attemptOver(b, nil)
+				p.workerEnded()
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// patience is how long an attempt that hangs may keep the only slot, with StrictMax. If it is known how long
+// opening takes, that is the measure. If it has never succeeded, the server may be a slow
+// one, and each attempt has twice as long as the one before.
+func (p *Pool) patience() time.Duration {
+	failures := 1
+	if o := p.outage.Load(); o != nil && p.took.Load() == 0 {
+		failures = o.Failures
+	}
+	return p.dueWithin(words.BackoffMost) << min(failures-1, 8)
+}
+
+// dueWithin returns how long an open may take before it counts as a failed one: least or, at
+// a slow server, twice the time that opening takes.
+func (p *Pool) dueWithin(least time.Duration) time.Duration {
+	return max(least, 2*time.Duration(p.took.Load()))
+}
+
+// giveUp cancels an overdue attempt. It is abandoned openGrace later if it does not return.
+func (p *Pool) giveUp(a *attempt) {
+	if !a.state.CompareAndSwap(attemptOverdue, attemptGivenUp) {
+		return // it has ended, or somebody else has given it up
+	}
+	step.At("giveUp: state set")
+	p.config.Logger.Debug("an attempt to open is given up for another one", slog.Duration("after", time.Duration(p.now())-a.began))
+	a.cancel(errGivenUp)
+	a.timer.Reset(openGrace)
+}
+
+// onlyOld reports whether nothing is open but connections that have been idle for too long,
+// one of which is held by the caller.
+func (p *Pool) onlyOld(h held) bool {
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			word := b.ring.At(i)
+			if b.first+i == h.slot || b.slots[i].Load() == nil {
+				continue
+			}
+			if word.Phase() != ring.Idle || p.idleFor(word) < p.idleTicks {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// peerEnds are the errors by which a peer's end of a connection is known.
+var peerEnds = append([]error{io.EOF, io.ErrUnexpectedEOF}, resets...)

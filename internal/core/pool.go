@@ -27,9 +27,9 @@ type Pool struct {
 	queue queue.Queue
 	_     [words.Pad - 8 - unsafe.Sizeof(queue.Queue{})]byte
 
-	conns  atomic.Uint64 // a census
-	outage atomic.Uint64 // an outage
-	took   atomic.Uint64 // how long opening takes, in ns; 0: unknown
+	conns  atomic.Uint64          // a census
+	outage atomic.Pointer[outage] // nil: none
+	took   atomic.Uint64          // how long opening takes, in ns; 0: unknown
 	_      [words.Pad - 24]byte
 
 	// Read by every Get and Put. After Init only tick is written, by the sweeper and by
@@ -52,13 +52,14 @@ type Pool struct {
 	epoch    time.Time               // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
-	overdue  atomic.Int32  // attempts that are overdue (see attempt)
-	spares   atomic.Int32  // attempts for Warm and MinIdle
-	behind   atomic.Int32  // connections in Factory.Close whose slot is free already
-	adrift   atomic.Int32  // looks apart whose Get has left, or may leave at any time
-	landing  atomic.Int32  // connections that are established, but neither idle nor lent yet
-	lastOpen atomic.Error  // of the last attempt to open; nil if it succeeded
-	lastMax  atomic.Uint32 // MaxConnections before the pool was closed
+	overdue  atomic.Int32            // attempts that are overdue (see attempt)
+	spares   atomic.Int32            // attempts for Warm and MinIdle
+	behind   atomic.Int32            // connections in Factory.Close whose slot is free already
+	aside    atomic.Pointer[attempt] // the attempt that was set aside; nil: none
+	adrift   atomic.Int32            // looks apart whose Get has left, or may leave at any time
+	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
+	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
+	lastMax  atomic.Uint32           // MaxConnections before the pool was closed
 
 	lifetime context.Context // ends when the pool is closed
 	close    context.CancelCauseFunc
@@ -82,7 +83,7 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
 	if factory.Check != nil {
-		p.wary.Store(probation)
+		p.wary.Store(tryout)
 	}
 	p.epoch = time.Now()
 	p.counters = new(counters)
@@ -194,7 +195,7 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		return l, false, false
 	}
 	// In an outage MinIdle may have kept it: an old connection is better than none.
-	if p.idleFor(h.word) >= p.idleTicks && p.outage.Load() == 0 {
+	if p.idleFor(h.word) >= p.idleTicks && (p.outage.Load() == nil || !p.onlyOld(h)) {
 		p.destroy(h, closedByIdleTime, nil)
 		return l, false, false
 	}
@@ -227,7 +228,7 @@ func (p *Pool) Put(l Lease) error {
 		return ErrNotLeased
 	}
 	if p.gate.Load() != 0 || p.slowPut {
-		return p.putSlow(l, uint16(p.tick.Load()))
+		return p.putSlow(l, uint16(p.tick.Load()), true)
 	}
 	step.At("put: gate read")
 	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
@@ -244,7 +245,7 @@ func (p *Pool) Put(l Lease) error {
 
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
 // is a Clean.
-func (p *Pool) putSlow(l Lease, stamp uint16) error {
+func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 	if p.gate.Load() != 0 && p.elsewhere() {
 		return ErrBubble
 	}
@@ -252,17 +253,31 @@ func (p *Pool) putSlow(l Lease, stamp uint16) error {
 	if err != nil {
 		return unlessRevoked(err)
 	}
-	if p.factory.Clean != nil && l.conn.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() {
-		if fit, _ := p.ask(h, l.conn, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
+	c := l.conn
+	if used {
+		c.justPut = true
+	} else {
+		c.unused.Inc()
+	}
+	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() {
+		if fit, _ := p.ask(h, c, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
 			return nil
 		}
 	}
+	opened := c.outage
 	p.settle(h, false)
+	if o := p.outage.Load(); o != nil && used {
+		o.back.Store(true)
+		if o == opened && c.unfit.Load() == nil {
+			p.endOutage(o) // a lease of it has ended clean
+		}
+	}
 	return nil
 }
 
-// PutUnused is Put, with the stamp that the slot had before the lease.
-func (p *Pool) PutUnused(l Lease) error { return p.putSlow(l, l.word.Stamp()) }
+// PutUnused is Put, with the stamp that the slot had before the lease. It says nothing about
+// the server.
+func (p *Pool) PutUnused(l Lease) error { return p.putSlow(l, l.word.Stamp(), false) }
 
 // Discard ends a lease and closes its connection.
 func (p *Pool) Discard(l Lease, cause error) error {

@@ -130,18 +130,27 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		if g.Closed() || g.Waiters() == 0 {
 			return begun, false
 		}
-		if c.Open() >= c.Max() || underWay >= g.Waiters() || p.tooMany(c) {
+		full := c.Open() >= c.Max() || p.tooMany(c)
+		o := p.outage.Load()
+		if full && (o == nil || p.overdue.Load() == 0) || underWay >= g.Waiters() {
 			return begun, false
 		}
-		if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
+		if o != nil {
 			if underWay > 0 {
 				return begun, false // one at a time; the end of that one asks again
 			}
-			if time.Duration(p.now()) < o.RetryAt(p.config.MaxBackoff) {
-				if p.refuseAll(p.unavailable()) {
-					return begun, false
+			now := time.Duration(p.now())
+			if now < o.RetryAt(p.config.MaxBackoff) {
+				return begun, !p.refuseHopeless()
+			}
+			if p.overdue.Load() > 0 {
+				if p.makeRoom(now, full) != never {
+					return begun, !p.refuseHopeless()
 				}
-				return begun, true
+				c = words.Census(p.conns.Load())
+				if c.Open() >= c.Max() || p.tooMany(c) || c.Opening() >= mostHanging {
+					return begun, false // the end of one asks again
+				}
 			}
 		} else if underWay >= p.quota(g.Waiters(), c) {
 			return begun, true
@@ -200,8 +209,15 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 		return never
 	}
 	p.sweeper.heldBack.Store(true)
-	if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
-		return max(o.RetryAt(p.config.MaxBackoff), now+time.Millisecond)
+	if o := p.outage.Load(); o != nil {
+		next := o.RetryAt(p.config.MaxBackoff)
+		if oldest, _, _ := p.hanging(); next <= now && oldest != nil && p.config.StrictMax {
+			next = oldest.began + p.patience()
+		}
+		if tell := p.failFastAt(o); tell > now {
+			next = min(next, tell)
+		}
+		return max(next, now+time.Millisecond)
 	}
 	if _, w := p.queue.Front(); w != nil {
 		return max(time.Duration(w.Since)+2*p.openTime(), now+time.Millisecond)

@@ -36,7 +36,8 @@ func (p *Pool) Reset() {
 	// slot is filled, then the era is read. At least one of the two sees the other.
 	old := p.era.Swap(newEra(p.lifetime))
 	step.At("Reset: new era")
-	p.outage.Store(0)
+	p.outage.Store(nil)
+	p.openEnded() // Warm waits no longer
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			if c := b.slots[i].Load(); c != nil && c.era != p.era.Load() {
@@ -70,7 +71,13 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 	// If it is being taken at this moment, Get reads the mark after it has taken it.
 	b, i := p.bankOf(c.slot)
 	word := b.ring.At(i)
-	if word.Phase() != ring.Idle || b.slots[i].Load() != c {
+	if b.slots[i].Load() != c {
+		return
+	}
+	if why == closedByWatch {
+		p.judge(c, word, 0, why, cause)
+	}
+	if word.Phase() != ring.Idle {
 		return
 	}
 	step.At("spoil: slot read")

@@ -56,6 +56,7 @@ func (p *Pool) settle(h held, checked bool) {
 			if c.born == h.word.Generation() {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
+			c.justPut = false
 			published, ok := p.publish(h)
 			if !ok {
 				return // revoked by Close
@@ -76,6 +77,7 @@ func (p *Pool) settle(h held, checked bool) {
 					return
 				}
 			}
+			c.justPut = false
 			checked = true
 			continue // Check may have taken a while
 		}
@@ -142,9 +144,6 @@ func (p *Pool) refuseOldest(err error) bool {
 
 // refuseAll gives an error to all waiters. It reports false if there are none.
 func (p *Pool) refuseAll(err error) (any bool) {
-	if err == nil {
-		return false
-	}
 	for p.refuseOldest(err) {
 		any = true
 	}

@@ -11,14 +11,15 @@ import (
 // asking. A Resize to more slots adds a bank behind the others. No slot moves, so holders
 // of slots need not know.
 type bank struct {
-	ring  *ring.Ring
-	slots []atomic.Pointer[conn] // set while the slot is idle or leased, and a moment longer
-	first int                    // the number of its slot 0 in the pool
+	ring    *ring.Ring
+	slots   []atomic.Pointer[conn]    // set while the slot is idle or leased, and a moment longer
+	opening []atomic.Pointer[attempt] // set while a connection is being opened for the slot
+	first   int                       // the number of its slot 0 in the pool
 }
 
 func newBank(first, size int) *bank {
 	r := ring.New(size)
-	return &bank{r, make([]atomic.Pointer[conn], r.Len()), first}
+	return &bank{r, make([]atomic.Pointer[conn], r.Len()), make([]atomic.Pointer[attempt], r.Len()), first}
 }
 
 // more adds banks until there are at least that many slots in all. Each new bank is at

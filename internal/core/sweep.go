@@ -23,6 +23,7 @@ type sweeper struct {
 	kick     chan struct{} // wakes it; capacity 1
 	armed    atomic.Bool   // it will look at the queue in time, or has been kicked
 	dead     atomic.Int32  // waiters that were decided where they stood, since the last Unlink
+	trials   atomic.Bool   // it has to look at connections on probation in an outage
 	heldBack atomic.Bool   // it has to open something when the time has come
 	warming  atomic.Bool   // the quota holds back connections for MinIdle
 	warmOn   atomic.Bool   // it has to open more of them
@@ -204,7 +205,7 @@ func (p *Pool) sweepClosed() {
 // duties does what is due by now. It returns when the next duty is due.
 func (p *Pool) duties(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
-	next = min(p.expire(now), p.lift(now))
+	next = min(p.expire(now), p.lift(now), p.endTrials(now))
 	if p.config.MinIdle == 0 && words.Census(p.conns.Load()).Open() == 0 {
 		s.unaware.Store(true) // then look once more: the other side is in mindSlots
 		step.At("duties: nothing is open")

@@ -48,8 +48,8 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	}
 	if err := p.unavailable(); err != nil {
 		p.counters.unavailable.Inc()
-		p.hookRejected(ctx, err)
-		return Lease{}, err
+		p.hookRejected(ctx, err.error)
+		return Lease{}, err.error
 	}
 	if err := p.register(); err != nil {
 		if err == ErrRejected {
@@ -124,7 +124,7 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 		case <-done:
 			step.At("leave: ctx ended")
 			p.counters.canceled.Inc()
-			err := contextEnded(ctx, p.lastOpen.Load())
+			err := p.waitEnded(ctx)
 			waited := p.waited(k, w)
 			p.leave(k, w)
 			p.hookWaited(ctx, Lease{}, waited, err)
@@ -215,19 +215,36 @@ func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) 
 			c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
 		}
 	case *expiry:
+		if e.stats.ActiveConnections+e.stats.IdleConnections == 0 {
+			p.counters.unavailable.Inc() // nobody has exhausted what there was not
+			err = p.unavailableError(waited).error
+			break
+		}
 		p.counters.timeouts.Inc()
 		err = p.config.Exhausted(waited, e.stats)
 	case *unavailableError:
 		p.counters.unavailable.Inc()
-		err = e
+		err = e.error
 	default:
 		err = e
 		if e == errEnded {
 			p.counters.canceled.Inc()
-			err = contextEnded(ctx, p.lastOpen.Load())
+			err = p.waitEnded(ctx)
 		}
 	}
 	return l, err
+}
+
+// waitEnded returns the error for a wait whose ctx has ended. If nothing is open, it says
+// what is under way.
+func (p *Pool) waitEnded(ctx context.Context) error {
+	open := p.lastOpen.Load()
+	if c := words.Census(p.conns.Load()); c.Usable() > 0 || c.Opening() == 0 {
+		return contextEnded(ctx, open)
+	}
+	e := *contextEnded(ctx, open)
+	e.opening, e.openingFor = p.underWay()
+	return &e
 }
 
 // now is the pool's clock: nanoseconds since it was made.

@@ -3,7 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
-	"runtime"
+	"time"
 
 	"github.com/S4AK4N/pool/internal/words"
 )
@@ -26,6 +26,8 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 			}
 		}
 	}
+	pause := time.NewTimer(never)
+	defer pause.Stop()
 	for {
 		if ctx.Err() != nil {
 			return contextEnded(ctx, nil)
@@ -44,23 +46,21 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 			if c.Open()-c.Leaving() >= n {
 				break
 			}
-			begun, paused := p.openSpare(report, values)
-			if paused {
-				if err := p.unavailableError(); err != nil {
-					return err
-				}
-				runtime.Gosched() // an open has just succeeded
+			begun, retryAt := p.openSpare(report, values)
+			if retryAt > 0 {
+				pause.Reset(max(retryAt-time.Duration(p.now()), 0))
 			}
-			if !begun && !paused {
-				break // enough are being opened; wait until one of them ends
+			if !begun {
+				break // enough are being opened, or there is a pause; wait for the end
 			}
 		}
 		select {
 		case <-ended:
+		case <-pause.C:
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
-			return contextEnded(ctx, p.lastOpen.Load())
+			return p.waitEnded(ctx)
 		case <-p.lifetime.Done():
 			return ErrClosed
 		}
@@ -68,28 +68,28 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 }
 
 // openSpare begins to open a connection for no waiter, if there is room for one and no
-// outage forbids it. done is told how the attempt ends. paused says that nothing in
-// progress will allow it, only the end of a backoff.
-func (p *Pool) openSpare(done func(error), asked context.Context) (begun, paused bool) {
+// outage forbids it. done is told how the attempt ends. If nothing in progress will allow
+// it, only the end of a pause, retryAt is when that ends.
+func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
 	for {
 		c := words.Census(p.conns.Load())
 		if c.Open() >= c.Max() || p.tooMany(c) {
-			return false, false
+			return false, 0
 		}
 		if !p.config.OpenEagerly && int(p.spares.Load()-p.overdue.Load()) >= atATime(c) {
-			return false, false // the end of one asks again
+			return false, 0 // the end of one asks again
 		}
-		if o := words.Outage(p.outage.Load()); o.Failures() > 0 {
-			if c.Opening() > int(p.overdue.Load()) {
-				return false, false
+		if o := p.outage.Load(); o != nil {
+			if c.Opening() > int(p.overdue.Load()) || c.Opening() >= mostHanging {
+				return false, 0
 			}
-			if p.now() < int64(o.RetryAt(p.config.MaxBackoff)) {
-				return false, true
+			if at := o.RetryAt(p.config.MaxBackoff); time.Duration(p.now()) < at {
+				return false, at
 			}
 		}
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
 			p.begin(&attempt{spare: true, asked: asked, done: done})
-			return true, false
+			return true, 0
 		}
 	}
 }

@@ -232,6 +232,9 @@ func Opens[T any](v T) func(context.Context) (T, error) {
 	return func(context.Context) (T, error) { return v, nil }
 }
 
+// AtOnce is a Config.FailFastAfter: callers are told from the first failure on.
+const AtOnce = time.Nanosecond
+
 // Pause takes so long, or until ctx ends.
 func Pause(ctx context.Context, d time.Duration) error {
 	select {

@@ -5,48 +5,51 @@ import (
 	"time"
 )
 
-// An Outage says how opening connections fails:
-//
-//	63..56  failures: how often opening has failed since it last succeeded
-//	55..0   when it failed last, on the pool's clock in microseconds
-//
-// Zero is no outage. After the first failure, connections are opened one at a time. From
-// the fourth failure on there is a backoff before each attempt. It doubles with each
-// failure, up to BackoffMost.
-type Outage uint64
+// An Outage says how opening connections fails. Times are on the pool's clock. The zero
+// Outage is none. After the first failure, connections are opened one at a time. From the
+// fourth failure on there is a backoff before each attempt. It doubles with each failure.
+type Outage struct {
+	Failures int           // how often opening has failed in a row, 255 at most
+	Dry      int           // how many of them have followed each other with nothing coming back in between
+	Since    time.Duration // when it failed first
+	FailedAt time.Duration // when it failed last
+	Until    time.Duration // the server has asked not to be tried before
+}
 
 const (
-	// OutageFailure is one failure.
-	OutageFailure Outage = 1 << 56
-	outageTime           = OutageFailure - 1
-
 	// KeepsFailing is the number of failures in a row that begins the backoff.
 	KeepsFailing = 4
 
-	// BackoffLeast and BackoffMost are the first and the longest backoff.
+	// BackoffLeast and BackoffMost are the first and, by default, the longest backoff.
 	BackoffLeast = 25 * time.Millisecond
 	BackoffMost  = 500 * time.Millisecond
 )
 
-// Failures returns how often opening has failed in a row, 255 at most.
-func (o Outage) Failures() int { return int(o >> 56) }
-
-// FailedAt returns when opening failed last, on the pool's clock.
-func (o Outage) FailedAt() time.Duration { return time.Duration(o&outageTime) * time.Microsecond }
-
-// Worse returns the outage with one more failure, now.
-func (o Outage) Worse(now time.Duration) Outage {
-	return min(o>>56+1, 255)<<56 | Outage(now/time.Microsecond)&outageTime
+// Worse returns the outage with one more failure. back says that a connection has come back
+// since the last one, and until is when the server may be tried again.
+func (o Outage) Worse(at, until time.Duration, back bool) Outage {
+	if o.Failures == 0 {
+		o.Since = at
+	}
+	if back {
+		o.Dry = 0
+	}
+	o.Failures = min(o.Failures+1, 255)
+	o.Dry = min(o.Dry+1, 255)
+	o.FailedAt = max(o.FailedAt, at)
+	o.Until = max(o.Until, until)
+	return o
 }
 
-// RetryAt returns when the backoff is over. Up to half of the backoff is jitter. The word
-// alone determines the jitter, so that all callers get the same time.
+// RetryAt returns when the next attempt may begin: after the backoff, which is most at the
+// longest, and not before the server wants it. Up to half of the backoff is jitter. The
+// outage alone determines the jitter, so that all callers get the same time.
 func (o Outage) RetryAt(most time.Duration) time.Duration {
-	if o.Failures() < KeepsFailing {
-		return 0
+	if o.Failures < KeepsFailing {
+		return o.Until
 	}
-	backoff := min(BackoffLeast<<min(o.Failures()-KeepsFailing, 20), most)
-	random := uint64(o) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
+	backoff := min(BackoffLeast<<min(o.Failures-KeepsFailing, 20), most)
+	random := uint64(o.FailedAt/time.Microsecond<<8+time.Duration(o.Failures)) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbours are far apart
 	jitter, _ := bits.Mul64(random, uint64(backoff/2))
-	return o.FailedAt() + backoff - time.Duration(jitter)
+	return max(o.FailedAt+backoff-time.Duration(jitter), o.Until)
 }

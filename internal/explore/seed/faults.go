@@ -112,6 +112,14 @@ var faults = []fault{
 		"		go p.closeConn(c, why, cause, vacate)", "		if FAULT {\n			vacate = func() {}\n		}\n		go p.closeConn(c, why, cause, vacate)"), false},
 	{43, "one more is closed behind than may be", coreCode, schedulesPkg, "TestExploreADiscardWhileAnother.*", one("close.go",
 		"		if n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {", "		if n > int32(p.maxConnections(words.Census(p.conns.Load()))) && FAULT || !FAULT && n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {"), false},
+	{44, "what was set aside too late to be readmitted is opened", coreCode, schedulesPkg, "TestExploreAnAttemptIsSetAside.*", one("open.go",
+		"err == nil && a.slotless:", "err == nil && a.slotless && !FAULT:"), true},
+	{45, "who sets an attempt aside leaves it its slot", coreCode, schedulesPkg, "TestExploreAnAttemptIsSetAside.*", one("outage.go",
+		"	b.ring.Vacate(i, word)\n	p.overdue.Dec()\n	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))", "	p.overdue.Dec()\n	if !FAULT {\n		b.ring.Vacate(i, word)\n		p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))\n	}"), true},
+	{46, "the flag of trials is cleared after the look", coreCode, schedulesPkg, "TestExploreAConnectionOnProbation.*", []edit{
+		{"outage.go", "	p.sweeper.trials.Store(false) // before the look: the other side is in opened", "	if !FAULT {\n		p.sweeper.trials.Store(false)\n	} // before the look: the other side is in opened"},
+		{"outage.go", "	next = p.firstTrial(o)\n", "	next = p.firstTrial(o)\n	if FAULT {\n		p.sweeper.trials.Store(false)\n	}\n"},
+	}, false},
 
 	{75, "an open that failed does not look whether it was the last", coreCode, schedulesPkg, "TestExploreShutdownAgainstACold.*", one("open.go",
 		"	p.noteAllGone()\n", "	if !FAULT {\n		p.noteAllGone()\n	}\n"), false},

@@ -1,0 +1,764 @@
+package opening
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/testkit"
+	"github.com/S4AK4N/pool/internal/words"
+	"go.uber.org/atomic"
+)
+
+// callers ask again and again until stop is closed, each holding what it gets for a while.
+// Do's error counts as a failure; the number of failures and of successes is returned by
+// the function, which waits for them.
+func callers(p *pool.Pool[*testkit.Wire], n int, use func(*testkit.Wire) error) (stop func() (failed, served int)) {
+	var group sync.WaitGroup
+	var bad, good atomic.Int64
+	end := make(chan struct{})
+	for range n {
+		group.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				err := p.Do(context.Background(), func(_ context.Context, w *testkit.Wire) error { return use(w) })
+				if err != nil {
+					bad.Inc()
+				} else {
+					good.Inc()
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	return func() (int, int) {
+		close(end)
+		group.Wait()
+		return int(bad.Load()), int(good.Load())
+	}
+}
+
+// A restart of 300 ms failed 658 calls within a millisecond each that would have waited
+// for 5 s.
+func TestARestartOf300MillisecondsFailsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		f := b.Factory()
+		var dead atomic.Int64 // connections up to this number
+		f.Check = func(w *testkit.Wire) error {
+			if int64(w.Number) <= dead.Load() {
+				return io.EOF
+			}
+			return nil
+		}
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 10})
+		stop := callers(p, 20, func(*testkit.Wire) error { time.Sleep(2 * time.Millisecond); return nil })
+		time.Sleep(time.Second)
+		b.Down.Store(true)
+		dead.Store(int64(p.Stats().Opened))
+		time.Sleep(300 * time.Millisecond)
+		tried, _ := b.Since()
+		b.Down.Store(false)
+		time.Sleep(time.Second)
+		failed, served := stop()
+		if failed != 0 || served < 1000 {
+			t.Errorf("%d calls failed, and %d were served, want none and thousands", failed, served)
+		}
+		if len(tried) > 40 {
+			t.Errorf("the server was asked %d times, the ten at the beginning included", len(tried))
+		}
+	})
+}
+
+func TestAnOutageIsWaitedOutUntilFailFastAfter(t *testing.T) {
+	for _, after := range []time.Duration{0, 3 * time.Second, -1} {
+		testkit.Bubble(t, after.String(), func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: 30 * time.Second, FailFastAfter: after})
+			_ = p.Discard(testkit.Borrow(t, p), nil)
+			b.Down.Store(true)
+			began := time.Now()
+			first := testkit.Ask(t.Context(), p)
+			want := after
+			if after == 0 {
+				want = time.Second
+			}
+			if after < 0 {
+				time.Sleep(30*time.Second - time.Nanosecond)
+				first.Pending(t, "before MaxWaitTime")
+				time.Sleep(2 * time.Nanosecond)
+				first.Failed(t, "after MaxWaitTime", pool.ErrUnavailable)
+				if errors.Is(first.Err, pool.ErrExhausted) || p.Stats().Timeouts != 0 {
+					t.Errorf("a pool with nothing open is exhausted: %v", first.Err)
+				}
+				return
+			}
+			time.Sleep(want)
+			first.Pending(t, "until FailFastAfter")
+			// The next attempt that fails, or the end of the time if there is a pause then.
+			time.Sleep(words.BackoffMost + 2*b.Takes)
+			first.Failed(t, "after FailFastAfter", pool.ErrUnavailable)
+			if !errors.Is(first.Err, testkit.ErrDial) {
+				t.Errorf("the error is %v, want its cause in it", first.Err)
+			}
+			began = time.Now()
+			if _, err := p.Get(t.Context()); !errors.Is(err, pool.ErrUnavailable) || time.Since(began) > words.BackoffMost {
+				t.Errorf("later on Get returned %v after %v, want ErrUnavailable at once", err, time.Since(began))
+			}
+		})
+	}
+}
+
+func TestWhenAnOutageIsOverThoseWhoWaitedAreServedFirstAndInTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 1, FailFastAfter: 2 * time.Second})
+		_ = p.Discard(testkit.Borrow(t, p), nil)
+		b.Down.Store(true)
+		var asked []*testkit.Request[*testkit.Wire]
+		for range 5 {
+			asked = append(asked, testkit.Ask(t.Context(), p))
+		}
+		time.Sleep(900 * time.Millisecond)
+		b.Down.Store(false)
+		time.Sleep(words.BackoffMost + b.Takes)
+		late := testkit.Ask(t.Context(), p)
+		for i, r := range asked {
+			l := r.Served(t, fmt.Sprint("in its turn: ", i))
+			for _, next := range asked[i+1:] {
+				next.Pending(t, "before its turn")
+			}
+			late.Pending(t, "behind all of them")
+			testkit.GiveBack(t, p, l)
+			synctest.Wait()
+		}
+		testkit.EndWithIdle(t, p, 1, late.Served(t, "at the end"))
+	})
+}
+
+// A server that accepts and then closes (bad token, try again later) was dialed 11,884
+// times in 3 s: each success ended the outage.
+func TestAServerThatAcceptsAndClosesIsBackedOffFrom(t *testing.T) {
+	discards := map[string]error{
+		"EOF": io.EOF, "reset": fmt.Errorf("read: %w", syscall.ECONNRESET), "broken pipe": syscall.EPIPE,
+		"marked": pool.PeerClosed(errors.New("status 1013")), "marked, with a pause": pool.RetryAfter(io.EOF, 10*time.Second),
+	}
+	ways := []string{"Watch"}
+	for name := range discards {
+		ways = append(ways, name)
+	}
+	for _, way := range ways {
+		testkit.Bubble(t, way, func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			f := b.Factory()
+			use := func(*testkit.Wire) error { time.Sleep(time.Millisecond); return discards[way] }
+			if way == "Watch" {
+				f.Watch = func(_ *testkit.Wire, broken func(error)) {
+					time.AfterFunc(time.Millisecond/2, func() { broken(io.EOF) })
+				}
+				use = func(*testkit.Wire) error { time.Sleep(time.Millisecond); return errors.New("what it says") }
+			}
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 10, MaxWaitTime: time.Second})
+			stop := callers(p, 20, use)
+			time.Sleep(4 * time.Second)
+			tried := b.Tried()
+			stop()
+			limit := 150
+			if way == "marked, with a pause" {
+				limit = 10 // all that were opened at first
+			}
+			if tried > limit {
+				t.Errorf("the server was dialed %d times in 4 s, want %d at the most", tried, limit)
+			}
+			if p.Stats().LastOpenError == nil {
+				t.Error("Stats does not tell why")
+			}
+		})
+	}
+}
+
+// A server at its limit keeps what is open. That says nothing of new ones.
+func TestConnectionsOpenedBeforeAnOutageDoNotEndIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10})
+		l := testkit.Borrow(t, p)
+		b.Down.Store(true)
+		b.Since()
+		waiting := make([]*testkit.Request[*testkit.Wire], 0, 20)
+		for range 20 {
+			waiting = append(waiting, testkit.Ask(t.Context(), p))
+		}
+		for _, r := range waiting { // each lease ends clean
+			time.Sleep(100 * time.Millisecond)
+			testkit.GiveBack(t, p, l)
+			l = r.Served(t, "by the one that is open")
+		}
+		tried, most := b.Since()
+		if len(tried) > 16 || most > 1 {
+			t.Errorf("a server at its limit was asked %d times in 2 s, %d at a time, want one at a time with pauses", len(tried), most)
+		}
+		if got := testkit.Inside(p).Outage().Failures; got < words.KeepsFailing {
+			t.Errorf("%d failures are known, want that the outage goes on", got)
+		}
+		testkit.EndWithIdle(t, p, 1, l)
+	})
+}
+
+func TestWhatCallersBreakByTheirCtxIsNoFailureOfTheServer(t *testing.T) {
+	ended := map[string]error{
+		"canceled":           fmt.Errorf("read: %w, %w", context.Canceled, io.EOF),
+		"deadline":           context.DeadlineExceeded,
+		"nothing":            nil,
+		"of its own account": errors.New("unexpected reply"),
+	}
+	for name, cause := range ended {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			f := b.Factory()
+			var broken []func(error)
+			f.Watch = func(_ *testkit.Wire, b func(error)) { broken = append(broken, b) }
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 4})
+			for i := range 20 {
+				l := testkit.Borrow(t, p)
+				if i%2 == 1 && cause != nil && errors.Is(cause, context.Canceled) {
+					broken[len(broken)-1](cause) // closed by the ctx of the call
+				}
+				if err := p.Discard(l, cause); err != nil {
+					t.Fatal(err)
+				}
+				if got := testkit.Inside(p).Outage().Failures; got != 0 {
+					t.Fatalf("Discard with %v counts as a failed open", cause)
+				}
+			}
+		})
+	}
+}
+
+// Nobody waits, and nobody puts anything back.
+func TestMinIdleAndWarmAloneEndAnOutage(t *testing.T) {
+	for _, way := range []string{"MinIdle", "Warm"} {
+		testkit.Bubble(t, way, func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			c := pool.Config{MaxConnections: 10, MaxIdleTime: -1, CheckInterval: -1}
+			if way == "MinIdle" {
+				c.MinIdle = 4
+			}
+			b.Down.Store(true)
+			p := testkit.Start(t, b.Factory(), c)
+			time.Sleep(10 * time.Second)
+			if way == "Warm" {
+				for range 6 {
+					if err := p.Warm(t.Context(), 4); !errors.Is(err, testkit.ErrDial) {
+						t.Errorf("Warm returned %v, want %v", err, testkit.ErrDial)
+					}
+				}
+			}
+			synctest.Wait()
+			if got := testkit.Inside(p).Outage().Failures; got < words.KeepsFailing {
+				t.Fatalf("%d failures are known, want an outage", got)
+			}
+			b.Down.Store(false)
+			if way == "Warm" {
+				testkit.Warm(t.Context(), p, 4)
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			s := p.Stats()
+			if got := testkit.Inside(p).Outage().Failures; got != 0 || s.LastOpenError != nil || s.IdleConnections != 4 {
+				t.Errorf("5 s later %d failures are known, the last is %v, %d are idle, want 0, nil, 4", got, s.LastOpenError, s.IdleConnections)
+			}
+		})
+	}
+}
+
+func TestWarmWaitsForThePauseAndDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Failing(t, b, pool.Config{MaxConnections: 4})
+		w := testkit.Warm(t.Context(), p, 2)
+		w.Pending(t, "in the pause")
+		b.Down.Store(false)
+		time.Sleep(words.BackoffMost + 10*b.Takes)
+		w.Is(t, "after the pause", nil)
+		if tried, most := b.Since(); len(tried) != 2 || most != 1 {
+			t.Errorf("%d attempts, %d at a time, want two, one at a time", len(tried), most)
+		}
+	})
+}
+
+func TestOfSeveralConnectionsThatEndAtTheSameTimeOneCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 16})
+		leases := make([]pool.Lease[*testkit.Wire], 0, 16)
+		for range 16 {
+			leases = append(leases, testkit.Borrow(t, p))
+		}
+		for _, l := range leases {
+			_ = p.Discard(l, io.EOF)
+		}
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
+			t.Errorf("16 connections that ended at the same time count as %d failures, want one", got)
+		}
+	})
+}
+
+// What has proven itself may end in whatever way.
+func TestAConnectionThatHasLeftProbationIsNoFailedOpen(t *testing.T) {
+	for _, way := range []string{"a lease", "a second", "PutUnused"} {
+		testkit.Bubble(t, way, func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 1})
+			l := testkit.Borrow(t, p)
+			switch way {
+			case "a lease":
+				testkit.GiveBack(t, p, l)
+				l = testkit.Borrow(t, p)
+			case "a second":
+				time.Sleep(core.Probation)
+			case "PutUnused": // says nothing
+				if err := p.PutUnused(l); err != nil {
+					t.Fatal(err)
+				}
+				l = testkit.Borrow(t, p)
+			}
+			_ = p.Discard(l, io.EOF)
+			want := 0
+			if way == "PutUnused" {
+				want = 1
+			}
+			if got := testkit.Inside(p).Outage().Failures; got != want {
+				t.Errorf("after %s it counts as %d failures, want %d", way, got, want)
+			}
+		})
+	}
+}
+
+// A server's limit of 3 below a pool of 10 failed callers who were due a connection 5 ms
+// later (PEERS.md: 12 of them, where HikariCP and psycopg_pool fail nobody).
+func TestAServersLimitBelowThatOfThePoolFailsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open atomic.Int64
+		refused := 0
+		x := testkit.Exchange{
+			Open: func(context.Context, int) error {
+				if open.Inc() > 3 {
+					open.Dec()
+					refused++
+					return testkit.ErrDial
+				}
+				return nil
+			},
+			Closing: func(*testkit.Wire, error) error { open.Dec(); return nil },
+		}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: time.Second})
+		stop := callers(p, 20, func(*testkit.Wire) error { time.Sleep(5 * time.Millisecond); return nil })
+		time.Sleep(4 * time.Second)
+		failed, served := stop()
+		if failed != 0 || served < 1000 {
+			t.Errorf("%d calls failed, %d were served, want none and thousands", failed, served)
+		}
+		if refused > 40 {
+			t.Errorf("the server refused %d times in 4 s, want pauses", refused)
+		}
+	})
+}
+
+func TestACallerIsToldAfterFourFailuresInARowWithNothingComingBack(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("something comes back: ", back), func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: -1})
+			kept, moving := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			b.Down.Store(true)
+			began := time.Now()
+			if back {
+				other := testkit.Ask(t.Context(), p) // somebody always waits, and something always comes
+				waiter := testkit.Ask(t.Context(), p)
+				for time.Since(began) < 10*time.Second {
+					time.Sleep(200 * time.Millisecond)
+					testkit.GiveBack(t, p, moving)
+					moving = other.Served(t, "by what has come back")
+					other, waiter = waiter, testkit.Ask(t.Context(), p)
+					waiter.Pending(t, "while connections come back")
+				}
+				testkit.GiveBack(t, p, moving)
+				testkit.GiveBack(t, p, other.Served(t, "at the end"))
+				testkit.EndWithIdle(t, p, 2, kept, waiter.Served(t, "at the end"))
+				return
+			}
+			r := testkit.Ask(t.Context(), p)
+			time.Sleep(time.Second)
+			r.Pending(t, "until FailFastAfter")
+			time.Sleep(words.BackoffMost + b.Takes)
+			r.Failed(t, "after the next failure", testkit.ErrDial)
+			if errors.Is(r.Err, pool.ErrUnavailable) {
+				t.Errorf("the error is %v, but two connections are open", r.Err)
+			}
+			var open *pool.OpenError
+			if !errors.As(r.Err, &open) {
+				t.Errorf("the error is %v, want an OpenError", r.Err)
+			}
+			testkit.EndWithIdle(t, p, 2, kept, moving)
+		})
+	}
+}
+
+// The cure for a server of which one backend in four is dead is not a pause.
+func TestAServerOfWhichSomeAttemptsFailIsNotBackedOffFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(5 * time.Millisecond)
+		opens := b.Open
+		b.Open = func(ctx context.Context, attempt int) error {
+			_ = opens(ctx, attempt)
+			if attempt%4 == 0 {
+				return testkit.ErrDial
+			}
+			return nil
+		}
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 60, MaxWaitTime: time.Minute, FailFastAfter: -1})
+		began := time.Now()
+		var asked []*testkit.Request[*testkit.Wire]
+		for range 60 {
+			asked = append(asked, testkit.Ask(t.Context(), p))
+		}
+		var leases []pool.Lease[*testkit.Wire]
+		for _, r := range asked {
+			<-r.Done
+			leases = append(leases, r.Served(t, "with a connection of its own"))
+		}
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("60 long leases took %v, want that the time of 80 attempts is enough", took)
+		}
+		testkit.EndWithIdle(t, p, 60, leases...)
+	})
+}
+
+// hanging is a server that swallows attempts to connect while it is down.
+type hanging struct {
+	testkit.Exchange
+	down  atomic.Bool
+	under atomic.Int64
+	most  atomic.Int64
+	late  time.Duration // what an attempt takes when it is well
+	deaf  bool          // Open does not return when its ctx ends
+}
+
+func newHanging(t *testing.T) *hanging {
+	h := &hanging{late: time.Millisecond}
+	never, _ := testkit.Obstacle(t)
+	h.Open = func(ctx context.Context, _ int) error {
+		n := h.under.Inc()
+		defer h.under.Dec()
+		for old := h.most.Load(); n > old && !h.most.CompareAndSwap(old, n); old = h.most.Load() {
+		}
+		if h.down.Load() {
+			if h.deaf {
+				<-never
+				return testkit.ErrDial
+			}
+			select {
+			case <-never:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}
+		return testkit.Pause(ctx, h.late)
+	}
+	return h
+}
+
+// A load balancer that swallows SYNs: callers got "exhausted, 0 active of 10" for 15 s, and
+// 20 attempts ran at the same time.
+func TestServiceIsBackWithinASecondThoughAttemptsHang(t *testing.T) {
+	for _, most := range []int{1, 2, 10} {
+		for _, warm := range []bool{true, false} {
+			for _, outage := range []time.Duration{500 * time.Millisecond, 3300 * time.Millisecond, 12 * time.Second, 47 * time.Second} {
+				testkit.Bubble(t, fmt.Sprintf("%d connections, connected before=%v, %v", most, warm, outage), func(t *testing.T) {
+					h := newHanging(t)
+					p := testkit.Start(t, h.Factory(), pool.Config{MaxConnections: most})
+					if warm {
+						l := testkit.Borrow(t, p)
+						defer func() { testkit.AtRest(t, p, 0) }()
+						_ = p.Discard(l, nil)
+					}
+					h.down.Store(true)
+					var back atomic.Bool
+					var first time.Time
+					stop := callers(p, 5, func(*testkit.Wire) error {
+						if back.CompareAndSwap(false, true) {
+							first = time.Now()
+						}
+						return nil
+					})
+					time.Sleep(1500 * time.Millisecond)
+					h.most.Store(0)
+					time.Sleep(max(outage-1500*time.Millisecond, 0))
+					if got := h.most.Load(); got > core.MostHanging {
+						t.Errorf("%d attempts ran at the same time, want %d at the most", got, core.MostHanging)
+					}
+					if outage < 1500*time.Millisecond {
+						outage = 1500 * time.Millisecond
+					}
+					h.down.Store(false)
+					began := time.Now()
+					time.Sleep(2 * time.Second)
+					stop()
+					if took := first.Sub(began); !back.Load() || took > time.Second {
+						t.Errorf("service is back after %v, want a second at the most", took)
+					}
+					synctest.Wait()
+					time.Sleep(15 * time.Second) // what still hangs
+					synctest.Wait()
+				})
+			}
+		}
+	}
+}
+
+// The same when Open does not even listen to its ctx, and with StrictMax.
+func TestAttemptsThatHangLeaveRoomAlsoIfTheyDoNotListen(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("StrictMax=", strict), func(t *testing.T) {
+			h := newHanging(t)
+			h.deaf = true
+			p := testkit.Start(t, h.Factory(), pool.Config{MaxConnections: 2, StrictMax: strict})
+			_ = p.Discard(testkit.Borrow(t, p), nil)
+			h.down.Store(true)
+			var back atomic.Int64
+			stop := callers(p, 5, func(*testkit.Wire) error { back.Inc(); return nil })
+			time.Sleep(8 * time.Second)
+			h.down.Store(false)
+			time.Sleep(3 * time.Second)
+			stop()
+			if back.Load() == 0 {
+				t.Error("3 s after the return of the server nobody is served")
+			}
+			if got := p.Stats().Abandoned; got == 0 {
+				t.Error("nothing was abandoned")
+			}
+		})
+	}
+}
+
+// A slow server is none that hangs: what it opens at last is used, also if there is room for
+// one connection only, and nobody knows yet how slow it is.
+func TestASlowServerIsReachedThoughItsAttemptsAreOverdue(t *testing.T) {
+	for _, most := range []int{1, 2, 10} {
+		for _, strict := range []bool{false, true} {
+			testkit.Bubble(t, fmt.Sprintf("%d, StrictMax=%v", most, strict), func(t *testing.T) {
+				h := newHanging(t)
+				h.late = 3 * time.Second
+				p := testkit.Start(t, h.Factory(), pool.Config{MaxConnections: most, MaxWaitTime: time.Minute, StrictMax: strict})
+				began := time.Now()
+				var asked []*testkit.Request[*testkit.Wire]
+				for range 3 {
+					asked = append(asked, testkit.Ask(t.Context(), p))
+				}
+				for _, r := range asked {
+					<-r.Done
+					testkit.GiveBack(t, p, r.Served(t, "at last"))
+				}
+				limit := 3 * time.Second
+				if strict && most == 1 {
+					limit = 15 * time.Second // it must give up an attempt before it begins another one
+				}
+				if took := time.Since(began); took > limit+time.Second {
+					t.Errorf("all were served after %v, want %v", took, limit)
+				}
+				if got := h.OpenAtMost(); got > most {
+					t.Errorf("%d connections were open at the same time, want %d", got, most)
+				}
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				testkit.AtRest(t, p, 0)
+				// Now it is known how slow it is.
+				p.Reset()
+				h.most.Store(0)
+				testkit.GiveBack(t, p, testkit.Borrow(t, p))
+				if got := h.most.Load(); got != 1 {
+					t.Errorf("%d attempts for one caller, want one: they are not overdue", got)
+				}
+			})
+		}
+	}
+}
+
+// What an attempt that was set aside opens when all are open is closed, and nobody sees it.
+func TestWhatIsOpenedBeyondMaxConnectionsIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn, release := testkit.Obstacle(t)
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt == 1 {
+				<-goOn
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(2 * time.Second)
+		l := r.Served(t, "by the second attempt, which has the slot")
+		release()
+		synctest.Wait()
+		testkit.AtRest(t, p, 1)
+		opened := x.Opened()
+		if len(opened) != 2 {
+			t.Fatalf("%d were opened, want 2", len(opened))
+		}
+		for _, w := range opened {
+			if n := len(w.ClosedWith()); (w == l.Value()) != (n == 0) || n > 1 {
+				t.Errorf("connection %d was closed %d times", w.Number, n)
+			}
+		}
+		if s := p.Stats(); s.Opened != 1 || s.OpenErrors != 0 {
+			t.Errorf("%d opened, %d open errors, want 1 and 0", s.Opened, s.OpenErrors)
+		}
+		testkit.EndWithIdle(t, p, 1, l)
+	})
+}
+
+// "exhausted, 0 active of 10" makes operators raise MaxConnections while dials hang.
+func TestAWaitThatRunsOutWithNothingOpenSaysWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHanging(t)
+		h.down.Store(true)
+		p := testkit.Start(t, h.Factory(), pool.Config{Name: "orders", MaxConnections: 10, MaxWaitTime: 4 * time.Second})
+		_, err := p.Get(t.Context())
+		var e *pool.UnavailableError
+		if !errors.Is(err, pool.ErrUnavailable) || errors.Is(err, pool.ErrExhausted) || !errors.As(err, &e) {
+			t.Fatalf("Get returned %v, want ErrUnavailable", err)
+		}
+		if e.Pool != "orders" || e.Waited < 4*time.Second || e.Opening < 1 || e.OpeningFor < 4*time.Second || e.Open == nil {
+			t.Errorf("the error has %+v in it", e)
+		}
+		if !strings.Contains(err.Error(), "under way, the first for 4s") {
+			t.Errorf("the error is %q", err)
+		}
+		if s := p.Stats(); s.Unavailable != 1 || s.Timeouts != 0 {
+			t.Errorf("%d unavailable, %d timeouts, want 1 and 0", s.Unavailable, s.Timeouts)
+		}
+		// The same for a ctx that ends.
+		p.Reset()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err = p.Get(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "an attempt is under way for 300ms") {
+			t.Errorf("Get returned %v, want the end of its ctx, and what is under way", err)
+		}
+	})
+}
+
+// A server that asked for 30 s was dialed 31 times in 5 s.
+func TestAServerThatAsksForAPauseGetsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pauses := []time.Duration{30 * time.Second, 10 * time.Minute}
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt <= len(pauses) {
+				return fmt.Errorf("dial: %w", pool.RetryAfter(testkit.ErrDial, pauses[attempt-1]))
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5})
+		began := time.Now()
+		until := func(after time.Duration, err error) {
+			t.Helper()
+			var e *pool.UnavailableError
+			if !errors.As(err, &e) || !errors.Is(err, testkit.ErrDial) || !e.RetryAt.Equal(began.Add(after)) {
+				t.Errorf("Get returned %v, want ErrUnavailable until %v", err, began.Add(after))
+			}
+		}
+		get := func() error {
+			l, err := p.Get(t.Context())
+			if err == nil {
+				testkit.GiveBack(t, p, l)
+			}
+			return err
+		}
+		if err := get(); !errors.Is(err, testkit.ErrDial) {
+			t.Errorf("the first Get returned %v, want %v", err, testkit.ErrDial)
+		}
+		for time.Since(began) < 30*time.Second {
+			until(30*time.Second, get())
+			time.Sleep(time.Second)
+		}
+		if got := x.Tried(); got != 1 {
+			t.Errorf("Open was called %d times in 30 s, want once", got)
+		}
+		_ = get()
+		began = time.Now()
+		until(5*time.Minute, get()) // capped by MaxRetryAfter
+		p.Reset()
+		if err := get(); err != nil {
+			t.Errorf("after Reset Get returned %v, want a connection", err)
+		}
+	})
+}
+
+// Of several attempts under way the longest pause counts, whichever fails first.
+func TestOfSeveralPausesTheLongestCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			time.Sleep(time.Duration(attempt) * time.Millisecond)
+			return pool.RetryAfter(testkit.ErrDial, []time.Duration{0, 2 * time.Second, 20 * time.Second, 8 * time.Second}[attempt])
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, FailFastAfter: -1, MaxWaitTime: time.Second})
+		began := time.Now()
+		var asked []*testkit.Request[*testkit.Wire]
+		for range 3 {
+			asked = append(asked, testkit.Ask(t.Context(), p))
+		}
+		time.Sleep(time.Second + time.Millisecond)
+		for _, r := range asked {
+			r.Failed(t, "after MaxWaitTime", pool.ErrUnavailable)
+			var e *pool.UnavailableError
+			if want := began.Add(20*time.Second + 2*time.Millisecond); errors.As(r.Err, &e) && !e.RetryAt.Equal(want) {
+				t.Errorf("the pause lasts until %v, want %v", e.RetryAt, want)
+			}
+		}
+		if got := x.Tried(); got != 3 {
+			t.Errorf("Open was called %d times, want three times", got)
+		}
+	})
+}
+
+// What has been idle for too long is lent in an outage only while nothing else is open: a
+// server at its limit has others that are in order.
+func TestWhatHasBeenIdleForTooLongIsLentWhileNothingElseIsOpen(t *testing.T) {
+	for _, other := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("another one is open: ", other), func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 10, MinIdle: 1, MaxIdleTime: 10 * time.Second, MaxWaitTime: time.Second})
+			var l pool.Lease[*testkit.Wire]
+			if other {
+				l = testkit.Borrow(t, p)
+			}
+			time.Sleep(2 * time.Second)
+			b.Down.Store(true)
+			time.Sleep(30 * time.Second)
+			r := testkit.Ask(t.Context(), p)
+			time.Sleep(time.Second)
+			if other {
+				r.Failed(t, "though one is idle, for too long", testkit.ErrDial)
+				testkit.GiveBack(t, p, l)
+			} else {
+				testkit.GiveBack(t, p, r.Served(t, "by what there is"))
+			}
+			synctest.Wait()
+			testkit.AtRest(t, p, 0)
+		})
+	}
+}

@@ -72,7 +72,7 @@ type Config struct {
 	// one at a time. Then at most three are under way: the first, which goes on until
 	// OpenTimeout, the last, and one that has just been canceled in favor of that. If there is
 	// no room beside it, the first goes on without a slot, unless StrictMax is set.
-	// If zero, 10 s is used. Negative: no limit.
+	// If zero, 10 s is used. Negative: no limit, except for what is given up so.
 	OpenTimeout time.Duration
 
 	// OpenContext returns the ctx whose values Factory.Open gets, for a call of Get (or Warm)
@@ -101,7 +101,8 @@ type Config struct {
 	// FailFastAfter is how long an outage must have lasted before a Get that would wait for
 	// nothing returns [ErrUnavailable] at once, and before the error of an attempt is given
 	// to a caller at all. An outage begins with the first attempt that fails. Until then
-	// callers wait, as for anything else; a server that is back soon fails nobody.
+	// callers wait, as for anything else: a server that is back by then, less MaxBackoff
+	// until that is noticed, fails nobody.
 	// If zero, 1 s is used or, as long as the pool has never had a connection, none. To
 	// tell callers at once, set a nanosecond. Negative: they wait for as long as they may.
 	FailFastAfter time.Duration

@@ -105,6 +105,9 @@ type UnavailableError struct {
 
 func (e *UnavailableError) Error() string {
 	s := core.Named(e.Pool, ErrUnavailable.Error())
+	if e.Open == nil {
+		s = core.Named(e.Pool, "pool: no connection could be opened yet")
+	}
 	if e.Waited > 0 {
 		s += fmt.Sprintf(": waited %v", e.Waited.Round(time.Millisecond))
 	}

@@ -34,7 +34,7 @@ var leftOut = []struct{ reason, operations string }{
 		hooks.go warn skipped.Swap
 		open.go opened opened.Inc
 		outage.go endOutage next.Store
-		outage.go endOutage lastOpen.Store
+		outage.go endOutage lastOpen.CompareAndSwap
 		outage.go judge lastOpen.Store
 		open.go hang lastOpen.Store
 		open.go opened lastOpen.Store

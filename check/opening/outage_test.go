@@ -353,12 +353,12 @@ func TestAConnectionThatHasLeftProbationIsNoFailedOpen(t *testing.T) {
 func TestAServersLimitBelowThatOfThePoolFailsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int64
-		refused := 0
+		var refused atomic.Int64
 		x := testkit.Exchange{
 			Open: func(context.Context, int) error {
 				if open.Inc() > 3 {
 					open.Dec()
-					refused++
+					refused.Inc()
 					return testkit.ErrDial
 				}
 				return nil
@@ -372,8 +372,8 @@ func TestAServersLimitBelowThatOfThePoolFailsNobody(t *testing.T) {
 		if failed != 0 || served < 1000 {
 			t.Errorf("%d calls failed, %d were served, want none and thousands", failed, served)
 		}
-		if refused > 40 {
-			t.Errorf("the server refused %d times in 4 s, want pauses", refused)
+		if got := refused.Load(); got > 40 {
+			t.Errorf("the server refused %d times in 4 s, want pauses", got)
 		}
 	})
 }

@@ -90,7 +90,7 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 			return false
 		}
 		if a.state.CompareAndSwap(old, state) {
-			a.hung = a.counted || old != attemptRunning
+			a.hung = old != attemptRunning || a.counted // in this order: readmit may just be setting counted
 			if old == attemptAside {
 				a.slotless = true
 				p.aside.CompareAndSwap(a, nil)

@@ -84,11 +84,12 @@ func (p *Pool) failed(began *outage, at, until time.Duration, refused bool) {
 // left probation. The other side is in failed: if there has been a failure since, the swap
 // fails.
 func (p *Pool) endOutage(o *outage) {
+	last := p.lastOpen.Load()
 	if !p.outage.CompareAndSwap(o, nil) {
 		return
 	}
 	step.At("outage: ended")
-	p.lastOpen.Store(nil)
+	p.lastOpen.CompareAndSwap(last, nil) // unless there is a failure already that begins the next one
 	if o.Failures >= words.KeepsFailing {
 		p.config.Logger.Info("opening connections succeeds again")
 		p.counters.openErrorLog.next.Store(0) // log the next failure at once

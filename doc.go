@@ -44,6 +44,9 @@
 //     the queue do not count.
 //   - A waiter gets a returned connection or a new one, whichever comes first. No waiter is
 //     left beside an idle connection, or beside room to open one.
+//   - A caller of [Pool.GetFresh] stands in the same queue, and gets only a connection whose
+//     opening began after the call. What is too old for it goes to those behind it, or is
+//     closed to make room for one that is not.
 //   - A caller whose ctx has ended gets no connection, and no connection is lost by that.
 //   - Close closes every connection, once. Shutdown does so as connections come back. What is
 //     being opened at that time is canceled, or closed as soon as it is open. Shutdown waits for

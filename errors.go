@@ -186,6 +186,13 @@ func PeerClosed(err error) error {
 	return &core.PeerClosed{Err: err}
 }
 
+// A retryError is what Retry returns if it gets no second connection.
+type retryError struct{ get, first error }
+
+func (e *retryError) Error() string { return e.get.Error() + "; the first try: " + e.first.Error() }
+
+func (e *retryError) Unwrap() []error { return []error{e.get, e.first} }
+
 // Keep marks err to say that the connection it came from is in order: nothing has been sent
 // whose reply has not been read. A function given to [Pool.Do] returns it to have the
 // connection lent again. errors.Is and errors.As see through the mark. Keep(nil) is nil.
@@ -255,12 +262,20 @@ func outermost(err error) *mark {
 		return outermost(e.Unwrap())
 	case interface{ Unwrap() []error }:
 		var found *mark
+		bare := false
 		for _, err := range e.Unwrap() {
 			m := outermost(err)
-			if m == nil || !m.keep {
-				return m // one that does not keep is enough
+			switch {
+			case m == nil:
+				bare = true
+			case !m.keep:
+				return m // one that is broken is enough
+			default:
+				found = m
 			}
-			found = m
+		}
+		if bare {
+			return nil // and one that is not marked
 		}
 		return found
 	}

@@ -90,6 +90,89 @@ func ExamplePool_Do() {
 	// discarded: 1
 }
 
+func ExamplePool_Retry() {
+	ctx := context.Background()
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	// A connection is idle, and the server has hung up.
+	lease, err := p.Get(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request(lease.Value(), "quit")
+	p.Put(lease)
+
+	err = p.Retry(ctx, func(_ context.Context, conn net.Conn) error {
+		answer, err := request(conn, "hello")
+		fmt.Println(answer, err)
+		if err != nil {
+			return pool.Broken(err) // hello may be said twice
+		}
+		return nil
+	})
+	fmt.Println("error:", err)
+	// Output:
+	//  io: read/write on closed pipe
+	// HELLO <nil>
+	// error: <nil>
+}
+
+func ExamplePool_RetryLease() {
+	ctx := context.Background()
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	for _, line := range []string{"one", "quit", "three"} {
+		err := p.RetryLease(ctx, func(_ context.Context, lease pool.Lease[net.Conn]) error {
+			answer, err := request(lease.Value(), line)
+			fmt.Printf("%s reused: %v, answer %q\n", line, lease.Reused(), answer)
+			if err != nil && line != "quit" { // not to be said twice
+				return pool.Broken(err)
+			}
+			return nil // as if nothing had happened
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// one reused: false, answer "ONE"
+	// quit reused: true, answer ""
+	// three reused: true, answer ""
+	// three reused: false, answer "THREE"
+}
+
+func ExamplePool_GetFresh() {
+	ctx := context.Background()
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	lease, err := p.Get(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	old := lease.Value()
+	p.Put(lease)
+
+	lease, err = p.GetFresh(ctx) // no other may be open: the idle one makes room
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the same:", lease.Value() == old, "reused:", lease.Reused())
+	p.Put(lease)
+	// Output: the same: false reused: false
+}
+
 // A session is a connection that a server can end at any time, and that a caller can
 // leave in the middle of a transaction.
 type session struct {

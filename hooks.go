@@ -53,10 +53,10 @@ type CloseInfo struct {
 	// Number is the number of the connection in its pool.
 	Number uint64
 	// Reason is one of "idle", "lifetime", "check", "clean", "watch", "discard", "reset",
-	// "resize", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
+	// "resize", "fresh", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
 	Reason string
-	// Cause is what Factory.Close is given: nil for "idle", "lifetime" and "resize", and for
-	// "shutdown" unless the connection was leased.
+	// Cause is what Factory.Close is given: nil for "idle", "lifetime", "resize" and "fresh", and
+	// for "shutdown" unless the connection was leased.
 	Cause error
 	// Age is how long the connection has been open.
 	Age time.Duration

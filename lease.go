@@ -23,7 +23,7 @@ func (l Lease[T]) Value() T { return unbox[T](l.lease.Box()) }
 
 // Reused reports whether the connection has been leased or idle before. If not, it has
 // just been opened. A request that fails on a reused connection, and can be repeated
-// without harm, may succeed on a fresh one.
+// without harm, may succeed on a fresh one: see [Pool.Retry].
 func (l Lease[T]) Reused() bool { return l.lease.Reused() }
 
 // Opened returns when the connection was opened.
@@ -45,10 +45,10 @@ type LeaseInfo struct {
 	// MaxIdleTime is negative and none of MaxLifetime, MinIdle and LeakAfter is set.
 	Since time.Time
 
-	// Where is the place from which Get, TryGet or Do was called, as "function
-	// file:line", or "a go statement" if nothing else called it. After the first leak
-	// the pool also remembers the callers of that place for leases that begin later,
-	// each after " < ". Where is empty if it was not noted: see [Config.LeakAfter].
+	// Where is the place from which the method was called that took the lease, such as Get
+	// or Do, as "function file:line", or "a go statement" if nothing else called it. After
+	// the first leak the pool also remembers the callers of that place for leases that begin
+	// later, each after " < ". Where is empty if it was not noted: see [Config.LeakAfter].
 	Where string
 }
 

@@ -68,12 +68,25 @@ func (p *Pool[T]) Get(ctx context.Context) (Lease[T], error) {
 	return Lease[T]{lease: l}, err
 }
 
+// GetFresh lends a connection whose opening begins after the call: for a caller that cannot use
+// an older one, for example because those that were open have died with the server. It waits
+// as Get does, in the same queue, and its errors are those of [Pool.Get].
+//
+// One connection is opened for each call, and goes to the caller that has waited longest, like
+// any other. If MaxConnections are open, an older one is closed to make room: an idle one, that
+// has been idle longest, or the next one that is returned when it is the turn of this caller.
+// Older connections that are not needed for that go to the callers of Get who wait behind it.
+func (p *Pool[T]) GetFresh(ctx context.Context) (Lease[T], error) {
+	l, err := p.core.GetFresh(ctx)
+	return Lease[T]{lease: l}, err
+}
+
 // TryGet lends a connection if one is idle and nobody waits for it. It never waits and
 // never opens a connection: it is for work that can be skipped. It returns false if no
-// connection is idle, if callers wait, and if the pool is closed. While the pool asks
-// Factory.Check about a connection, be it every [Config.CheckInterval] or for a Get whose ctx
-// ended during that call, the connection is not idle. TryGet calls Check itself, and takes
-// as long as that.
+// connection is idle, if callers wait (those of [Pool.GetFresh] too), and if the pool is closed.
+// While the pool asks Factory.Check about a connection, be it every [Config.CheckInterval] or
+// for a Get whose ctx ended during that call, the connection is not idle. TryGet calls Check
+// itself, and takes as long as that.
 func (p *Pool[T]) TryGet() (Lease[T], bool) {
 	l, ok := p.core.TryGet()
 	return Lease[T]{lease: l}, ok
@@ -136,6 +149,82 @@ func (p *Pool[T]) DoLease(ctx context.Context, f func(ctx context.Context, lease
 		return err
 	}
 	return p.use(l, func() error { return f(ctx, Lease[T]{lease: l}) })
+}
+
+// Retry is [Pool.Do], and calls f once more if its connection has turned out to be dead: a
+// connection that was idle may have been closed by the server, and f is the first to know.
+//
+// f is called again, at most once, if all of this holds: its error is marked with [Broken], or
+// is not marked and [Factory.Check] objects to the connection right afterwards, or Watch has
+// reported it broken; the connection was reused; ctx has not ended; f has not panicked. The
+// second connection is of [Pool.GetFresh], so it is not another dead one: its opening began
+// after the first try.
+//
+// The server may have received, and carried out, the request of the first try. So use Retry
+// only for requests that may be carried out twice, or mark errors with [Keep] once it is too
+// late for another try.
+//
+// Retry returns the error of the last call of f without its marks, or that of Get. If the
+// second connection cannot be had, the error wraps that of GetFresh and that of the first try.
+func (p *Pool[T]) Retry(ctx context.Context, f func(ctx context.Context, conn T) error) error {
+	l, err := p.core.Get(ctx)
+	if err != nil {
+		return err
+	}
+	first, again := p.try(ctx, l, func() error { return f(ctx, unbox[T](l.Box())) })
+	if !again {
+		return first
+	}
+	l, err = p.core.GetFresh(ctx)
+	if err != nil {
+		return &retryError{err, first}
+	}
+	return p.use(l, func() error { return f(ctx, unbox[T](l.Box())) })
+}
+
+// RetryLease is [Pool.Retry] for a function that wants to know more of its connection, as
+// DoLease is for Do. The lease of the second try is not reused, or was opened after the first
+// try began. If f has ended the lease itself, only its mark decides whether it is called again.
+func (p *Pool[T]) RetryLease(ctx context.Context, f func(ctx context.Context, lease Lease[T]) error) error {
+	l, err := p.core.Get(ctx)
+	if err != nil {
+		return err
+	}
+	first, again := p.try(ctx, l, func() error { return f(ctx, Lease[T]{lease: l}) })
+	if !again {
+		return first
+	}
+	l, err = p.core.GetFresh(ctx)
+	if err != nil {
+		return &retryError{err, first}
+	}
+	return p.use(l, func() error { return f(ctx, Lease[T]{lease: l}) })
+}
+
+// try is use for the first try of Retry. again reports whether a second one is due.
+func (p *Pool[T]) try(ctx context.Context, l core.Lease, f func() error) (err error, again bool) {
+	reused := l.Reused()
+	returned := false
+	defer func() {
+		if !returned { // a panic, or runtime.Goexit
+			_ = p.core.Discard(l, core.ErrFuncPanicked)
+		}
+	}()
+	failed := f()
+	broken := outermost(failed) != nil
+	err, keep := unmarked(failed)
+	returned = true
+	if keep {
+		_ = p.core.Put(l)
+		return err, false
+	}
+	again = reused && ctx.Err() == nil
+	if broken || !again {
+		_ = p.core.Discard(l, err)
+	} else {
+		again = p.core.DiscardChecked(l, err)
+	}
+	return err, again && ctx.Err() == nil
 }
 
 // use calls f and ends the lease as Do says.

@@ -45,6 +45,7 @@ type Stats struct {
 	ClosedDiscard   uint64 // closed by Discard, or by Do
 	ClosedReset     uint64 // closed by Reset
 	ClosedResize    uint64 // closed by Resize to a lower limit
+	ClosedFresh     uint64 // closed to make room for GetFresh or Retry
 	ClosedAbandoned uint64 // closed because Check or Clean did not return
 	ClosedShutdown  uint64 // closed with the pool
 	Abandoned       uint64 // calls of factory functions that did not return in time
@@ -77,6 +78,7 @@ func (s Stats) ClosedBy() iter.Seq2[string, uint64] {
 			{"discard", s.ClosedDiscard},
 			{"reset", s.ClosedReset},
 			{"resize", s.ClosedResize},
+			{"fresh", s.ClosedFresh},
 			{"abandoned", s.ClosedAbandoned},
 			{"shutdown", s.ClosedShutdown},
 		} {
@@ -165,6 +167,7 @@ func (s Stats) LogValue() slog.Value {
 		slog.Uint64("closed_discard", s.ClosedDiscard),
 		slog.Uint64("closed_reset", s.ClosedReset),
 		slog.Uint64("closed_resize", s.ClosedResize),
+		slog.Uint64("closed_fresh", s.ClosedFresh),
 		slog.Uint64("closed_abandoned", s.ClosedAbandoned),
 		slog.Uint64("closed_shutdown", s.ClosedShutdown),
 		slog.Uint64("abandoned", s.Abandoned),
@@ -202,6 +205,7 @@ func statsOf(s core.Stats) Stats {
 		ClosedDiscard:      s.ClosedDiscard,
 		ClosedReset:        s.ClosedReset,
 		ClosedResize:       s.ClosedResize,
+		ClosedFresh:        s.ClosedFresh,
 		ClosedAbandoned:    s.ClosedAbandoned,
 		ClosedShutdown:     s.ClosedShutdown,
 		Abandoned:          s.Abandoned,

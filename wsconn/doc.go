@@ -74,8 +74,8 @@
 //   - a context ends at the moment at which a call through the embedded connection,
 //     such as one by wsjson, returns without an error: the connection is then closed a
 //     little later. Read, Write and Exchange of [Conn] detect this;
-//   - the server closes between the check and the first write. If Lease.Reused, retry
-//     a request that may be repeated.
+//   - the server closes between the check and the first write. Pool.Retry repeats a
+//     request that may be repeated, on a new connection.
 //
 // On Windows, and over a transport without a socket, a goroutine reads on each idle
 // connection instead. There, a check may miss what has just arrived; the next one sees it.

@@ -201,6 +201,13 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 			testkit.Fill(t, p, 2)
 			_ = p.Resize(1)
 		}},
+		{"fresh", func(s pool.Stats) uint64 { return s.ClosedFresh }, nil, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
+			_ = p.Resize(1)
+			testkit.Fill(t, p, 1)
+			if _, err := p.GetFresh(t.Context()); err != nil {
+				t.Errorf("GetFresh: %v", err)
+			}
+		}},
 		{"abandoned", func(s pool.Stats) uint64 { return s.ClosedAbandoned }, core.ErrAbandoned, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, hangs *bool, _ func(int, error)) {
 			*hangs = true
 			testkit.GiveBack(t, p, testkit.Borrow(t, p))

@@ -21,7 +21,8 @@
 // no effect. Four things need more words:
 //
 //   - To open is the pool's own affair. A connection exists, and counts, from some
-//     instant after Factory.Open has returned it, but before it is lent.
+//     instant after Factory.Open has returned it, but before it is lent. What GetFresh is
+//     lent was begun to be opened after the call: each such call is asked by itself.
 //   - A connection that the pool closes for a reason of its own, such as its age, is
 //     gone at some instant before Factory.Close is called.
 //   - Close revokes leases one after the other. Detach may still succeed after others

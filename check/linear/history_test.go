@@ -18,7 +18,8 @@ type event struct {
 	wire      *wire // that it was about, if it was about one
 	lease     int   // number of the lease, likewise
 	call, ret int64 // on the clock of the world
-	get       bool  // it was a Get, which may have waited
+	get       bool  // it was a Get or GetFresh, which may have waited
+	fresh     bool  // it was a GetFresh
 	refused   bool  // it was a TryGet that returned false
 	max       int   // what Resize was asked for
 }
@@ -35,6 +36,9 @@ func (e *event) String() string {
 	}
 	if e.refused {
 		s += " (TryGet)"
+	}
+	if e.fresh {
+		s += " (GetFresh)"
 	}
 	if e.kind == resized {
 		s += fmt.Sprintf(" to %d", e.max)
@@ -141,11 +145,14 @@ func (h *history) operations() (state, []porcupine.Operation) {
 			add(e.client, e.kind, e.wire, e.lease, e.call, e.ret)
 		}
 	}
+	freshAsked := slices.ContainsFunc(h.events, func(e event) bool { return e.fresh })
 	for _, w := range h.closed {
 		switch {
 		case unseen[w], h.wasReset(w):
 		case errors.Is(w.cause, pool.ErrClosed):
 			add(poolItself, revoked, w, 0, shutBegan, w.closing)
+		case w.cause == nil && shutBegan < w.closing && freshAsked:
+			add(poolItself, maybeGone, w, 0, h.begin, w.closing)
 		case w.cause == nil && shutBegan < w.closing, errors.Is(w.cause, errDiscarded), errors.Is(w.cause, errReported):
 			// It is a caller's call that has closed it.
 		default:

@@ -56,6 +56,11 @@ var mutants = []mutant{
 		"if false {\n\t\tp.conns.Add",
 		histories, noOrder,
 	}, {
+		"GetFresh is lent what was opened before", "internal/queue/queue.go",
+		"return !w.Fresh() || after >= w.number-fresh",
+		"return true || after >= w.number-fresh",
+		histories, "GetFresh, called at",
+	}, {
 		"more are opened than a Resize allows", "internal/words/census.go",
 		"return c%CensusMax + Census(n)*CensusMax",
 		"return c%CensusMax + Census(max(n, min(c.Max(), 2*n)))*CensusMax",

@@ -13,12 +13,13 @@ import (
 type kind uint8
 
 const (
-	opened   kind = iota // Factory.Open has returned conn
-	vanished             // the pool has closed conn for a reason of its own
-	revoked              // Close has closed conn, which was leased
-	lent                 // Get or TryGet returned conn, as lease
-	missed               // TryGet returned false: conn was not idle
-	put                  // Put returned nil
+	opened    kind = iota // Factory.Open has returned conn
+	vanished              // the pool has closed conn for a reason of its own
+	revoked               // Close has closed conn, which was leased
+	maybeGone             // Close was called before Factory.Close, but conn may have made room for GetFresh before that
+	lent                  // Get or TryGet returned conn, as lease
+	missed                // TryGet returned false: conn was not idle
+	put                   // Put returned nil
 	discarded
 	detached
 	lostToClose // Detach returned ErrClosed
@@ -31,7 +32,7 @@ const (
 	fruitless   // Get or TryGet that took no effect; not part of the specification
 )
 
-var kindNames = [...]string{"opened", "vanished", "revoked", "lent", "missed", "put", "discarded", "detached",
+var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "discarded", "detached",
 	"lost to Close", "not leased", "reported", "resized", "reset", "shut", "saw closed", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
@@ -111,6 +112,10 @@ func (s *state) step(a action) bool {
 		}
 		if c.phase == leased || c.phase == doomed {
 			c.phase = taken
+		}
+	case maybeGone:
+		if c.phase == idle {
+			c.phase = gone
 		}
 	case lent:
 		if s.closed || c.phase != idle {

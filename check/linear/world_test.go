@@ -200,9 +200,16 @@ func (c *caller) get() {
 	}
 	defer cancel()
 	e := event{kind: fruitless, get: true, call: c.now()}
-	l, err := c.p.Get(ctx)
+	ask := c.p.Get
+	if e.fresh = c.rnd.IntN(4) == 0; e.fresh {
+		ask = c.p.GetFresh
+	}
+	l, err := ask(ctx)
 	switch {
 	case err == nil:
+		if e.fresh && l.Value().begun < e.call {
+			c.fail("GetFresh, called at %d, was lent c%d, whose opening began at %d", e.call, l.Value().number, l.Value().begun)
+		}
 		c.lend(l, e)
 	case errors.Is(err, pool.ErrClosed):
 		e.kind = sawClosed

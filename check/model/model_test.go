@@ -77,6 +77,9 @@ var leftOut = []struct{ reason, operations string }{
 	{"Not an atomic.", `
 		leak.go info epoch.Add
 		outage.go unavailableError epoch.Add`},
+	{"How many call GetFresh: whether it is worth looking for one. A model looks each time.", `
+		fresh.go GetFresh fresh.Inc
+		fresh.go GetFresh fresh.Dec`},
 	{"Which error a holder gets whose lease Close has revoked.", `
 		close.go notLeased revoked.CompareAndSwap`},
 	{"How many are being closed whose slots are free already. It decides whether a slot is free before or after its Close; a model with STRICT=2 may do either.", `

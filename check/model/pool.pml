@@ -15,6 +15,7 @@
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
    object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
    attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH.
+   FRESH=mask: callers who call GetFresh; not with MSQ, QUOTA or CHECK.
    BUG=n is a seeded fault, see the table in run. */
 #ifndef N
 #define N 1                        /* slots */
@@ -101,6 +102,7 @@ byte max=MAX, open=0, opening=0, leaving=0;      /* conns, one word */
 #define OPENING(c) (((c)/8)&7)
 #define USABLE(c)  ((((c)/64)&7)-OPENING(c)-((c)&7))
 #define OVER   (open-leaving>max)
+#define FULL(c) ((((c)/64)&7)>=(c)/512)
 byte dying=0;                      /* ghost: slots that somebody has decided to empty */
 
 byte have=HAVE;                    /* banks: how many slots there are */
@@ -108,10 +110,24 @@ byte have=HAVE;                    /* banks: how many slots there are */
 /* Waiters. A node gets its number when it is linked, so the order of numbers is that of the queue. */
 #define LOOKING 0
 #define PARKED  1
-#define TAKEN   2
-#define LEFT    3
+#define CLAIMED 2
+#define TAKEN   3
+#define LEFT    4
 #define NN      (1+G*ROUNDS)
 #define LIVE(n) (st[n]<TAKEN)
+#ifdef FRESH
+#define FR(n) ((FRESH>>who[n])&1)
+#define SUITS(n,a) (!FR(n) || (a)>=(n))
+/* So many fresh waiters need more room than there is, and an attempt could begin in it. */
+#if FAILS>0
+#define MAYTRY (FAILURES(outage)==0 || opening+leaving==0 && !paused)
+#else
+#define MAYTRY 1
+#endif
+#define LACKS(r) (max>0 && max+leaving<open+(r) && opening<MAXOPEN && MAYTRY)
+byte after[MC+1];                  /* how many had come when the opening of a connection began */
+byte evicts=0, trims=0;            /* go p.evict; what unyield trims */
+#endif
 byte st[NN], who[NN], linked=0;
 #ifdef MSQ
 #define NIL 63
@@ -255,6 +271,7 @@ inline lend() {
 #define HOLDER   8
 #define DISPOSER 9
 #define WARMER   10
+#define EVICTER  11
 #define SPARE    62                /* asker of an attempt that was begun for nobody who waits */
 
 proctype P(byte role; byte me) {
@@ -264,6 +281,10 @@ proctype P(byte role; byte me) {
   byte rs=0, rd=0, re=0, rf=0, rm=0, ru=0, rk=0, rs1=0, rd1=0, ask1=0;      /* where settle, destroy, ensureOpen, refuseAll, spoil, unavailable, shrunk return to; and what the outer ones are while shrunk trims */
   bit toldClosed=0;                     /* ghost: has got ErrClosed, so it must not be lent anything any more */
   bit lift=0, held=0, begun=0, any=0, nest=0, stale=0, checked=0, none=0;
+#ifdef FRESH
+  byte fw=0, rel=0, rank=0, rh=0, af=0;      /* whom to open for; whose claim ends with the attempt; heir: the rank, where to return to, how old */
+  bit room=0, letGo=0;
+#endif
 #ifdef MSQ
   byte h=0, nx=0;
 #endif
@@ -281,6 +302,9 @@ proctype P(byte role; byte me) {
 #ifdef WARM
   :: atomic { role==WARMER -> goto warm }
 #endif
+#ifdef FRESH
+  :: atomic { role==EVICTER -> goto end_evicter }
+#endif
 #ifdef STRICT
   :: atomic { role==DISPOSER -> goto end_dispose }
 #endif
@@ -290,9 +314,16 @@ proctype P(byte role; byte me) {
 again:
   atomic { own=0; w=0; c=0; nd=0; tok=0; checked=0;
     if :: r>=ROUNDS -> goto finish
-       :: r<ROUNDS && (r>0 || me==0 || ((CANCEL>>me)&1)!=((CANCEL>>(me-1))&1) || began>=me) ->      /* equal callers begin in order */
+       :: r<ROUNDS && (r>0 || me==0 || ((CANCEL>>me)&1)!=((CANCEL>>(me-1))&1)
+#ifdef FRESH
+          || ((FRESH>>me)&1)!=((FRESH>>(me-1))&1)
+#endif
+          || began>=me) ->      /* equal callers begin in order */
           if :: r==0 -> began++ :: else -> skip fi;
           r++; ctxEnded[me]=0; seen=marked;
+#ifdef FRESH
+          if :: role==GETTER && (FRESH>>me)&1 -> goto unavail :: else -> skip fi;
+#endif
           if :: OPEN0 -> i=0; bn=have :: else -> goto unavail fi
     fi };
   goto take;
@@ -364,7 +395,11 @@ link:
   atomic { if :: st[nd-1]==PARKED -> goto looked :: else -> skip fi };
 #endif
 look:                              /* serve */
+#ifdef FRESH
+  atomic { f=1; do :: f<=linked && !(LIVE(f) && !FR(f)) -> f++ :: f<=linked && LIVE(f) && !FR(f) -> break :: f>linked -> f=0; break od };      /* plainWaits */
+#else
   front();
+#endif
   atomic { if :: f==0 -> goto looked :: else -> f=0; i=0; bn=have fi };
 lookScan:
   atomic {
@@ -377,7 +412,15 @@ lookScan:
   atomic { if :: unfit[c] -> rd=3; goto destroy :: else -> skip fi };
   atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto look :: else -> c=0; checked=1; rs=1; goto settle fi };
 looked:
+#ifdef FRESH
+#if BUG!=38
+  atomic { if :: FR(nd) -> goto parked :: else -> skip fi };
+#endif
+#endif
   atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
+#ifdef FRESH
+parked:
+#endif
 #if BUG!=8
   atomic { if :: CLOSED -> tok=REFUSED; rf=1; goto refuseAll :: else -> skip fi };
 #endif
@@ -416,6 +459,9 @@ wait:
   fi;
 accept:
   atomic { if :: tok>=NOSLOT -> if :: tok==REFUSED -> toldClosed=1 :: else -> skip fi; goto again :: else -> own=tok; tok=0; c=slot[own]; if :: c==0 -> assert(CLOSED); goto again :: else -> skip fi fi };
+#ifdef FRESH
+  assert(SUITS(nd,after[c]));
+#endif
   atomic { if :: CLOSED -> skip :: else -> lend(); goto got fi };
   atomic { if :: cell[own]!=w -> goto again :: else -> lend() fi };
 
@@ -442,7 +488,8 @@ got:
 #endif
   atomic { if :: unfit[c] -> skip :: else -> goto again fi };
 reconsider:
-  atomic { rs=2; c=slot[own]; if :: c==0 -> goto settled :: else -> goto wanted fi };
+  atomic { rs=2; c=slot[own];
+    if :: c==0 -> goto settled :: else -> goto wanted fi };
 putSlow:
   atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rs=2; goto settle :: else -> assert(CLOSED); goto again fi };
 
@@ -467,7 +514,13 @@ settle:
   atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && SHRINK -> skip :: else -> goto settleFront fi };
   atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
 settleFront:
+#ifdef FRESH
+  atomic { af=after[c]; rh=1; goto heir };
+settleHeir:
+  atomic { if :: room -> room=0; rank=0; goto yield :: else -> rank=0 fi };
+#else
   front();
+#endif
 #ifdef CHECK
   if
   :: atomic { f!=0 && !checked -> f=0; checked=1; goto settle }
@@ -484,7 +537,11 @@ settleFront:
 #endif
   if
   :: atomic { f==0 -> goto publish }
+#ifdef FRESH
+  :: atomic { f!=0 && LIVE(f) -> n=1; do :: n<f -> assert(!LIVE(n) || !SUITS(n,after[c])); n++ :: else -> break od; n=0; st[f]=TAKEN };
+#else
   :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue/queue.go Decide state.CompareAndSwap */
+#endif
      U--;                                                                    /* @ settle.go grant gate.Sub */
      atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
 #ifdef MSQ
@@ -517,12 +574,24 @@ wanted:
   atomic { if :: OVER -> goto takeBack :: else -> skip fi };
 #endif
 wantedFront:
+#ifdef FRESH
+  atomic { af=after[c]; rh=2; goto heir };
+wantedHeir:
+  atomic { rank=0;
+#if BUG==40
+    if :: room -> f=0; room=0; goto settled :: else -> skip fi;              /* does not ask for one who needs the room */
+#endif
+    room=0; if :: f==0 -> f=1; do :: f<=linked && !(LIVE(f) && FR(f)) -> f++ :: else -> break od;
+                          if :: f>linked -> f=0; goto settled :: else -> f=0; re=6; goto ensureOpen fi
+               :: else -> f=0 fi };
+#else
   front();
   atomic { if :: f==0 -> goto settled :: else -> f=0;
 #ifdef MSQ
     h=0;
 #endif
     fi };
+#endif
 takeBack:
   atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; goto settle :: else -> skip fi };   /* @ slots.go retake ring.Retake */
 settled:
@@ -536,6 +605,68 @@ settled:
     :: rs==7 -> rs=0; goto trim
     :: rs==8 -> rs=0; goto end_sweep
     fi };
+
+#ifdef FRESH
+  /* ---------------------------------------------------------------- heir(af), yield, evict: fresh.go */
+heir:                              /* f: the next waiter; room: it needs the room */
+  atomic { f=1; rank=0; room=0 };
+heirNext:
+  atomic { do :: f<=linked && !LIVE(f) -> f++ :: else -> break od;
+    if
+    :: f>linked -> f=0; goto heired
+    :: f<=linked && LIVE(f) && SUITS(f,af) -> goto heired
+    :: f<=linked && LIVE(f) && !SUITS(f,af) && st[f]==CLAIMED -> f++; goto heirNext
+    :: else -> rank++
+    fi };
+  atomic { if :: LACKS(rank) -> room=1 :: else -> f++; goto heirNext fi };
+heired:
+  atomic { af=0;
+    if
+    :: rh==1 -> rh=0; goto settleHeir
+    :: rh==2 -> rh=0; goto wantedHeir
+    :: rh==3 -> rh=0; goto needsRoom
+    :: rh==4 -> rh=0; goto evictHeir
+    fi };
+yield:
+  atomic { cc=CONNS; if :: LACKS(1) -> skip :: else -> cc=0; f=0; goto settle fi };      /* in these bounds the rank is 1, or the room is as good */
+  atomic { if :: CONNS==cc -> leaving++; cc=0 :: else -> cc=0; f=0; goto settle fi };   /* @ fresh.go yield conns.CompareAndSwap */
+  atomic { if :: st[f]==LOOKING -> dying++; ask=f; f=0; rd=4; goto leave :: else -> f=0 fi };
+unyield:
+  leaving--;                                                                 /* @ fresh.go unyield conns.Sub */
+  atomic { if :: OVER && max>0 -> skip :: else -> goto unyielded fi };
+  SHRINK=1;
+  trims++;                                                                   /* the trim has a goroutine of its own here */
+unyielded:
+  atomic { if :: role==EVICTER -> i=0; goto evictMore :: else -> goto settle fi };
+
+end_evicter:
+  if
+  :: atomic { trims>0 -> trims--; goto trim }
+  :: atomic { evicts>0 -> evicts-- }
+  fi;
+evicter:
+  atomic { af=0; rh=4; goto heir };
+evictHeir:
+  atomic { rank=0; if :: room -> room=0 :: else -> f=0; goto end_evicter fi };
+  atomic { cc=CONNS; if :: LACKS(1) -> skip :: else -> cc=0; f=0; goto evicter fi };
+  atomic { if :: CONNS==cc -> leaving++; cc=0 :: else -> cc=0; f=0; goto evicter fi };
+  atomic { if :: st[f]==LOOKING -> ask=f; f=0; i=0; bn=have :: else -> f=0; goto unyield fi };
+evictScan:                         /* takeOldest: ages are not modelled, and the first will do */
+  atomic {
+    if
+    :: i>=bn -> i=0; bn=0; ask=0; goto unyield
+    :: i<bn && PH(cell[i])==IDLE -> w=cell[i]; own=i
+    :: else -> i++; goto evictScan
+    fi };
+  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; i=0; bn=0; dying++; rd=10; goto leave :: else -> own=0; w=0; i=0; goto evictScan fi };
+evictMore:
+  atomic {
+    if
+    :: i>=have -> i=0; goto end_evicter
+    :: i<have && PH(cell[i])==IDLE -> i=0; goto evicter
+    :: else -> i++; goto evictMore
+    fi };
+#endif
 
   /* ---------------------------------------------------------------- destroy: close.go */
 destroy:
@@ -593,12 +724,30 @@ left:
 #ifdef STRICT
     :: rd==9 -> rd=0; goto end_dispose
 #endif
+#ifdef FRESH
+    :: rd==10 -> rd=0; goto evicter
+#endif
     fi };
 
   /* ---------------------------------------------------------------- ensureOpen: quota.go, open.go */
 ensureOpen:
   atomic { if :: CLOSED || U==0 -> held=0; n=0; goto ensured :: else -> n=U fi };
+#ifdef FRESH
+  atomic { cc=CONNS; if :: open>=max && ask!=0 && !FR(ask) && !letGo -> held=0; goto ensured :: else -> skip fi };
+  atomic { if :: ask!=0 && FR(ask) && st[ask]==LOOKING -> fw=ask; goto unclaimed :: else -> f=1 fi };
+unclaimedNext:
+  atomic { do :: f<=linked && (!LIVE(f) || !FR(f)) -> f++ :: else -> break od;
+    if
+    :: f>linked -> fw=0
+    :: f<=linked && FR(f) && st[f]==LOOKING -> fw=f
+    :: else -> f++; goto unclaimedNext
+    fi };
+unclaimed:
+  atomic { f=0; if :: fw!=0 && n<=OPENING(cc) -> n=OPENING(cc)+1 :: else -> skip fi;
+    if :: FULL(cc) && fw==0 || OPENING(cc)>=n || OPENING(cc)>=MAXOPEN -> held=0; goto ensured :: else -> skip fi };
+#else
   atomic { cc=CONNS; if :: open>=max || opening>=n || opening>=MAXOPEN -> held=0; goto ensured :: else -> skip fi };
+#endif
 #if FAILS>0
   atomic {
     if
@@ -622,11 +771,35 @@ quota:
   atomic { if :: OPENING(cc)>=i -> i=0; held=1; goto ensured :: else -> i=0 fi };
 #endif
 admit:
+#ifdef FRESH
+  atomic { if :: FULL(cc) -> rh=3; goto heir :: else -> goto claim fi };
+needsRoom:
+  atomic { rank=0; f=0; fw=0;
+#if BUG==41
+    room=0;                                                                  /* does not look for what is idle */
+#endif
+    if :: room -> room=0; evicts++ :: else -> skip fi; held=0; goto ensured };
+claim:
+  atomic { if :: fw!=0 && st[fw]!=LOOKING -> cc=0; n=0; fw=0; goto ensureOpen
+              :: fw!=0 && st[fw]==LOOKING -> st[fw]=CLAIMED                  /* @ queue/queue.go Claim state.CompareAndSwap */
+              :: else -> skip fi };
+#endif
   atomic {                                                                   /* @ quota.go openForWaiters conns.CompareAndSwap */
-    if :: CONNS==cc -> open++; opening++; cc=0; n=0 :: else -> cc=0; n=0; goto ensureOpen fi };
+    if :: CONNS==cc -> open++; opening++; cc=0; n=0 :: else -> cc=0; n=0;
+#ifdef FRESH
+      if :: fw!=0 -> goto unclaim :: else -> skip fi;
+#endif
+      goto ensureOpen fi };
   atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od;
     assert(n<have); cell[n]=AS(cell[n],BUSY) };                              /* @ slots.go claim ring.Claim */
+#ifdef FRESH
+  atomic { if :: fw!=0 && fw!=ask -> start!n,cell[n],fw,era,outage; n=0; fw=0; goto ensureOpen :: else -> fw=0 fi };
+#endif
   atomic { start!n,cell[n],ask,era,outage; n=0; if :: ask!=0 -> begun=1 :: else -> skip fi; ask=0; goto ensureOpen };
+#ifdef FRESH
+unclaim:
+  atomic { if :: st[fw]==CLAIMED -> st[fw]=LOOKING :: else -> skip fi; fw=0; letGo=1; goto ensureOpen };   /* @ queue/queue.go Unclaim state.CompareAndSwap */
+#endif
 #if FAILS>0
 heldUp:                            /* it is not yet time */
 #if BUG==19
@@ -637,6 +810,9 @@ refusedAll:
   atomic { tok=0; held=!any; any=0 };
 #endif
 ensured:
+#ifdef FRESH
+  atomic { fw=0; letGo=0 };
+#endif
   atomic { ask=0; n=0; cc=0; if :: held && !lift -> skip :: else -> goto ensureEnd fi };
   heldBack=1;                                                                /* @ quota.go holdBack heldBack.CompareAndSwap */
 ensureEnd:
@@ -654,6 +830,7 @@ ensureEnd:
     :: re==4 -> re=0; goto lifted
 #endif
     :: re==5 -> re=0; held=0; begun=0; goto over              /* Resize, Reset */
+    :: re==6 -> re=0; held=0; begun=0; goto settled
     fi };
 
 #ifdef WARM
@@ -681,19 +858,37 @@ known:
 
   /* ---------------------------------------------------------------- open: open.go */
 end_open:
-  atomic { start?own,w,ask,e,o };
+  atomic { start?own,w,ask,e,o;
+#ifdef FRESH
+    if :: ask!=0 && ask!=SPARE && FR(ask) -> rel=ask :: else -> skip fi
+#endif
+    };
+#ifdef FRESH
+  af=linked;                                                                 /* Count */
+#endif
   if
   :: atomic { true -> cc=outage };
-     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; proof[c]=cc; cc=0; connSlot[c]=own; slot[own]=c; c=0 };   /* @ open.go opened slots[].Store */
+     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; proof[c]=cc; cc=0; connSlot[c]=own; slot[own]=c;   /* @ open.go opened slots[].Store */
+#ifdef FRESH
+       after[c]=af; af=0;
+#endif
+       c=0 };
      opening--;                                                              /* @ open.go opened conns.Sub */
      atomic { assert(cell[own]==w); w=AS(w,LEASED); cell[own]=w; checked=1 };   /* @ open.go opened ring.Fill */
 #if BUG==20
      atomic { e=0; o=0; ask=0; rs=3; goto settle };                          /* does not look at the era */
 #else
-     atomic { o=0; if :: e!=era -> e=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; rd=8; goto destroy :: else -> e=0; ask=0; rs=3; goto settle fi };
+     atomic { o=0; if :: e!=era -> e=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; rd=8;
+#ifdef FRESH
+       if :: rel!=0 && st[rel]==CLAIMED -> st[rel]=LOOKING :: else -> skip fi; rel=0;
+#endif
+       goto destroy :: else -> e=0; ask=0; rs=3; goto settle fi };
 #endif
 #if FAILS>0
   :: atomic { fails<FAILS -> fails++ };
+#ifdef FRESH
+     af=0;
+#endif
      atomic { stale=(e!=era); e=0; if :: stale -> o=0; if :: ask==SPARE -> ask=0 :: else -> skip fi; goto told :: else -> skip fi };
      atomic { cc=outage; if :: cc!=0 && cc!=o -> cc=0; o=0; goto noted :: else -> o=0 fi };
      atomic { if :: outage==cc -> o=(cc!=0 && TRIALS -> 1 : (FAILURES(cc)<KEEPS -> FAILURES(cc)+1 : KEEPS)); outage=o*16+(fails&15);
@@ -734,6 +929,9 @@ told:
      atomic { open--; opening-- };                                           /* @ open.go openFailed conns.Sub #2 */
      atomic { if :: SHRINK -> rk=4; goto shrunk :: else -> skip fi };
 failedShrunk:
+#ifdef FRESH
+     atomic { if :: rel!=0 && st[rel]==CLAIMED -> st[rel]=LOOKING :: else -> skip fi; rel=0 };
+#endif
 #if BUG==11
      atomic { ask=0; stale=0; goto end_open };                               /* does not offer the slot again */
 #endif
@@ -741,6 +939,12 @@ failedShrunk:
 #endif
   fi;
 opened:
+#ifdef FRESH
+#if BUG!=43
+  atomic { if :: rel!=0 && st[rel]==CLAIMED -> st[rel]=LOOKING :: else -> skip fi };      /* release */
+#endif
+  atomic { rel=0 };
+#endif
 #if BUG==31
   atomic { ask=0; goto end_open };                                           /* forgets who came meanwhile */
 #endif
@@ -891,7 +1095,7 @@ trimScan:
     fi };
   atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> goto settle fi };   /* surplus; settle has a goroutine of its own */
 trimmed:
-  atomic { if :: nest -> nest=0; rs=rs1; rs1=0; rd=rd1; rd1=0; rk=1 :: !nest && role==SWEEPER -> rk=3 :: !nest && role==OPENER -> rk=4 :: else -> rk=2 fi; ask=ask1; ask1=0 };
+  atomic { if :: nest -> nest=0; rs=rs1; rs1=0; rd=rd1; rd1=0; rk=1 :: !nest && role==SWEEPER -> rk=3 :: !nest && role==OPENER -> rk=4 :: !nest && role==EVICTER -> rk=5 :: else -> rk=2 fi; ask=ask1; ask1=0 };
 shrunk:
   atomic { if :: OVER -> goto shrunkEnd :: else -> skip fi };
   atomic { if :: !SHRINK -> goto shrunkEnd :: else -> skip fi };
@@ -912,6 +1116,9 @@ shrunkEnd:
     :: rk==1 -> rk=0; goto vacated
     :: rk==2 -> rk=0
     :: rk==3 -> rk=0; goto end_sweep
+#ifdef FRESH
+    :: rk==5 -> rk=0; goto end_evicter
+#endif
 #if FAILS>0
     :: rk==4 -> rk=0; goto failedShrunk
 #endif
@@ -997,6 +1204,9 @@ init {
     do :: k<HOLD -> run P(HOLDER,k); k++ :: else -> break od; k=0;
 #ifdef WARM
     run P(WARMER,0);
+#endif
+#ifdef FRESH
+    run P(EVICTER,0);
 #endif
 #ifdef STRICT
     run P(DISPOSER,0); run P(DISPOSER,1);

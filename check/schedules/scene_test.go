@@ -41,10 +41,10 @@ type scene struct {
 
 // A sighting is a waiter as its scene has seen it.
 type sighting struct {
-	w        *queue.Waiter
-	by       string // who waits
-	over     bool
-	overtook bool // it was decided as taken while an older one lived
+	w       *queue.Waiter
+	by      string // who waits
+	over    bool
+	overran []*queue.Waiter // older ones that lived when it was decided as taken
 }
 
 // timeless is the configuration in which nothing happens because time passes.
@@ -105,18 +105,21 @@ func (s *scene) look() {
 		s.last = next
 		s.linked = append(s.linked, &sighting{w: next, by: s.Running()})
 	}
-	live := 0
+	var alive []*queue.Waiter
 	for _, w := range s.linked {
 		if w.over {
 			continue
 		}
 		if w.w.Live() {
-			live++
+			alive = append(alive, w.w)
 			continue
 		}
 		w.over = true
-		w.overtook = w.w.WasTaken() && live > 0
+		if w.w.WasTaken() {
+			w.overran = alive
+		}
 	}
+	live := len(alive)
 	g, c := words.Gate(s.in.Gate.Load()), words.Census(s.in.Conns.Load())
 	if g.Waiters() < live {
 		s.Errorf("the gate counts %d waiters of %d", g.Waiters(), live)
@@ -141,8 +144,17 @@ func (s *scene) hold(name string, l pool.Lease[*testkit.Wire]) {
 	s.holders[w] = name
 	s.lent[name] = time.Now()
 	for _, seen := range s.linked {
-		if seen.by == name && seen.overtook {
-			s.Errorf("%s was served before one who came to wait earlier", name)
+		if seen.by != name {
+			continue
+		}
+		after := testkit.CoreLease(l).After()
+		for _, older := range seen.overran {
+			if older.Suits(after) {
+				s.Errorf("%s was served before one who came to wait earlier", name)
+			}
+		}
+		if seen.w.WasTaken() && !seen.w.Suits(after) {
+			s.Errorf("%s was lent what was opened before it came", name)
 		}
 	}
 }
@@ -198,8 +210,13 @@ func (s *scene) mustAsk(name string) {
 
 // waiting is the same for a caller that is already waiting when the schedule begins.
 func (s *scene) waiting(name string, ctx context.Context) *asking {
+	return s.waitingIn(name, func(a *asking) { s.ask(name, ctx, a) })
+}
+
+// waitingIn is waiting for another way to ask.
+func (s *scene) waitingIn(name string, ask func(*asking)) *asking {
 	a := new(asking)
-	s.Begin(name, func() { s.ask(name, ctx, a) })
+	s.Begin(name, func() { ask(a) })
 	if a.returned {
 		s.Fatalf("%s does not wait", name)
 	}
@@ -237,6 +254,37 @@ func exploredDials(r *explore.Run, failing ...int) *testkit.Exchange {
 		}
 		return nil
 	}}
+}
+
+// freshGetter is getter for GetFresh.
+func (s *scene) freshGetter(name string) {
+	s.Go(name, func() {
+		var a asking
+		if s.askFresh(name, background, &a); a.err != nil {
+			s.Errorf("%s: GetFresh: %v", name, a.err)
+		}
+	})
+}
+
+// askFresh is ask for GetFresh.
+func (s *scene) askFresh(name string, ctx context.Context, a *asking) {
+	a.lease, a.err = s.p.GetFresh(ctx)
+	a.returned = true
+	if a.err == nil {
+		s.hold(name, a.lease)
+		if err := s.put(a.lease); err != nil {
+			s.Errorf("%s: Put: %v", name, err)
+		}
+	}
+}
+
+// madeRoom checks at the end how many were closed for GetFresh.
+func (s *scene) madeRoom(n uint64) {
+	s.End(func() {
+		if got := s.p.Stats().ClosedFresh; got != n {
+			s.Errorf("%d were closed to make room, want %d", got, n)
+		}
+	})
 }
 
 // must fails the schedule unless a Get has returned a lease or one of those errors.

@@ -66,7 +66,11 @@ func (c *caller) act() bool {
 		ctx, cancel := c.patience()
 		defer cancel()
 		began := time.Now()
-		l, err := c.p.Get(ctx)
+		get := c.p.Get
+		if c.rnd.IntN(32) == 0 {
+			get = c.p.GetFresh
+		}
+		l, err := get(ctx)
 		c.noteWait(time.Since(began))
 		if err != nil {
 			return c.refused(ctx, err)

@@ -51,6 +51,7 @@ type conn struct {
 	began    *outage       // in which its opening began
 	outage   *outage       // in which it was opened: it may end this one
 	first    uint64        // generation of its first lease
+	after    uint64        // how many had come to wait when its opening began
 	sight    *sight.Sight
 
 	noted    bool          // the place of a lease of it has been noted; the holder's

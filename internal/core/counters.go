@@ -37,6 +37,7 @@ type Stats struct {
 	ClosedDiscard      uint64
 	ClosedReset        uint64
 	ClosedResize       uint64
+	ClosedFresh        uint64
 	ClosedAbandoned    uint64
 	ClosedShutdown     uint64
 	Abandoned          uint64
@@ -57,13 +58,14 @@ const (
 	closedByDiscard
 	closedByReset
 	closedByResize
+	closedByFresh
 	closedAbandoned
 	closedByShutdown
 	reasons
 )
 
 func (r reason) String() string {
-	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "reset", "resize", "abandoned", "shutdown"}[r]
+	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "reset", "resize", "fresh", "abandoned", "shutdown"}[r]
 }
 
 type counter = atomic.Uint64
@@ -156,6 +158,7 @@ func (p *Pool) Stats() Stats {
 		ClosedDiscard:      n.closed[closedByDiscard].Load(),
 		ClosedReset:        n.closed[closedByReset].Load(),
 		ClosedResize:       n.closed[closedByResize].Load(),
+		ClosedFresh:        n.closed[closedByFresh].Load(),
 		ClosedAbandoned:    n.closed[closedAbandoned].Load(),
 		ClosedShutdown:     n.closed[closedByShutdown].Load(),
 		Abandoned:          n.abandoned.Load(),

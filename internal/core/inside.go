@@ -111,6 +111,9 @@ func (in Inside) SweeperStarted() bool { return in.pool.sweeper.started.Load() }
 // NoteEveryLease has the place of every lease noted, instead of a sample.
 func (in Inside) NoteEveryLease() { in.pool.sample = 1 }
 
+// After returns how many had come to wait when the opening of the connection began.
+func (l Lease) After() uint64 { return l.conn.after }
+
 // SetExpires sets when MaxLifetime ends for a leased connection, on the pool's clock.
 // Nobody else may use the pool meanwhile.
 func (l Lease) SetExpires(at time.Duration) { l.conn.expires = at }

@@ -150,7 +150,7 @@ func (p *Pool) open(a *attempt) {
 			p.opened(a)
 		}
 	}()
-	c := &conn{pool: p, began: a.outage, era: a.era, sight: new(sight.Sight)}
+	c := &conn{pool: p, began: a.outage, after: p.queue.Count(), era: a.era, sight: new(sight.Sight)}
 	err = guard("Factory.Open", func() (err error) {
 		c.box, err = p.factory.Open(ctx)
 		return err
@@ -285,10 +285,12 @@ func (p *Pool) opened(a *attempt) {
 	if a.era != p.era.Load() {
 		p.conns.Add(uint64(words.CensusLeaving))
 		p.landing.Dec() // its asker cannot count on it
+		p.release(a)
 		p.destroyLeaving(h, closedByReset, errReset, a.asker)
 	} else {
 		p.settle(h, true)
 		p.landing.Dec()
+		p.release(a)
 	}
 	p.mindSlots()
 	// A caller that came to wait meanwhile may have counted this attempt as one for
@@ -369,6 +371,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	if words.Gate(p.gate.Load()).Shrinking() {
 		p.shrunk()
 	}
+	p.release(a)
 	if a.asker != nil && a.asker.Live() {
 		p.ensureOpen(a.asker)
 	} else {

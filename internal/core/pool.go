@@ -58,6 +58,7 @@ type Pool struct {
 	aside    atomic.Pointer[attempt] // the attempt that was set aside; nil: none
 	adrift   atomic.Int32            // looks apart whose Get has left, or may leave at any time
 	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
+	fresh    atomic.Int32            // calls of GetFresh that wait
 	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
 	lastMax  atomic.Uint32           // MaxConnections before the pool was closed
 
@@ -140,7 +141,7 @@ func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
 		}
 		ok = false // it was unfit and has been closed. Another one may be idle
 	}
-	l, err := p.wait(ctx)
+	l, err := p.wait(ctx, false)
 	if err != nil {
 		return l, err
 	}
@@ -293,6 +294,24 @@ func (p *Pool) Discard(l Lease, cause error) error {
 	}
 	p.destroy(h, closedByDiscard, cause)
 	return nil
+}
+
+// DiscardChecked is Discard for a lease whose use has failed. It reports whether the
+// connection is to blame: Watch has reported it broken, or Check objects to it.
+func (p *Pool) DiscardChecked(l Lease, cause error) (broken bool) {
+	h, err := p.reclaim(l)
+	if err != nil {
+		return false
+	}
+	if d := l.conn.unfit.Load(); d != nil {
+		broken = d.why == closedByWatch
+	} else if p.factory.Check != nil {
+		if fit, _ := p.ask(h, l.conn, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+			return true
+		}
+	}
+	p.destroy(h, closedByDiscard, cause)
+	return broken
 }
 
 // Detach ends a lease and returns the box of its connection, which belongs to the caller

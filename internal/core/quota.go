@@ -119,6 +119,7 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 	if asker != nil && !asker.Live() {
 		asker = nil // its connection is for the oldest, who is told if it fails
 	}
+	letGo := false
 	for {
 		// A landing connection is open and on its way to a waiter, so it counts as under
 		// way. The order matters: census, landing, gate. A connection that is neither
@@ -132,7 +133,15 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		}
 		full := c.Open() >= c.Max() || p.tooMany(c)
 		o := p.outage.Load()
-		if full && (o == nil || p.overdue.Load() == 0) || underWay >= g.Waiters() {
+		hanging := o != nil && p.overdue.Load() > 0
+		if full && !hanging && asker != nil && !asker.Fresh() && !letGo {
+			return begun, false
+		}
+		waiters, fresh := g.Waiters(), p.unclaimed(asker)
+		if fresh != nil {
+			waiters = max(waiters, underWay+1) // what is under way may be too old for it
+		}
+		if full && !hanging && (fresh == nil || p.tooMany(c)) || underWay >= waiters {
 			return begun, false
 		}
 		if o != nil {
@@ -143,7 +152,7 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 			if now < o.RetryAt(p.config.MaxBackoff) {
 				return begun, !p.refuseHopeless()
 			}
-			if p.overdue.Load() > 0 {
+			if hanging {
 				if p.makeRoom(now, full) != never {
 					return begun, !p.refuseHopeless()
 				}
@@ -151,19 +160,36 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 				if c.Open() >= c.Max() || p.tooMany(c) || c.Opening() >= mostHanging {
 					return begun, false // the end of one asks again
 				}
+				full = false
 			}
-		} else if underWay >= p.quota(g.Waiters(), c) {
+		} else if underWay >= p.quota(waiters, c) {
 			return begun, true
 		}
 		if p.elsewhere() {
 			return begun, false
 		}
+		if full {
+			if w, _ := p.needsRoom(); w != nil {
+				go p.evict()
+			}
+			return begun, false
+		}
+		if fresh != nil && !fresh.Claim() { // before the census: see yield
+			continue
+		}
 		step.At("ensureOpen: census read")
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
 			step.At("ensureOpen: admitted")
+			if fresh != nil && fresh != asker {
+				p.begin(&attempt{asker: fresh, asked: p.valuesFor(fresh)})
+				continue
+			}
 			p.begin(&attempt{asker: asker, asked: p.valuesFor(asker)})
 			begun = begun || asker != nil
 			asker = nil
+		} else if fresh != nil {
+			fresh.Unclaim()
+			letGo = true // then look again, also for something idle: see fresh.go
 		}
 	}
 }

@@ -51,6 +51,16 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		step.At("settle: gate read")
 		dummy, w := p.queue.Front()
+		if w != nil && w.Fresh() {
+			var rank int
+			if dummy, w, rank = p.heir(dummy, w, c.after); rank > 0 {
+				if p.yield(w, rank) {
+					p.destroyLeaving(h, closedByFresh, nil, w)
+					return
+				}
+				continue
+			}
+		}
 		if w == nil {
 			step.At("settle: nobody waits")
 			if c.born == h.word.Generation() {
@@ -85,7 +95,11 @@ func (p *Pool) settle(h held, checked bool) {
 			continue // perhaps marked before w was linked: it must not be lent to w
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
-			p.queue.Advance(dummy, w)
+			if dummy != nil {
+				p.queue.Advance(dummy, w)
+			} else {
+				p.sweepAside() // it stood behind a fresh waiter
+			}
 			return
 		}
 		// Somebody else has decided w, or its ctx has ended: on to the next. To stop here
@@ -177,6 +191,11 @@ func (p *Pool) wanted(c *conn) bool {
 	if g.Closed() || g.Shrinking() && words.Census(p.conns.Load()).Over() {
 		return true
 	}
-	_, w := p.queue.Front()
+	dummy, w := p.queue.Front()
+	if w != nil && w.Fresh() {
+		if _, w, _ = p.heir(dummy, w, c.after); w == nil {
+			p.ensureOpen(nil) // one may need room, but not now: then the sweeper minds it
+		}
+	}
 	return w != nil
 }

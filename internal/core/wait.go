@@ -27,6 +27,9 @@ func (p *Pool) register() error {
 		}
 		step.At("register: census read")
 		possible := max(c.Max()-c.Established(), 0)
+		if p.fresh.Load() > 0 {
+			possible += p.idleSlots() // one may be idle although somebody waits, and may make room
+		}
 		if g.Waiters() >= max(p.config.MaxWaiters, 0)+possible {
 			p.counters.rejected.Inc()
 			return ErrRejected
@@ -38,8 +41,8 @@ func (p *Pool) register() error {
 }
 
 // wait is Get when no idle connection was found. The caller becomes a waiter until
-// somebody gives it a token or its ctx ends.
-func (p *Pool) wait(ctx context.Context) (Lease, error) {
+// somebody gives it a token or its ctx ends. fresh says that it is GetFresh.
+func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
 	values := p.openContext(ctx)
 	since := p.now()
@@ -62,6 +65,9 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	if values != nil {
 		w.SetValues(values)
 	}
+	if fresh {
+		w.SetFresh()
+	}
 	step.At("wait: registered")
 	before := p.queue.Enqueue(w)
 
@@ -70,7 +76,8 @@ func (p *Pool) wait(ctx context.Context) (Lease, error) {
 	// of slots and of waiters, that would be most of the work. So a waiter that queues
 	// behind a parked one is excused.
 	//
-	// Claim: at rest there is no live waiter beside an idle slot. Suppose slot c stays
+	// Claim: at rest there is no live waiter beside an idle slot. (Fresh waiters do not
+	// count: see fresh.go. They never park, so the argument is that for all others.) Suppose slot c stays
 	// idle from its publication p on, while waiter n lives. After p, at an instant q, the
 	// publisher of c looked at the queue (settle) and saw no live waiter. So n was linked
 	// after q. Let f be the first waiter linked after q. The waiter before f was linked
@@ -170,7 +177,7 @@ func (p *Pool) look(k *queue.Parker, w *queue.Waiter) {
 // serve gives idle slots to waiters, while there are both.
 func (p *Pool) serve() {
 	for {
-		if _, w := p.queue.Front(); w == nil {
+		if !p.plainWaits() {
 			return
 		}
 		h, ok := p.scan()

@@ -57,23 +57,30 @@ type Waiter struct {
 	values atomic.Pointer[context.Context]
 
 	Since  int64  // when the wait began, on the pool's clock; constant
-	number uint64 // how many have come to wait, including this one; constant
+	number uint64 // how many have come to wait, including this one, and fresh; constant
 	state  atomic.Uint32
 }
 
+// fresh in the number of a waiter says that only what is opened from now on is for it.
+const fresh = 1 << 63
+
 // The state of a waiter. Each arrow is a compare-and-swap. Park makes the arrow to
-// parked, Decide makes all others.
+// parked, Claim and Unclaim those between looking and claimed, Decide makes all others.
 //
 //	looking ──▶ parked ──▶ taken  by one that has something for it: a connection, an
 //	   │           │              error, the end of its time. It owes one token
 //	   ├───────────┼─────▶ taken
 //	   └───────────┴─────▶ left   by the caller itself, whose ctx has ended
 //
-// looking and parked are live; the other two are final. Only the next waiter treats the
-// two live states differently (see Pool.wait in core). A granter treats both alike.
+//	looking ◀──▶ claimed ──▶ taken, left   of a fresh waiter, which never parks
+//
+// looking, parked and claimed are live; the other two are final. Only the next waiter
+// treats looking and parked differently (see Pool.wait in core), and only those who open
+// for a fresh waiter ask whether it is claimed. A granter treats all alike.
 const (
 	looking uint32 = iota // the caller may still be looking for an idle slot
 	parked                // it has looked, or was excused
+	claimed               // an attempt to open is its own
 	Taken                 // somebody else has ended the wait
 	Left                  // the caller has
 )
@@ -107,13 +114,58 @@ func (w *Waiter) Decide(state uint32) bool {
 		if w.state.CompareAndSwap(old, state) { // the end of the wait
 			return true
 		}
-		// It has just parked. It cannot park again.
+		// It has just parked, or was claimed, or its attempt is over.
 	}
 }
 
 // Park notes that the waiter has looked for an idle slot, or was excused. It changes
 // nothing if the waiter has been decided.
-func (w *Waiter) Park() { w.state.CompareAndSwap(looking, parked) }
+//
+// A fresh waiter never parks: it looks for nobody else, so the next one must look.
+func (w *Waiter) Park() {
+	if !w.Fresh() {
+		w.state.CompareAndSwap(looking, parked)
+	}
+}
+
+// SetFresh makes w a fresh waiter, before it is linked: what was opened before, or is being
+// opened now, is not for it.
+func (w *Waiter) SetFresh() { w.number = fresh }
+
+// Fresh reports whether w is a fresh waiter.
+func (w *Waiter) Fresh() bool { return w.number >= fresh }
+
+// Suits reports whether a connection is for w that was begun to be opened when so many had
+// come.
+func (w *Waiter) Suits(after uint64) bool { return !w.Fresh() || after >= w.number-fresh }
+
+// Unclaimed reports whether a fresh waiter is live and no attempt to open is its own.
+func (w *Waiter) Unclaimed() bool { return w.Fresh() && w.state.Load() == looking }
+
+// Claim says that an attempt to open is begun for a fresh waiter. It reports false if the
+// wait is over, or if another attempt is its own.
+func (w *Waiter) Claim() bool { return w.state.CompareAndSwap(looking, claimed) }
+
+// Unclaim says that the attempt is over. Only the one that has claimed w calls it.
+func (w *Waiter) Unclaim() { w.state.CompareAndSwap(claimed, looking) }
+
+// Behind returns the first live waiter behind w, or nil. It reports false if w has left the
+// list, perhaps: then begin again at the front. Each time somebody has removed a waiter.
+func (w *Waiter) Behind() (next *Waiter, ok bool) {
+	for {
+		next := w.next.Load()
+		switch {
+		case next == nil:
+			return nil, true // nobody was linked behind w at the instant of this load
+		case next == w:
+			return nil, false // severed
+		case next.Live():
+			return next, true
+		}
+		step.At("behind: passed over")
+		w = next
+	}
+}
 
 // SetValues sets the ctx that Values returns, before the waiter is linked.
 func (w *Waiter) SetValues(ctx context.Context) { w.values.Store(&ctx) }
@@ -154,7 +206,7 @@ func (q *Queue) Enqueue(w *Waiter) (before *Waiter) {
 			q.tail.CompareAndSwap(t, next) // help
 			continue
 		}
-		w.number = t.number + 1
+		w.number = w.number&fresh | (t.number&^fresh + 1)
 		if t.next.CompareAndSwap(nil, w) { // the wait begins here
 			step.At("enqueue: linked")
 			q.tail.CompareAndSwap(t, w)
@@ -192,11 +244,11 @@ func (q *Queue) Count() uint64 {
 		step.At("count: tail read")
 		switch next := t.next.Load(); next {
 		case nil:
-			return t.number
+			return t.number &^ fresh
 		case t:
 			continue // severed: tail has moved on, and the count must not fall
 		default:
-			return next.number // tail is at most one node behind
+			return next.number &^ fresh // tail is at most one node behind
 		}
 	}
 }

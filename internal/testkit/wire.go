@@ -165,11 +165,16 @@ type Request[T any] struct {
 }
 
 // Ask begins a Get, and returns when it waits or has returned.
-func Ask[T any](ctx context.Context, p *pool.Pool[T]) *Request[T] {
+func Ask[T any](ctx context.Context, p *pool.Pool[T]) *Request[T] { return ask(ctx, p.Get) }
+
+// AskFresh is Ask for GetFresh.
+func AskFresh[T any](ctx context.Context, p *pool.Pool[T]) *Request[T] { return ask(ctx, p.GetFresh) }
+
+func ask[T any](ctx context.Context, get func(context.Context) (pool.Lease[T], error)) *Request[T] {
 	r := &Request[T]{Done: make(chan struct{})}
 	began := time.Now()
 	go func() {
-		r.Lease, r.Err = p.Get(ctx)
+		r.Lease, r.Err = get(ctx)
 		r.Took = time.Since(began)
 		close(r.Done)
 	}()

@@ -135,6 +135,8 @@ type Config struct {
 	// that place. So each leak is reported, and one that happens again is located at the
 	// second time. It costs a Get some 20 ns, and some 500 ns after the first report.
 	// If zero, nothing is reported, at no cost. Negative is an error.
+	//
+	// A leak keeps its slot until [Pool.Revoke] ends the lease, which Hooks.Leaked may call.
 	LeakAfter time.Duration
 
 	// TimeUse counts how long each lease lasts, in Stats.UseTime. That costs a Get and a Put

@@ -82,6 +82,9 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 func TestNothingIsForgottenOnTheWayToTheCore(t *testing.T) {
 	onlyIn := map[reflect.Type]map[string]bool{
 		reflect.TypeFor[core.Config](): {"Exhausted": true, "OpenFailed": true, "Unavailable": true},
+		// Nobody can make one of these here. The tests of Revoke see whether it gets through.
+		reflect.TypeFor[LeaseInfo]():      {"lease": true},
+		reflect.TypeFor[core.LeaseInfo](): {"Lease": true},
 	}
 	for _, tt := range []struct{ shell, core reflect.Type }{
 		{reflect.TypeFor[Config](), reflect.TypeFor[core.Config]()},
@@ -120,7 +123,7 @@ func TestNothingIsForgottenOnTheWayToTheCore(t *testing.T) {
 	} {
 		r := reflect.ValueOf(v)
 		for i := range r.NumField() {
-			if r.Field(i).IsZero() {
+			if r.Field(i).IsZero() && !onlyIn[r.Type()][r.Type().Field(i).Name] {
 				t.Errorf("%v.%s has been forgotten", r.Type(), r.Type().Field(i).Name)
 			}
 		}

@@ -48,6 +48,8 @@
 //     opening began after the call. What is too old for it goes to those behind it, or is
 //     closed to make room for one that is not.
 //   - A caller whose ctx has ended gets no connection, and no connection is lost by that.
+//   - A lease that does not come back can be ended by [Pool.Revoke]. Its holder keeps nothing
+//     but a closed connection, and ends nobody else's lease by it.
 //   - Close closes every connection, once. Shutdown does so as connections come back. What is
 //     being opened at that time is canceled, or closed as soon as it is open. Shutdown waits for
 //     that, and so does Close, for a second at most.

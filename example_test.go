@@ -373,6 +373,44 @@ func ExamplePool_Leases() {
 	// Output: github.com/S4AK4N/pool_test.ExamplePool_Leases has true
 }
 
+// A lease that lasts for longer than LeakAfter is ended. The holder's calls fail, because its
+// connection is closed, and whoever waits gets another one. To go by another limit than
+// LeakAfter, look at Since of what Leases lists, now and then.
+func ExamplePool_Revoke() {
+	var p *pool.Pool[net.Conn]
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{
+		MaxConnections: 1,
+		LeakAfter:      20 * time.Millisecond, // rather minutes
+		Hooks: pool.Hooks{
+			Leaked: func(l pool.LeaseInfo) { p.Revoke(l) },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	leaked, err := p.Get(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = leaked.Value().Read(make([]byte, 1)) // nothing will ever come
+	fmt.Println(err)
+	fmt.Println("revoked:", p.Stats().ClosedRevoke)
+
+	err = p.Do(context.Background(), func(_ context.Context, conn net.Conn) error {
+		answer, err := request(conn, "next")
+		fmt.Println(answer)
+		return err
+	})
+	fmt.Println(err, p.Put(leaked)) // to put it back is not needed, and no mistake
+	// Output:
+	// io: read/write on closed pipe
+	// revoked: 1
+	// NEXT
+	// <nil> <nil>
+}
+
 // An example of the README. The others are in wsconn.
 func Example_netConn() {
 	listener, err := net.Listen("tcp", "localhost:0")

@@ -46,8 +46,8 @@ type Factory[T any] struct {
 	// closed. The pool calls
 	// Close once for each connection, in a goroutine of its own, and opens the next
 	// connection in its slot without waiting for it (unless [Config.StrictMax] is set).
-	// [Pool.Close] and Shutdown may call it while a caller uses conn; Close must allow
-	// that, as network connections do.
+	// [Pool.Close], Shutdown and [Pool.Revoke] may have it called while a caller uses conn, or
+	// Check or Clean looks at it; Close must allow that, as network connections do.
 	//
 	// If nil, T's own Close method is called.
 	Close func(conn T, cause error) error

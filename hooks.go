@@ -33,7 +33,7 @@ type Hooks struct {
 	Rejected func(RejectInfo)
 
 	// Leaked reports a lease that has been in force for longer than [Config.LeakAfter],
-	// once. Nothing waits for this hook.
+	// once. Nothing waits for this hook. It may end the lease by [Pool.Revoke].
 	Leaked func(LeaseInfo)
 }
 
@@ -52,8 +52,8 @@ type OpenInfo struct {
 type CloseInfo struct {
 	// Number is the number of the connection in its pool.
 	Number uint64
-	// Reason is one of "idle", "lifetime", "check", "clean", "watch", "discard", "reset",
-	// "resize", "fresh", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
+	// Reason is one of "idle", "lifetime", "check", "clean", "watch", "discard", "revoke",
+	// "reset", "resize", "fresh", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
 	Reason string
 	// Cause is what Factory.Close is given: nil for "idle", "lifetime", "resize" and "fresh", and
 	// for "shutdown" unless the connection was leased.

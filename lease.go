@@ -7,7 +7,7 @@ import (
 )
 
 // A Lease is the right to use one connection. It begins with the [Pool.Get] that returns
-// it and ends with [Pool.Put], [Pool.Discard] or [Pool.Detach]. It is a small value: copy
+// it and ends with [Pool.Put], [Pool.Discard] or [Pool.Detach], or with [Pool.Revoke]. It is a small value: copy
 // it, pass it on, keep it in a struct. All copies are the same lease and end together.
 //
 // The zero Lease is no lease: its Value is the zero T, and Put refuses it.
@@ -29,7 +29,8 @@ func (l Lease[T]) Reused() bool { return l.lease.Reused() }
 // Opened returns when the connection was opened.
 func (l Lease[T]) Opened() time.Time { return l.lease.Opened() }
 
-// A LeaseInfo describes a lease in force, to find one that does not end.
+// A LeaseInfo describes a lease in force, to find one that does not end, and to end it by
+// [Pool.Revoke].
 type LeaseInfo struct {
 	// Conn is the connection. Only look at it: its holder uses it.
 	Conn any
@@ -50,9 +51,11 @@ type LeaseInfo struct {
 	// the first leak the pool also remembers the callers of that place for leases that begin
 	// later, each after " < ". Where is empty if it was not noted: see [Config.LeakAfter].
 	Where string
+
+	lease core.Lease // for Revoke: which lease of which pool
 }
 
 // leaseInfoOf makes a LeaseInfo of what the core has, with the connection out of its box.
 func leaseInfoOf(l core.LeaseInfo, unboxed func(any) any) LeaseInfo {
-	return LeaseInfo{Conn: unboxed(l.Conn), Number: l.Number, Opened: l.Opened, Since: l.Since, Where: l.Where}
+	return LeaseInfo{Conn: unboxed(l.Conn), Number: l.Number, Opened: l.Opened, Since: l.Since, Where: l.Where, lease: l.Lease}
 }

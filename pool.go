@@ -103,7 +103,7 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 //
 // Put returns [ErrNotLeased] and changes nothing if the lease has already ended, is the
 // zero Lease, or belongs to another pool. So a deferred Put is harmless after Discard or
-// Detach. Of a lease whose connection Close has closed, the first Put returns nil.
+// Detach. Of a lease whose connection Close or Revoke has closed, the first Put returns nil.
 func (p *Pool[T]) Put(l Lease[T]) error { return p.core.Put(l.lease) }
 
 // PutUnused is [Pool.Put] for a caller that has not used the connection, for example one that
@@ -119,11 +119,30 @@ func (p *Pool[T]) Discard(l Lease[T], cause error) error { return p.core.Discard
 
 // Detach ends a lease and takes its connection out of the pool for good. The caller owns
 // the connection now and must close it. The slot is free for another connection at once.
-// Errors are those of [Pool.Put], and [ErrClosed] if [Pool.Close] has closed the connection.
+// Errors are those of [Pool.Put]; [ErrClosed] if [Pool.Close] has closed the connection, and
+// [ErrRevoked] if [Pool.Revoke] has.
 func (p *Pool[T]) Detach(l Lease[T]) (T, error) {
 	box, err := p.core.Detach(l.lease)
 	return unbox[T](box), err
 }
+
+// Revoke ends a lease that does not come back, and closes its connection in the background,
+// with [ErrRevoked] as the cause. The slot is free for another connection as after
+// [Pool.Discard], also for callers who wait. Revoke reports whether this call has ended the
+// lease. It does not wait for the holder, nor for Factory.Close.
+//
+// info is one that [Pool.Leases] or [Hooks].Leaked has given. Revoke returns false and changes
+// nothing if the lease has ended, and if info is the zero LeaseInfo, one made by hand, or one of
+// another pool. So it never ends a lease that began after info was made, except that an info about
+// a connection that the pool itself held stands for the next lease of that connection. A lease
+// whose connection a Get has in hand and not returned yet may be revoked, too; that Get then looks
+// for another connection.
+//
+// The holder is not asked: its calls on the connection end as the connection is closed under them,
+// as with [Pool.Close], and Factory.Close must be safe for that. What the holder was doing fails
+// halfway, so choose a limit that no honest work takes. Of Put and Discard of a revoked lease the
+// first returns nil, later ones return [ErrNotLeased]; Do returns the error of its function.
+func (p *Pool[T]) Revoke(info LeaseInfo) bool { return p.core.Revoke(info.lease) }
 
 // Do calls f with a connection: it is Get, f, and Put. ctx is passed to Get and to f. Do
 // returns the error of Get, or else that of f, without a mark of [Broken] or [Keep].

@@ -24,7 +24,7 @@ type Stats struct {
 	LastOpenError      error         // of the last attempt to open that has failed; nil once an outage is over
 
 	// Counters of calls, since the pool was made.
-	Gets        uint64 // leases; may briefly include connections that the pool itself holds
+	Gets        uint64 // leases, also those revoked on their way; may briefly include connections that the pool itself holds
 	Waits       uint64 // calls of Get that found nothing idle, so also those for which one was opened; however they ended
 	Timeouts    uint64 // calls that ended in ErrExhausted
 	Canceled    uint64 // waits that ended with the caller's ctx
@@ -43,6 +43,7 @@ type Stats struct {
 	ClosedClean     uint64 // closed because Factory.Clean returned an error
 	ClosedWatch     uint64 // closed because they were reported broken
 	ClosedDiscard   uint64 // closed by Discard, or by Do
+	ClosedRevoke    uint64 // closed by Revoke
 	ClosedReset     uint64 // closed by Reset
 	ClosedResize    uint64 // closed by Resize to a lower limit
 	ClosedFresh     uint64 // closed to make room for GetFresh or Retry
@@ -76,6 +77,7 @@ func (s Stats) ClosedBy() iter.Seq2[string, uint64] {
 			{"clean", s.ClosedClean},
 			{"watch", s.ClosedWatch},
 			{"discard", s.ClosedDiscard},
+			{"revoke", s.ClosedRevoke},
 			{"reset", s.ClosedReset},
 			{"resize", s.ClosedResize},
 			{"fresh", s.ClosedFresh},
@@ -165,6 +167,7 @@ func (s Stats) LogValue() slog.Value {
 		slog.Uint64("closed_clean", s.ClosedClean),
 		slog.Uint64("closed_watch", s.ClosedWatch),
 		slog.Uint64("closed_discard", s.ClosedDiscard),
+		slog.Uint64("closed_revoke", s.ClosedRevoke),
 		slog.Uint64("closed_reset", s.ClosedReset),
 		slog.Uint64("closed_resize", s.ClosedResize),
 		slog.Uint64("closed_fresh", s.ClosedFresh),
@@ -203,6 +206,7 @@ func statsOf(s core.Stats) Stats {
 		ClosedClean:        s.ClosedClean,
 		ClosedWatch:        s.ClosedWatch,
 		ClosedDiscard:      s.ClosedDiscard,
+		ClosedRevoke:       s.ClosedRevoke,
 		ClosedReset:        s.ClosedReset,
 		ClosedResize:       s.ClosedResize,
 		ClosedFresh:        s.ClosedFresh,

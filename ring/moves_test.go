@@ -92,11 +92,12 @@ func TestEachMethodMovesFromItsPhaseAndOnlyWithTheExactWord(t *testing.T) {
 func TestClaimTakesVacantSlotsAndTakeAndScanIdleOnes(t *testing.T) {
 	for name, m := range map[string]struct {
 		from, to Phase
+		begins   int // generations
 		do       func(r *Ring) (int, Word, bool)
 	}{
-		"Claim": {Vacant, Busy, func(r *Ring) (int, Word, bool) { slot, w, ok := r.Claim(); return slot, w, ok }},
-		"Take":  {Idle, Leased, (*Ring).Take},
-		"Scan":  {Idle, Leased, (*Ring).Scan},
+		"Claim": {Vacant, Busy, 1, func(r *Ring) (int, Word, bool) { slot, w, ok := r.Claim(); return slot, w, ok }},
+		"Take":  {Idle, Leased, 0, (*Ring).Take},
+		"Scan":  {Idle, Leased, 0, (*Ring).Scan},
 	} {
 		for _, phase := range []Phase{Vacant, Busy, Idle, Leased} {
 			if name == "Claim" && phase != Vacant {
@@ -111,8 +112,8 @@ func TestClaimTakesVacantSlotsAndTakeAndScanIdleOnes(t *testing.T) {
 			slot, got, ok := m.do(r)
 			if want := phase == m.from; ok != want {
 				t.Errorf("%s in phase %d succeeds: %v, want %v", name, phase, ok, want)
-			} else if ok && (slot != 1 || got != w.as(m.to)) {
-				t.Errorf("%s in phase %d returned slot %d, %#x, want 1, %#x", name, phase, slot, got, w.as(m.to))
+			} else if want := w.as(m.to) + Word(m.begins); ok && (slot != 1 || got != want) {
+				t.Errorf("%s in phase %d returned slot %d, %#x, want 1, %#x", name, phase, slot, got, want)
 			} else if !ok && r.At(1) != w {
 				t.Errorf("%s in phase %d left %#x, want %#x", name, phase, r.At(1), w)
 			}

@@ -67,7 +67,7 @@ func checkAgainstReference(t *testing.T, random *rand.Rand, size int, gen uint64
 				continue
 			}
 			slot, w, _ := r.Claim()
-			if m.words[slot].Phase() != Vacant || w != m.words[slot].as(Busy) {
+			if m.words[slot].Phase() != Vacant || w != m.words[slot].next(Busy, m.words[slot].Stamp()) {
 				t.Fatalf("Claim returned slot %d, %#x; its word was %#x", slot, w, m.words[slot])
 			}
 			m.words[slot] = w

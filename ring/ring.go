@@ -84,11 +84,11 @@ func (r *Ring) move(slot int, phase Phase, from, to Word) bool {
 	return from.Phase() == phase && r.cell(slot).CompareAndSwap(uint64(from), uint64(to))
 }
 
-// Claim takes a vacant slot, from Vacant to Busy, and returns its word. False means that
-// each slot was not vacant at some instant of the call. These need not be the same
-// instant. To be sure of a slot, all callers share a counter: they raise it before Claim,
-// lower it after Vacate, and never let it exceed Len. Then repeat a Claim that returned
-// false.
+// Claim takes a vacant slot, from Vacant to Busy of the next generation, and returns its
+// word. False means that each slot was not vacant at some instant of the call. These need
+// not be the same instant. To be sure of a slot, all callers share a counter: they raise it
+// before Claim, lower it after Vacate, and never let it exceed Len. Then repeat a Claim that
+// returned false.
 func (r *Ring) Claim() (slot int, w Word, ok bool) {
 	first := r.low.Load()
 	i := int(first)
@@ -96,11 +96,13 @@ func (r *Ring) Claim() (slot int, w Word, ok bool) {
 		if i >= r.size {
 			i = 0
 		}
-		if w := r.At(i); r.move(i, Vacant, w, w.as(Busy)) {
+		w := r.At(i)
+		to := w.next(Busy, w.Stamp())
+		if r.move(i, Vacant, w, to) {
 			step.At("Claim: moved")
 			r.low.CompareAndSwap(first, uint32(i+1)) // a lost race leaves a worse hint
 			r.raise(uint32(i + 1))
-			return i, w.as(Busy), true
+			return i, to, true
 		}
 		i++
 	}
@@ -119,7 +121,7 @@ func (r *Ring) raise(h uint32) {
 }
 
 // Fill leases a slot to the owner that has claimed and filled it, from Busy to Leased,
-// and returns its word. The generation is the one that the slot was vacated with.
+// and returns its word. The generation is the one that Claim began.
 func (r *Ring) Fill(slot int, w Word, stamp uint16) Word {
 	to := Word(Leased)<<phaseShift | Word(stamp)<<stampShift | w&genMask
 	if !r.move(slot, Busy, w, to) {

@@ -47,7 +47,7 @@ func fullFrom(n int, gen uint64, stamp uint16) *Ring {
 	r := New(n)
 	for range n {
 		i, w, _ := r.Claim()
-		start := w | Word(gen-1)&genMask
+		start := w&^genMask | Word(gen-1)&genMask
 		r.cell(i).Store(uint64(start))
 		r.Give(i, r.Fill(i, start, stamp), stamp)
 	}

@@ -5,14 +5,15 @@ package ring
 //
 //	63..62  phase
 //	61..46  stamp: the time that the caller gave when the slot came back
-//	45..0   generation: how many leases of the slot have ended
+//	45..0   generation: how many leases of the slot have ended, and how often it was claimed
 //
 // A stamp has 16 bits and is compared modulo 2^16: it tells ages of up to 65,535 ticks of
 // the caller's clock. A generation has 46 bits and repeats after 2^46 leases of one slot,
 // which is nine days at one lease every 11 ns. So a word of an ended generation is never
-// taken for another one, unless somebody keeps it for longer than that. Publish, Retake
-// and Reserve do not end a generation, and a word that one of them has replaced may come
-// back: call them only with a word that nobody else has.
+// taken for another one, unless somebody keeps it for longer than that. Claim begins a
+// generation, so a word of a slot that has been emptied never comes back either. Publish and
+// Retake do not end a generation, and a word that one of them has replaced may come back
+// while the slot holds the same: call them only with a word that nobody else has.
 //
 // The phases and the arrows between them; each arrow is one compare-and-swap, made by the
 // method of [Ring] that it names:
@@ -55,11 +56,16 @@ func (w Word) Phase() Phase { return Phase(w >> phaseShift) }
 // Stamp returns the stamp that the slot was last given.
 func (w Word) Stamp() uint16 { return uint16(w >> stampShift) }
 
-// Generation returns how many leases of the slot have ended, modulo 2^46.
+// Generation returns how many leases of the slot have ended, and how often it was claimed,
+// modulo 2^46.
 func (w Word) Generation() uint64 { return uint64(w & genMask) }
 
 // Succeeds reports whether w is of the generation that comes after that of v.
 func (w Word) Succeeds(v Word) bool { return (w-v)&genMask == 1 }
+
+// Precedes reports whether w is of an earlier generation than v, modulo 2^46: the two are
+// less than half of that apart.
+func (w Word) Precedes(v Word) bool { return (w-v)&(1<<(stampShift-1)) != 0 }
 
 // next returns a word of the next generation.
 func (w Word) next(p Phase, stamp uint16) Word {

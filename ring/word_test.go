@@ -61,3 +61,42 @@ func TestAgesAreTheDifferencesOfStamps(t *testing.T) {
 		t.Errorf("stamped at -3, at 4 its age is %d, want 7", age)
 	}
 }
+
+func TestPrecedesComparesGenerationsAloneAndWrapsAround(t *testing.T) {
+	const last = 1<<46 - 1
+	for _, tt := range []struct {
+		w, v uint64
+		want bool
+	}{
+		{0, 0, false}, {1, 0, false}, {0, 1, true}, {last, 0, true}, {0, last, false}, {last - 5, 5, true},
+		{5, last - 5, false}, {0, 1 << 45, true}, {0, 1<<45 + 1, false}, {0, 1<<45 - 1, true},
+	} {
+		for _, phase := range []Phase{Vacant, Busy, Idle, Leased} {
+			w, v := Word(phase)<<62|0xabc<<46|Word(tt.w), Word(Busy)<<62|0x123<<46|Word(tt.v)
+			if got := w.Precedes(v); got != tt.want {
+				t.Errorf("%#x precedes %#x: %v, want %v", w, v, got, tt.want)
+			}
+		}
+	}
+}
+
+// A slot that is emptied and filled again without a lease in between never has a word that it
+// had before, though the stamp is the same.
+func TestAWordDoesNotComeBackWithSomethingElseInTheSlot(t *testing.T) {
+	r := New(1)
+	seen := map[Word]bool{}
+	for range 5 {
+		slot, w, _ := r.Claim()
+		leased := r.Fill(slot, w, 7)
+		idle, _ := r.Publish(slot, leased)
+		for _, w := range []Word{w, leased, idle} {
+			if seen[w] {
+				t.Errorf("the word %#x has come back", w)
+			}
+			seen[w] = true
+		}
+		leased, _ = r.Retake(slot, idle)
+		busy, _ := r.Reserve(slot, leased)
+		r.Vacate(slot, busy)
+	}
+}

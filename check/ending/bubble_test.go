@@ -35,6 +35,11 @@ func refusedHere(t *testing.T, p *pool.Pool[*testkit.Wire], l pool.Lease[*testki
 		}
 	}
 	p.Reset()
+	for _, i := range p.Leases() {
+		if p.Revoke(i) {
+			t.Error("Revoke in another place has ended a lease")
+		}
+	}
 	if _, ok := p.TryGet(); ok {
 		t.Error("TryGet in another place lent a connection")
 	}

@@ -16,7 +16,7 @@ import (
 // gone returns how many connections have ended, by whatever.
 func gone(s pool.Stats) uint64 {
 	return s.Detached + s.ClosedIdle + s.ClosedLifetime + s.ClosedCheck + s.ClosedClean + s.ClosedWatch +
-		s.ClosedDiscard + s.ClosedReset + s.ClosedResize + s.ClosedAbandoned + s.ClosedShutdown
+		s.ClosedDiscard + s.ClosedRevoke + s.ClosedReset + s.ClosedResize + s.ClosedAbandoned + s.ClosedShutdown
 }
 
 // countsOn fails the test if a counter, or a histogram, has gone back.

@@ -193,6 +193,10 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 		{"discard", func(s pool.Stats) uint64 { return s.ClosedDiscard }, testkit.ErrCause, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
 			_ = p.Discard(testkit.Borrow(t, p), testkit.ErrCause)
 		}},
+		{"revoke", func(s pool.Stats) uint64 { return s.ClosedRevoke }, pool.ErrRevoked, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
+			testkit.Borrow(t, p)
+			p.Revoke(p.Leases()[0])
+		}},
 		{"reset", func(s pool.Stats) uint64 { return s.ClosedReset }, core.ErrReset, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
 			testkit.Fill(t, p, 1)
 			p.Reset()

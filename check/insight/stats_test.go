@@ -321,11 +321,11 @@ func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
 		`pool.last_open_error="wrong password" pool.gets=8 pool.waits=9 pool.timeouts=10 pool.canceled=11 pool.rejected=12 ` +
 		`pool.unavailable=13 pool.leaked=14 ` +
 		`pool.opened=15 pool.open_errors=16 pool.detached=17 pool.closed_idle=18 pool.closed_lifetime=19 pool.closed_check=20 ` +
-		`pool.closed_clean=21 pool.closed_watch=22 pool.closed_discard=23 pool.closed_reset=24 pool.closed_resize=25 ` +
-		`pool.closed_fresh=26 pool.closed_abandoned=27 pool.closed_shutdown=28 pool.abandoned=29 ` +
-		`pool.wait_time.count=30`
+		`pool.closed_clean=21 pool.closed_watch=22 pool.closed_discard=23 pool.closed_revoke=24 pool.closed_reset=25 pool.closed_resize=26 ` +
+		`pool.closed_fresh=27 pool.closed_abandoned=28 pool.closed_shutdown=29 pool.abandoned=30 ` +
+		`pool.wait_time.count=31`
 	got, times, _ := strings.Cut(log.String(), " pool.wait_time.p50=")
-	if !strings.Contains(times, " pool.open_time.count=31 pool.open_time.p50=") {
+	if !strings.Contains(times, " pool.open_time.count=32 pool.open_time.p50=") {
 		t.Errorf("the log of Stats has no open_time behind wait_time: %s", times)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -409,7 +409,7 @@ func TestStatsAsJSONHaveNamesUnitsAndTexts(t *testing.T) {
 		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
 		}
-		closed := map[string]any{"idle": 0., "lifetime": 0., "check": 0., "clean": 0., "watch": 0., "discard": 1., "reset": 0., "resize": 0., "fresh": 0., "abandoned": 0., "shutdown": 0.}
+		closed := map[string]any{"idle": 0., "lifetime": 0., "check": 0., "clean": 0., "watch": 0., "discard": 1., "revoke": 0., "reset": 0., "resize": 0., "fresh": 0., "abandoned": 0., "shutdown": 0.}
 		times := map[string]any{"count": 2., "sum_seconds": 1.5, "buckets": []any{map[string]any{"le_seconds": 0.805306368, "count": 2.}}}
 		want := map[string]any{
 			"max": 3., "active": 0., "idle": 0., "opening": 0., "vacant": 3., "waiting": 0., "oldest_wait_seconds": 0.,

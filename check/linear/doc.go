@@ -14,7 +14,7 @@
 //
 // # What is linearizable, by contract
 //
-// Get and TryGet that lend a connection, Put, Discard, Detach, Shutdown and Close, a
+// Get and TryGet that lend a connection, Put, Discard, Detach, Revoke, Shutdown and Close, a
 // report of Watch, and each of them that is refused with ErrNotLeased or ErrClosed:
 // each takes effect at one instant between its call and its return. A Get that ends
 // with its ctx, after MaxWaitTime, with MaxWaiters or with an error on opening takes

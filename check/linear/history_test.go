@@ -130,6 +130,10 @@ func (h *history) operations() (state, []porcupine.Operation) {
 			}
 		}
 		switch e.kind {
+		case cut:
+			if !unseen[e.wire] { // else it was revoked before anybody was lent it
+				add(e.client, e.kind, e.wire, e.lease, e.call, e.ret)
+			}
 		case fruitless:
 		case resized:
 			ops = append(ops, porcupine.Operation{ClientId: e.client, Input: action{kind: resized, conn: uint8(e.max)}, Call: e.call, Return: e.ret})
@@ -153,7 +157,7 @@ func (h *history) operations() (state, []porcupine.Operation) {
 			add(poolItself, revoked, w, 0, shutBegan, w.closing)
 		case w.cause == nil && shutBegan < w.closing && freshAsked:
 			add(poolItself, maybeGone, w, 0, h.begin, w.closing)
-		case w.cause == nil && shutBegan < w.closing, errors.Is(w.cause, errDiscarded), errors.Is(w.cause, errReported):
+		case w.cause == nil && shutBegan < w.closing, errors.Is(w.cause, errDiscarded), errors.Is(w.cause, errReported), errors.Is(w.cause, pool.ErrRevoked):
 			// It is a caller's call that has closed it.
 		default:
 			add(poolItself, vanished, w, 0, h.begin, w.closing)
@@ -189,7 +193,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 			switch {
 			case f.get, f.kind == shut, f.kind == resized, f.kind == reported, f.kind == reset:
 				return nil // may have had any connection in hand
-			case f.kind == put:
+			case f.kind == put, f.kind == cut:
 				skip = append(skip, f.wire)
 			case f != e && (f.refused || f.kind == lent):
 				// Another TryGet, which may have had one in hand that it found unfit
@@ -206,7 +210,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 				return nil
 			case lent:
 				known = append(known, f.wire)
-			case discarded, detached:
+			case discarded, detached, cut:
 				skip = append(skip, f.wire) // it is not in the pool any more
 			}
 		}

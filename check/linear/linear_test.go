@@ -29,6 +29,9 @@ var profiles = []profile{
 	{name: "changes", callers: 4, calls: 12, changes: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}},
 	{name: "changes of a strict pool", callers: 4, calls: 12, changes: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1,
 		StrictMax: true, OpenEagerly: true, MaxOpening: 1, LeakAfter: time.Millisecond}},
+	{name: "revokes", callers: 4, calls: 12, revokes: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}},
+	{name: "revokes in checks", callers: 4, calls: 12, revokes: true, checks: true, config: pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1}},
+	{name: "revokes and end", callers: 4, calls: 12, revokes: true, ends: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}},
 	{name: "end", callers: 4, calls: 12, ends: true, config: pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}},
 	{name: "end of a short line", callers: 4, calls: 12, ends: true, config: pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxWaitTime: -1, MaxWaiters: 2}},
 }

@@ -42,8 +42,13 @@ var mutants = []mutant{
 		histories, noOrder,
 	}, {
 		"what was reported while it was leased is lent before Put has looked", "internal/core/pool.go",
-		"return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks",
-		"return p.idleFor(word) < p.idleTicks",
+		"c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {",
+		"c != nil && !word.Precedes(c.claimed) {",
+		histories, noOrder,
+	}, {
+		"a lease that has ended can be revoked", "internal/core/revoke.go",
+		"p.revokeLease(l, closedByRevoke, ErrRevoked)",
+		"p.revokeLease(Lease{l.conn, l.conn.ring.At(l.conn.index)}, closedByRevoke, ErrRevoked)",
 		histories, noOrder,
 	}, {
 		"a waiter is lent what was reported before it came", "internal/core/settle.go",

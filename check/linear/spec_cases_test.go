@@ -77,6 +77,28 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 8, action{kind: shut}}, {2, 3, action{kind: sawClosed}}, {4, 5, action{lent, 0, 1}}}},
 		{"closed before Close", one, false, []at{
 			{1, 2, action{kind: sawClosed}}, {3, 4, action{kind: shut}}}},
+		{"revoked by a caller, then put", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{put, 0, 1}}}},
+		{"revoked by a caller, then put twice", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{put, 0, 1}}, {7, 8, action{put, 0, 1}}}},
+		{"revoked by a caller, then lent", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{lent, 0, 2}}}},
+		{"revoked by a caller, and another is opened", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 2}}, {9, 10, action{lostToRevoke, 0, 1}}}},
+		{"revoked by two callers", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {3, 4, action{cut, 0, 1}}}},
+		{"revoked by a caller after its Put", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{cut, 0, 1}}}},
+		{"a lease of the same connection revoked instead", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{lent, 0, 2}}, {7, 8, action{cut, 0, 1}}}},
+		{"revoked on its way", one, true, []at{
+			{1, 2, action{cut, 0, 0}}}},
+		{"lent after it was revoked on its way", one, false, []at{
+			{1, 2, action{cut, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
+		{"in force, and not revoked", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{notCut, 0, 1}}}},
+		{"detached, though revoked", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{detached, 0, 1}}}},
 		{"revoked, then put", one, true, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {3, 4, action{revoked, 0, 0}}, {5, 6, action{put, 0, 1}}, {7, 8, action{notLeased, 0, 1}}}},
 		{"revoked, then put twice", one, false, []at{

@@ -22,18 +22,21 @@ const (
 	put                   // Put returned nil
 	discarded
 	detached
-	lostToClose // Detach returned ErrClosed
-	notLeased   // Put, Discard or Detach returned ErrNotLeased
-	reported    // Watch's broken has returned, or Reset
-	resized     // MaxConnections is now what conn says
-	reset       // not part of the specification: it is made into reported for each connection
-	shut        // Shutdown or Close
-	sawClosed   // Get returned ErrClosed
-	fruitless   // Get or TryGet that took no effect; not part of the specification
+	lostToClose  // Detach returned ErrClosed
+	lostToRevoke // Detach returned ErrRevoked
+	cut          // Revoke returned true, for lease, or for whatever was on its way or leased
+	notCut       // Revoke returned false, for lease
+	notLeased    // Put, Discard or Detach returned ErrNotLeased
+	reported     // Watch's broken has returned, or Reset
+	resized      // MaxConnections is now what conn says
+	reset        // not part of the specification: it is made into reported for each connection
+	shut         // Shutdown or Close
+	sawClosed    // Get returned ErrClosed
+	fruitless    // Get or TryGet that took no effect; not part of the specification
 )
 
 var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "discarded", "detached",
-	"lost to Close", "not leased", "reported", "resized", "reset", "shut", "saw closed", "fruitless"}
+	"lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -54,6 +57,7 @@ const (
 	leased                 // in a caller's hands
 	doomed                 // leased, and reported broken
 	taken                  // leased, and closed by Close; the holder does not know yet
+	severed                // the same, by Revoke
 	gone                   // closed or detached
 )
 
@@ -85,7 +89,7 @@ func (s *state) open() (n int) {
 
 // inForce reports whether a lease is.
 func (c standing) inForce(lease uint8) bool {
-	return (c.phase == leased || c.phase == doomed || c.phase == taken) && c.lease == lease
+	return (c.phase == leased || c.phase == doomed || c.phase == taken || c.phase == severed) && c.lease == lease
 }
 
 // step says whether a may happen in s, and makes it happen.
@@ -139,15 +143,33 @@ func (s *state) step(a action) bool {
 		}
 		c.phase = gone
 	case detached:
-		if !c.inForce(a.lease) || c.phase == taken {
+		if !c.inForce(a.lease) || c.phase == taken || c.phase == severed {
 			return false
 		}
 		c.phase = gone
 	case lostToClose:
-		if !c.inForce(a.lease) || c.phase != taken {
+		// While Revoke is at work in a closed pool, Detach may be told ErrClosed.
+		if !c.inForce(a.lease) || c.phase != taken && !(c.phase == severed && s.closed) {
 			return false
 		}
 		c.phase = gone
+	case lostToRevoke:
+		if !c.inForce(a.lease) || c.phase != severed {
+			return false
+		}
+		c.phase = gone
+	case cut:
+		switch {
+		case (c.phase == leased || c.phase == doomed) && (a.lease == 0 || c.lease == a.lease):
+			c.phase = severed
+		case c.phase == idle && a.lease == 0: // on its way
+			c.phase = gone
+		case (c.phase == gone || c.phase == stillborn) && a.lease == 0: // the pool was about to close it
+		default:
+			return false
+		}
+	case notCut:
+		return c.phase != leased && c.phase != doomed || c.lease != a.lease
 	case notLeased:
 		return !c.inForce(a.lease)
 	case reported:
@@ -195,7 +217,7 @@ func spec(initial state) porcupine.Model {
 			fmt.Fprintf(&b, "closed %v, max %d", v.closed, v.max)
 			for i, c := range v.conns {
 				if c.phase != absent && c.phase != gone {
-					fmt.Fprintf(&b, ", c%d %s", i, [...]string{"", "stillborn", "idle", "leased", "doomed", "taken"}[c.phase])
+					fmt.Fprintf(&b, ", c%d %s", i, [...]string{"", "stillborn", "idle", "leased", "doomed", "taken", "severed"}[c.phase])
 					if c.phase >= leased {
 						fmt.Fprintf(&b, " l%d", c.lease)
 					}

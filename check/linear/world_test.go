@@ -63,6 +63,7 @@ type world struct {
 type held struct {
 	pool.Lease[*wire]
 	number int
+	info   pool.LeaseInfo // the zero one if nobody has asked for it
 }
 
 // A profile is a kind of world.
@@ -76,6 +77,7 @@ type profile struct {
 	checks  bool // there are Check and Clean, which object now and then
 	slow    bool // Check takes so long now and then that a Get whose ctx ends leaves it behind
 	changes bool // Resize, Reset and Warm are called
+	revokes bool // Revoke is called
 	pauses  bool // long enough now and then for connections to grow old
 }
 
@@ -164,7 +166,14 @@ func (c *caller) lend(l pool.Lease[*wire], e event) {
 	e.kind, e.wire, e.lease = lent, l.Value(), int(c.lease.Inc())
 	e.wire.lent.Store(true)
 	c.write(e)
-	c.own = &held{l, e.lease}
+	c.own = &held{Lease: l, number: e.lease}
+	if c.revokes && c.rnd.IntN(4) == 0 {
+		for _, i := range c.p.Leases() {
+			if i.Conn == l.Value() { // this lease, unless it has been revoked by now
+				c.own.info = i
+			}
+		}
+	}
 	c.recent[c.rnd.IntN(len(c.recent))].Store(c.own)
 }
 
@@ -235,6 +244,8 @@ func (c *caller) end(h *held) {
 			conn.away.Store(true)
 		} else if err == pool.ErrClosed {
 			e.kind, err = lostToClose, nil
+		} else if err == pool.ErrRevoked {
+			e.kind, err = lostToRevoke, nil
 		}
 	case 2:
 		e.kind, err = put, c.p.PutUnused(h.Lease)
@@ -245,6 +256,28 @@ func (c *caller) end(h *held) {
 		e.kind = notLeased
 	} else if err != nil {
 		c.fail("ending a lease: %v", err)
+	}
+	c.write(e)
+}
+
+// revoke ends a lease of somebody's, or takes what is on its way to somebody.
+func (c *caller) revoke(h *held) {
+	e := event{kind: cut, call: c.now()}
+	i := pool.LeaseInfo{}
+	if h != nil && h.info != i {
+		i, e.lease = h.info, h.number
+	} else if all := c.p.Leases(); len(all) > 0 {
+		i = all[c.rnd.IntN(len(all))]
+	} else {
+		return
+	}
+	e.wire = i.Conn.(*wire)
+	switch {
+	case c.p.Revoke(i):
+	case e.lease != 0:
+		e.kind = notCut
+	default:
+		e.kind = fruitless
 	}
 	c.write(e)
 }
@@ -290,6 +323,8 @@ func (c *caller) run() {
 			c.report(other.Value())
 		case n == 3 && c.changes:
 			c.change()
+		case n == 4 && c.revokes:
+			c.revoke(other)
 		case c.own != nil:
 			own := c.own
 			c.own = nil

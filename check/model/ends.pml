@@ -2,8 +2,8 @@
    Factory.Close (close.go), and the pool itself (close.go, allGone).
 
    CALL: a slot is held while Check or Clean is called for the connection in it, CALLS times; the
-   sweeper abandons a call that takes too long; REVOKE: Close revokes the slot; LOOK: the call is made
-   for a Get in another goroutine, whose ctx may end.
+   sweeper abandons a call that takes too long; REVOKE: Revoke takes the slot, and it is somebody else's at once;
+   LOOK: the call is made for a Get in another goroutine, whose ctx may end.
    ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
    GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
    is being opened, while CLOSERS close the pool; the attempt and the sweeper are the goroutines that
@@ -24,22 +24,23 @@ byte finished=0, expected=0;
 #define IDLE   3
 byte phase=LEASED, gen=0;          /* the slot's word */
 bit inSlot=1;
-byte call=0;
+byte call=0, asked=0;
+bit tenant=0;                      /* the next connection is in the slot, and in somebody's hands */
 byte emptied=0, opening=0;
 #ifdef LOOK
 /* The call is made for a Get in another goroutine (look.go), which may leave, or takes the slot. */
 #define UNDERWAY 0
 #define ANSWERED 1
 #define LEFT     2
-byte look=UNDERWAY; bit fit=0, told=0, given=0; short adrift=0;
+byte look=UNDERWAY; bit fit=0, told=0, given=0; byte leased=0; short adrift=0;
 inline answer(f) {
   atomic { if :: look==UNDERWAY -> look=ANSWERED; ok=1 :: else -> ok=0 fi };  /* @ look.go answer state.CompareAndSwap */
   if
-  :: ok -> ok=0; fit=f; atomic { assert(!told); told=1 }                     /* @ look.go answer done.close */
+  :: ok -> ok=0; fit=f; leased=g; atomic { assert(!told); told=1 }                     /* @ look.go answer done.close */
   :: else ->
      if :: f -> atomic { assert(!given); given=1 }; atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi } :: else -> skip fi;
      adrift--                                                                /* @ look.go lookApart adrift.Dec */
-                                                                             /* @ limit.go limitCall adrift.Dec */
+                                                                             /* @ look.go leaveLook adrift.Dec */
   fi
 }
 proctype Get() {
@@ -55,7 +56,7 @@ proctype Get() {
      if :: ok -> ok=0; adrift++; goto gone :: else -> told fi                /* @ look.go admitFor adrift.Inc */
   fi;
   if
-  :: fit -> atomic { assert(!given); given=1; g=gen }; atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi }      /* lent and put back, or settled */
+  :: fit -> atomic { assert(!given); given=1; g=leased }; atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi }      /* lent and put back, or settled */
   :: else -> skip
   fi;
 gone:
@@ -76,8 +77,10 @@ proctype Asker() {
   do
   :: n<CALLS -> n++;
      mine=2*n+1;
-     call=mine;                                                              /* @ limit.go ask call.Store */
-     atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap */
+     asked=g;
+     atomic { if :: call==0 -> call=mine; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap */
+     if :: ok -> ok=0 :: else -> answer(0); goto done fi;                    /* revoked */
+     atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap #2 */
      if
      :: !ok -> goto done           /* abandoned: the slot is the sweeper's, and so is the answer */
      :: ok -> ok=0;
@@ -105,8 +108,10 @@ proctype Limiter() {               /* the sweeper; at each pass it sees a call, 
         atomic { if :: call==seen -> call=2; ok=1 :: else -> ok=0 fi };      /* @ limit.go limitCall call.CompareAndSwap */
         if
         :: ok -> ok=0;
-#if BUG!=9
-           g=gen;                                                            /* the word now, and not that of the pass */
+#if BUG==12
+           g=gen;                                                            /* the word now */
+#elif BUG!=9
+           g=asked;                                                          /* that of the call, and not that of the pass */
 #endif
            destroy(g);
 #if defined(LOOK) && BUG!=16
@@ -124,12 +129,22 @@ done:
 }
 #ifdef REVOKE
 proctype Revoker() {
-  byte g=0; bit ok=0;
+  byte g=0, ended=0; bit ok=0;
   do
   :: atomic { if :: phase==LEASED -> g=gen; ok=1 :: else -> ok=0 fi };
      if :: !ok -> break :: else -> ok=0 fi;
      atomic { if :: phase==LEASED && gen==g -> gen++; g=gen; ok=1 :: else -> ok=0 fi };
-     if :: ok -> ok=0; destroy(g); break :: else -> skip fi
+     if
+     :: ok -> ok=0;
+        atomic { if :: call!=2 -> ended=call; call=(call==0 -> 6 : 4) :: else -> skip fi };   /* @ limit.go endCall call.CompareAndSwap */
+        destroy(g);
+        atomic { assert(phase==VACANT); gen++; phase=LEASED; tenant=1 };     /* claimed, filled, lent */
+#if defined(LOOK) && BUG!=17
+        if :: ended&1 -> answer(0) :: else -> skip fi;
+#endif
+        break
+     :: else -> skip
+     fi
   od;
   finished++
 }
@@ -378,9 +393,9 @@ init {
   atomic {
     assert(finished==expected);
 #ifdef CALL
-    assert(phase==IDLE && inSlot || phase==VACANT && emptied==1);            /* no slot is lost */
+    assert(phase==IDLE && inSlot || phase==VACANT && emptied==1 || tenant && phase==LEASED && emptied==1);            /* no slot is lost */
 #ifdef LOOK
-    assert(adrift==0 && (given || phase==VACANT));
+    assert(adrift==0 && (given || phase==VACANT || tenant));
 #endif
 #endif
 #ifdef ATTEMPT

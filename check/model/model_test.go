@@ -28,6 +28,7 @@ var sources = map[string]string{
 var leftOut = []struct{ reason, operations string }{
 	{"Counters and logs. They are read for Stats and for messages; nothing is decided on them.", `
 		close.go destroyLeaving closed[].Inc
+		slots.go claim claims.Inc
 		limit.go abandoned abandoned.Inc
 		hooks.go warn next.CompareAndSwap
 		hooks.go warn skipped.Inc
@@ -46,7 +47,7 @@ var leftOut = []struct{ reason, operations string }{
 		wait.go accept timeouts.Inc
 		wait.go accept unavailable.Inc
 		wait.go register rejected.Inc
-		wait.go wait canceled.Inc
+		wait.go waitOnce canceled.Inc
 		wait.go wait unavailable.Inc
 		close.go shut lastMax.Store
 		pool.go Init stripes.Inc`},
@@ -70,7 +71,7 @@ var leftOut = []struct{ reason, operations string }{
 		sight/sight.go Note placed.Store
 		sight/sight.go Note taken.Store
 		sight/sight.go Note where.Store
-		sight/sight.go Note word.Store
+		sight/sight.go Forget word.Store
 		sight/sight.go See at.Store
 		leak.go see leaked.Inc
 		sight/sight.go See word.Store`},
@@ -80,8 +81,9 @@ var leftOut = []struct{ reason, operations string }{
 	{"How many call GetFresh: whether it is worth looking for one. A model looks each time.", `
 		fresh.go GetFresh fresh.Inc
 		fresh.go GetFresh fresh.Dec`},
-	{"Which error a holder gets whose lease Close has revoked.", `
-		close.go notLeased revoked.CompareAndSwap`},
+	{"Which error a holder gets whose lease Close or Revoke has ended.", `
+		revoke.go revokeLease revoked.Store
+		revoke.go notLeased told.CompareAndSwap`},
 	{"How many are being closed whose slots are free already. It decides whether a slot is free before or after its Close; a model with STRICT=2 may do either.", `
 		close.go closeBehind behind.CompareAndSwap
 		close.go closedBehind behind.Dec
@@ -121,8 +123,8 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go checkSlot checking.Store
 		sweep.go checkSlot round.Inc
 		sweep.go checkSlot checkBegan.Store
-		limit.go limitCall checking.Store
-		limit.go limitCall round.Inc`},
+		limit.go leaveCall checking.Store
+		limit.go leaveCall round.Inc`},
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `
 		open.go begin spares.Inc
 		open.go attemptOver spares.Dec

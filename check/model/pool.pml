@@ -1,6 +1,6 @@
 /* The pool: slots, gate, census, waiters, opens, and everything that takes a slot away or brings one back.
    It mirrors of internal/core pool.go, wait.go, settle.go, quota.go, outage.go, open.go, close.go, slots.go, resize.go, reset.go,
-   and of warm.go, sweep.go and pass.go what takes and gives slots, step by step.
+   of revoke.go, and of warm.go, sweep.go and pass.go what takes and gives slots, step by step.
 
    One step is one atomic operation. A load and the compare-and-swap that depends on it are one step
    where the loop around them repeats until one of them decides: what a lost swap would see next is
@@ -14,7 +14,8 @@
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
    object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
-   attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH.
+   attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH, REVOKE (Revoke, of what Leases
+   has found at any time before).
    FRESH=mask: callers who call GetFresh; not with MSQ, QUOTA or CHECK.
    BUG=n is a seeded fault, see the table in run. */
 #ifndef N
@@ -78,16 +79,17 @@
 /* ------------------------------------------------------------------ words */
 
 /* A slot's word: phase, the mark of a revoked lease (a stamp that no Put gives), and the generation.
-   Publish, Retake and Reserve end no generation, as in ring/word.go, so a word may come back. */
+   Publish, Retake and Reserve end no generation, as in ring/word.go, so a word may come back, with the same
+   connection: Claim begins one. */
 #define VACANT 0
 #define BUSY   1
 #define IDLE   2
 #define LEASED 3
-#define W(p,rev,g)  ((p)*16+(rev)*8+((g)&7))
-#define PH(w)       ((w)/16)
-#define REV(w)      (((w)/8)&1)
-#define GEN(w)      ((w)&7)
-#define AS(w,p)     ((p)*16+(w)%16)
+#define W(p,rev,g)  ((p)*32+(rev)*16+((g)&15))
+#define PH(w)       ((w)/32)
+#define REV(w)      (((w)/16)&1)
+#define GEN(w)      ((w)&15)
+#define AS(w,p)     ((p)*32+(w)%32)
 #define NEXT(w,p,rev)  W(p,rev,GEN(w)+1)
 
 byte cell[N];                      /* the ring's cells */
@@ -113,7 +115,11 @@ byte have=HAVE;                    /* banks: how many slots there are */
 #define CLAIMED 2
 #define TAKEN   3
 #define LEFT    4
+#ifdef REVOKE
+#define NN      (2+G*ROUNDS)       /* who loses what it is given waits again */
+#else
 #define NN      (1+G*ROUNDS)
+#endif
 #define LIVE(n) (st[n]<TAKEN)
 #ifdef FRESH
 #define FR(n) ((FRESH>>who[n])&1)
@@ -149,6 +155,15 @@ bit unfit[MC+1];
 bit gone[MC+1], lent[MC+1];        /* ghosts: out of its slot; leased to a caller */
 byte marked=0;                     /* ghost: bit c: whoever marked connection c has returned */
 byte conns=0, connEra[MC+1], connSlot[MC+1], era=0;
+byte connGen[MC+1];                /* claimed */
+#define OWNS   (c!=0 && !((GEN(w)+16-connGen[c])&8))      /* c, found in the slot of w, is the connection of w */
+#ifdef REVOKE
+byte revoked=0;                    /* ghost: bit c: a Revoke of connection c has returned */
+#define MAYLOSE 1                  /* the word of a held slot may have changed */
+#else
+#define revoked 0
+#define MAYLOSE CLOSED
+#endif
 
 /* The outage: how often opening has failed in a row, up to KEEPS, and when; the time is how often it has
    failed at all. paused: the time of RetryAt has not come. late: FailFastAfter has passed. proof: in which
@@ -246,17 +261,23 @@ inline front() {
 #else
 #define O7 0
 #endif
-#define OTHERS (O1+O2+O3+O4+O5+O6+O7)
+#ifdef REVOKE
+#define O8 1
+#else
+#define O8 0
+#endif
+#define OTHERS (O1+O2+O3+O4+O5+O6+O7+O8)
 
 /* Whoever decides the oldest asserts that nobody older lives. */
 inline oldest(x) { n=1; do :: n<x -> assert(!LIVE(n)); n++ :: else -> break od; n=0 }
 /* One token for each wait, into an empty channel: the send never blocks. */
 inline send(x,t,word) { assert(len(ch[who[x]])==0); ch[who[x]]!t,word,x }
-/* A caller is lent the connection in slot own. If the word has changed, Close has revoked the slot on the way. */
+/* A caller is lent the connection in slot own. If the word has changed, Close or Revoke has revoked the slot on the way. */
 inline lend() {
+  assert(!((revoked>>c)&1));
   if
   :: cell[own]==w -> assert(PH(w)==LEASED && !lent[c] && !gone[c] && slot[own]==c); lent[c]=1; assert(!((seen>>c)&1) && !toldClosed)
-  :: else -> assert(CLOSED)
+  :: else -> assert(MAYLOSE && !lent[c])
   fi
 }
 
@@ -272,6 +293,7 @@ inline lend() {
 #define DISPOSER 9
 #define WARMER   10
 #define EVICTER  11
+#define REVOKER  12
 #define SPARE    62                /* asker of an attempt that was begun for nobody who waits */
 
 proctype P(byte role; byte me) {
@@ -297,8 +319,11 @@ proctype P(byte role; byte me) {
   :: atomic { role==RESIZER -> goto resize }
   :: atomic { role==RESETTER -> goto reset }
   :: atomic { role==WATCHER -> goto watch }
+#ifdef REVOKE
+  :: atomic { role==REVOKER -> goto list }
+#endif
   :: atomic { role==TRYER -> goto try }
-  :: atomic { role==HOLDER -> own=me; w=cell[own]; c=slot[own]; r=ROUNDS; assert(!lent[c]); lent[c]=1; if :: (KEEP>>me)&1 -> goto finish :: else -> goto got fi }
+  :: atomic { role==HOLDER -> own=me; w=W(LEASED,0,0); c=me+1; r=ROUNDS; if :: (KEEP>>me)&1 -> goto finish :: else -> goto got fi }
 #ifdef WARM
   :: atomic { role==WARMER -> goto warm }
 #endif
@@ -337,14 +362,17 @@ take:
                                                                              /* @ slots.go take ring.Take */
     :: else -> i++; goto take
     fi };
-  atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto get :: else -> skip fi };
+#if BUG==44
+  atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto get :: else -> skip fi };     /* takes whatever is in the slot */
+#else
+  atomic { c=slot[own]; if :: !OWNS -> own=0; w=0; c=0; goto get :: else -> skip fi };
+#endif
 #ifndef CHECK
   atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> lend(); goto got fi };
 #else
   atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> skip fi };
   if :: true -> skip :: atomic { r==1 -> rd=1; goto destroy } fi;            /* Factory.Check objects */
-  atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> skip fi };        /* that may have taken a while */
-  atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto get :: else -> lend(); goto got fi };
+  atomic { if :: unfit[c] -> rd=1; goto destroy :: else -> lend(); goto got fi };        /* that may have taken a while */
 #endif
 
 unavail:                           /* wait */
@@ -408,9 +436,8 @@ lookScan:
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ slots.go scan ring.Scan */
     :: else -> i++; goto lookScan
     fi };
-  atomic { c=slot[own]; if :: c==0 -> own=0; w=0; goto look :: else -> skip fi };        /* examine */
-  atomic { if :: unfit[c] -> rd=3; goto destroy :: else -> skip fi };
-  atomic { if :: CLOSED && cell[own]!=w -> own=0; w=0; c=0; goto look :: else -> c=0; checked=1; rs=1; goto settle fi };
+  atomic { c=slot[own]; if :: !OWNS -> own=0; w=0; c=0; goto look :: else -> skip fi };        /* examine */
+  atomic { if :: unfit[c] -> rd=3; goto destroy :: else -> c=0; checked=1; rs=1; goto settle fi };
 looked:
 #ifdef FRESH
 #if BUG!=38
@@ -458,12 +485,17 @@ wait:
      fi
   fi;
 accept:
-  atomic { if :: tok>=NOSLOT -> if :: tok==REFUSED -> toldClosed=1 :: else -> skip fi; goto again :: else -> own=tok; tok=0; c=slot[own]; if :: c==0 -> assert(CLOSED); goto again :: else -> skip fi fi };
+  atomic { if :: tok>=NOSLOT -> if :: tok==REFUSED -> toldClosed=1 :: else -> skip fi; goto again :: else -> own=tok; tok=0; c=slot[own]; fi };
 #ifdef FRESH
-  assert(SUITS(nd,after[c]));
+  atomic { if :: c!=0 -> assert(SUITS(nd,after[c])) :: else -> skip fi };
 #endif
-  atomic { if :: CLOSED -> skip :: else -> lend(); goto got fi };
-  atomic { if :: cell[own]!=w -> goto again :: else -> lend() fi };
+#if BUG==45
+  atomic { if :: c==0 -> goto lostIt :: else -> lend(); goto got fi };       /* takes whatever is in the slot */
+#endif
+  atomic { if :: !OWNS -> goto lostIt :: else -> skip fi };
+  atomic { if :: cell[own]==w -> lend(); goto got :: else -> skip fi };
+lostIt:
+  atomic { assert(MAYLOSE); own=0; w=0; c=0; if :: CLOSED -> goto again :: else -> nd=0; goto unavail fi };
 
   /* ---------------------------------------------------------------- Put, Discard, Detach: pool.go */
 got:
@@ -473,12 +505,12 @@ got:
 #ifdef DISCARD
   if
   :: atomic { true ->
-       if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rd=2; goto destroy :: else -> assert(CLOSED); goto again fi }   /* @ pool.go reclaimAs ring.Renew */
+       if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rd=2; goto destroy :: else -> assert(MAYLOSE); goto again fi }   /* @ pool.go reclaimAs ring.Renew */
   :: true -> skip
   fi;
 #endif
   atomic { if :: GATE0 -> skip :: else -> goto putSlow fi };
-  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,IDLE,0); cell[own]=w :: else -> assert(CLOSED); goto again fi };   /* @ pool.go Put ring.Give */
+  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,IDLE,0); cell[own]=w :: else -> assert(MAYLOSE); goto again fi };   /* @ pool.go Put ring.Give */
 #if BUG==2
   goto again;                                                                /* does not look after it has published */
 #endif
@@ -491,7 +523,7 @@ reconsider:
   atomic { rs=2; c=slot[own];
     if :: c==0 -> goto settled :: else -> goto wanted fi };
 putSlow:
-  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rs=2; goto settle :: else -> assert(CLOSED); goto again fi };
+  atomic { if :: cell[own]==w -> lent[c]=0; w=NEXT(w,LEASED,0); cell[own]=w; c=0; rs=2; goto settle :: else -> assert(MAYLOSE); goto again fi };
 
   /* ---------------------------------------------------------------- TryGet: pool.go */
 try:
@@ -503,13 +535,12 @@ tryScan:
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0
     :: else -> i++; goto tryScan
     fi };
-  atomic { c=slot[own]; if :: c==0 -> goto finish :: else -> skip fi };
-  atomic { if :: unfit[c] -> rd=2; goto destroy :: else -> skip fi };
-  atomic { if :: CLOSED && cell[own]!=w -> goto finish :: else -> lend(); goto got fi };
+  atomic { c=slot[own]; if :: !OWNS -> goto finish :: else -> skip fi };
+  atomic { if :: unfit[c] -> rd=2; goto destroy :: else -> lend(); goto got fi };
 
   /* ---------------------------------------------------------------- settle: settle.go */
 settle:
-  atomic { c=slot[own]; if :: c==0 -> assert(CLOSED); goto settled :: else -> skip fi };
+  atomic { c=slot[own]; if :: !OWNS -> assert(MAYLOSE); goto settled :: else -> skip fi };
   atomic { if :: unfit[c] -> rd=4; goto destroy :: else -> skip fi };
   atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && SHRINK -> skip :: else -> goto settleFront fi };
   atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
@@ -566,7 +597,7 @@ settleHeir:
      }
   fi;
 publish:
-  atomic { if :: cell[own]==w -> w=AS(w,IDLE); cell[own]=w :: else -> assert(CLOSED); goto settled fi };   /* @ slots.go publish ring.Publish */
+  atomic { if :: cell[own]==w -> w=AS(w,IDLE); cell[own]=w :: else -> assert(MAYLOSE); goto settled fi };   /* @ slots.go publish ring.Publish */
 wanted:
   atomic { if :: unfit[c] && BUG!=25 -> goto takeBack :: else -> skip fi };
   atomic { if :: GATE0 -> goto settled :: CLOSED -> goto takeBack :: !CLOSED && SHRINK -> skip :: else -> goto wantedFront fi };
@@ -601,7 +632,6 @@ settled:
     :: rs==2 -> rs=0; goto again
     :: rs==3 -> rs=0; goto opened
     :: rs==4 -> rs=0; goto collect
-    :: rs==6 -> rs=0; goto spoilt
     :: rs==7 -> rs=0; goto trim
     :: rs==8 -> rs=0; goto end_sweep
     fi };
@@ -678,7 +708,7 @@ destroy:
                                                                              /* @ open.go opened conns.Add */
 #endif
 leave:
-  atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(CLOSED); goto lost fi };   /* @ close.go empty ring.Reserve */
+  atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(MAYLOSE); goto lost fi };   /* @ close.go empty ring.Reserve */
   atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go empty slots[].Swap */
 #ifdef STRICT
   atomic { if
@@ -721,6 +751,9 @@ left:
     :: rd==6 -> rd=0; goto spoilt
     :: rd==7 -> rd=0; goto revoke
     :: rd==8 -> rd=0; goto opened
+#ifdef REVOKE
+    :: rd==10 -> rd=0; goto revokedIt
+#endif
 #ifdef STRICT
     :: rd==9 -> rd=0; goto end_dispose
 #endif
@@ -791,7 +824,7 @@ claim:
 #endif
       goto ensureOpen fi };
   atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od;
-    assert(n<have); cell[n]=AS(cell[n],BUSY) };                              /* @ slots.go claim ring.Claim */
+    assert(n<have); cell[n]=NEXT(cell[n],BUSY,REV(cell[n])) };               /* @ slots.go claim ring.Claim */
 #ifdef FRESH
   atomic { if :: fw!=0 && fw!=ask -> start!n,cell[n],fw,era,outage; n=0; fw=0; goto ensureOpen :: else -> fw=0 fi };
 #endif
@@ -838,7 +871,7 @@ warm:                              /* openSpare, once: warm.go */
   atomic { cc=CONNS; if :: open>=max || opening>=MAXOPEN -> cc=0; goto over :: else -> skip fi };
   atomic { if :: FAILURES(outage)>0 && (OPENING(cc)>0 || paused) -> cc=0; goto over :: else -> skip fi };
   atomic { if :: CONNS==cc -> open++; opening++; cc=0 :: else -> cc=0; goto warm fi };   /* @ warm.go openSpare conns.CompareAndSwap */
-  atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od; assert(n<have); cell[n]=AS(cell[n],BUSY) };
+  atomic { n=0; do :: n<have && PH(cell[n])!=VACANT -> n++ :: else -> break od; assert(n<have); cell[n]=NEXT(cell[n],BUSY,REV(cell[n])) };
   atomic { start!n,cell[n],SPARE,era,outage; n=0; goto over };
 #endif
 
@@ -868,13 +901,13 @@ end_open:
 #endif
   if
   :: atomic { true -> cc=outage };
-     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; proof[c]=cc; cc=0; connSlot[c]=own; slot[own]=c;   /* @ open.go opened slots[].Store */
+     atomic { conns++; assert(conns<=MC); c=conns; connEra[c]=e; proof[c]=cc; cc=0; connSlot[c]=own; connGen[c]=GEN(w); slot[own]=c;   /* @ open.go opened slots[].Store */
 #ifdef FRESH
        after[c]=af; af=0;
 #endif
        c=0 };
      opening--;                                                              /* @ open.go opened conns.Sub */
-     atomic { assert(cell[own]==w); w=AS(w,LEASED); cell[own]=w; checked=1 };   /* @ open.go opened ring.Fill */
+     atomic { assert(cell[own]==w); w=W(LEASED,0,GEN(w)); cell[own]=w; checked=1 };   /* @ open.go opened ring.Fill */
 #if BUG==20
      atomic { e=0; o=0; ask=0; rs=3; goto settle };                          /* does not look at the era */
 #else
@@ -1035,8 +1068,29 @@ revoke:
     if
     :: cell[own]!=w -> w=0; own=0; goto revoke
     :: cell[own]==w && PH(w)==IDLE -> w=AS(w,LEASED); cell[own]=w; rd=7; goto destroy
-    :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7; goto destroy   /* @ close.go revokeSlot ring.Renew */
+    :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7   /* @ revoke.go revokeLease ring.Renew */
     fi };
+  atomic { unfit[slot[own]]=1; goto destroy };                               /* @ revoke.go revokeLease unfit.CompareAndSwap */
+
+#ifdef REVOKE
+  /* ---------------------------------------------------------------- Leases, Revoke: leak.go, revoke.go */
+list:
+  atomic {
+    if
+    :: PH(cell[0])==LEASED && !REV(cell[0]) -> own=0; w=cell[0]; e=slot[0]
+#if N>1
+    :: PH(cell[1])==LEASED && !REV(cell[1]) -> own=1; w=cell[1]; e=slot[1]
+#endif
+    :: finished==G+TRIES+HOLD -> goto over
+    fi };
+  atomic { if :: cell[own]==w -> assert(slot[own]==e); w=NEXT(w,LEASED,1); cell[own]=w; lent[e]=0 :: else -> e=0; own=0; w=0; goto over fi };
+#if BUG!=46
+  unfit[e]=1;
+#endif
+  atomic { rd=10; goto destroy };
+revokedIt:
+  atomic { revoked=revoked|(1<<e); e=0; goto over };
+#endif
 
   /* ---------------------------------------------------------------- refuseAll(tok): settle.go */
 refuseAll:
@@ -1154,8 +1208,7 @@ spoil:
 #endif
   atomic { own=connSlot[e]; w=cell[own]; if :: PH(w)!=IDLE -> goto spoilt :: else -> skip fi };
   atomic { if :: slot[own]!=e -> goto spoilt :: else -> skip fi };
-  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w :: else -> goto spoilt fi };
-  atomic { if :: slot[own]==e -> rd=6; goto destroy :: else -> rs=6; goto settle fi };
+  atomic { if :: cell[own]==w -> assert(slot[own]==e); w=AS(w,LEASED); cell[own]=w; rd=6; goto destroy :: else -> goto spoilt fi };
 spoilt:
   atomic { own=0; w=0; if :: rm==1 -> rm=0; e=0; goto resetNext :: rm==2 -> rm=0; marked=marked|(1<<e); e=0 fi };
 
@@ -1175,7 +1228,7 @@ init {
     nxt[0]=NIL;
 #endif
     do :: k<PRE -> conns++; slot[k]=conns; connSlot[conns]=k; open++; cell[k]=W(IDLE,0,0); k++ :: else -> break od; k=0;
-    do :: k<HOLD -> cell[k]=W(LEASED,0,0); k++ :: else -> break od; k=0;
+    do :: k<HOLD -> cell[k]=W(LEASED,0,0); lent[slot[k]]=1; k++ :: else -> break od; k=0;
     SHRINK=(open>max);
     do :: k<G -> run P(GETTER,k); k++ :: else -> break od; k=0;
     do :: k<ND -> run P(OPENER,0); k++ :: else -> break od; k=0;
@@ -1197,6 +1250,9 @@ init {
 #endif
 #ifdef WATCH
     run P(WATCHER,0);
+#endif
+#ifdef REVOKE
+    run P(REVOKER,0);
 #endif
 #ifdef TRYGET
     run P(TRYER,0);

@@ -190,6 +190,60 @@ func TestAServerThatAcceptsAndClosesIsBackedOffFrom(t *testing.T) {
 	}
 }
 
+// A connection that is revoked on probation ends under the hands of its holder, of Watch and of
+// Check or Clean. None of them says that the server has ended it.
+func TestARevokedConnectionIsNoFailedOpen(t *testing.T) {
+	for _, way := range []string{"leased", "in Check", "in Clean"} {
+		testkit.Bubble(t, way, func(t *testing.T) {
+			b := testkit.NewBackend(time.Millisecond)
+			f := b.Factory()
+			hang, release := testkit.Obstacle(t)
+			asked := func(*testkit.Wire) error { <-hang; return io.EOF }
+			switch way {
+			case "in Check":
+				f.Check = asked
+			case "in Clean":
+				f.Clean = asked
+			}
+			report := make(chan func(error), 1)
+			f.Watch = func(_ *testkit.Wire, broken func(error)) { report <- broken }
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 1, CheckInterval: -1, MaxIdleTime: -1})
+			l := testkit.Borrow(t, p)
+			put := make(chan error, 1)
+			switch way {
+			case "in Check":
+				testkit.GiveBack(t, p, l)
+				go p.TryGet()
+			case "in Clean":
+				go func() { put <- p.Put(l) }()
+			}
+			synctest.Wait()
+			if infos := p.Leases(); len(infos) != 1 || !p.Revoke(infos[0]) {
+				t.Fatalf("Revoke has ended none of %v", infos)
+			}
+			(<-report)(io.EOF)
+			release()
+			synctest.Wait()
+			switch way {
+			case "leased":
+				if err := p.Discard(l, io.EOF); err != nil {
+					t.Error(err)
+				}
+			case "in Clean":
+				if err := <-put; err != nil {
+					t.Error(err)
+				}
+			}
+			if got := testkit.Inside(p).Outage().Failures; got != 0 {
+				t.Errorf("it counts as %d failures, want none", got)
+			}
+			if got := p.Stats().ClosedRevoke; got != 1 {
+				t.Errorf("%d connections were closed as revoked, want 1", got)
+			}
+		})
+	}
+}
+
 // A server at its limit keeps what is open. That says nothing of new ones.
 func TestConnectionsOpenedBeforeAnOutageDoNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

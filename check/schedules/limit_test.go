@@ -5,6 +5,7 @@ package schedules
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,12 +230,18 @@ func TestExploreAnAbandonedOpenReturns(t *testing.T) {
 	})
 }
 
+// errExits is a verdict that Check does not return, because it calls runtime.Goexit.
+var errExits = errors.New("runtime.Goexit")
+
 // looking returns a scene with one idle connection, and a Check in which the schedule stops.
 func looking(r *explore.Run, verdict error) *scene {
 	x := new(testkit.Exchange)
 	f := x.Factory()
 	f.Check = func(w *testkit.Wire) error {
 		r.Point("Check returns")
+		if w.Number == 1 && verdict == errExits {
+			runtime.Goexit()
+		}
 		if w.Number == 1 {
 			return verdict
 		}

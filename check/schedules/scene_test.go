@@ -27,7 +27,8 @@ type scene struct {
 	p       *pool.Pool[*testkit.Wire]
 	in      core.Inside
 	holders map[*testkit.Wire]string
-	lent    map[string]time.Time // when somebody was served last
+	revoked map[*testkit.Wire]bool // whose lease a Revoke has ended, and returned
+	lent    map[string]time.Time   // when somebody was served last
 	parkers []*queue.Parker
 
 	// The waiters in the order in which they were linked, which the code itself does
@@ -57,7 +58,7 @@ func newScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire]
 	if err != nil {
 		r.Fatalf("New: %v", err)
 	}
-	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, lent: map[string]time.Time{}}
+	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
 	made := s.in.Parkers.New
 	s.in.Parkers.New = func() any {
 		k := made().(*queue.Parker)
@@ -140,6 +141,9 @@ func (s *scene) hold(name string, l pool.Lease[*testkit.Wire]) {
 	}
 	if other := s.holders[w]; other != "" {
 		s.Errorf("%s and %s were lent connection %d at the same time", other, name, w.Number)
+	}
+	if s.revoked[w] {
+		s.Errorf("%s was lent connection %d after a Revoke of it had returned", name, w.Number)
 	}
 	s.holders[w] = name
 	s.lent[name] = time.Now()

@@ -84,10 +84,10 @@ func TestExploreAReportAgainstClose(t *testing.T) {
 	})
 }
 
-// The slot's word comes back with another connection in the slot, after a reporter has
-// read it. For that the other connection must not be leased in between, so that its
-// generation is still that of the first: its caller leaves.
-func TestExploreAWordThatComesBackWithAnotherConnection(t *testing.T) {
+// The slot is idle again, with another connection in it, after a reporter has read its word.
+// No lease has ended in between, because the caller leaves: the word must be another one all
+// the same.
+func TestExploreAReportAgainstTheNextConnectionInTheSlot(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l, broken := watching(r, 1)
 		if err := s.put(l[0]); err != nil {

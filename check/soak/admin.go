@@ -31,6 +31,9 @@ func (l *life) administer(end <-chan struct{}, kind uint64) {
 			if lease.Conn == nil || lease.Opened.IsZero() {
 				l.fail("Leases has %+v", lease)
 			}
+			if l.plan.revokes && rnd.IntN(64) == 0 && l.p.Revoke(lease) {
+				l.revoked.Inc()
+			}
 		}
 	}
 }

@@ -228,7 +228,7 @@ func (c *caller) finish(l pool.Lease[*wire]) {
 			return
 		}
 		w.away.Store(false)
-		if !errors.Is(err, pool.ErrClosed) || !c.ending.Load() {
+		if !(errors.Is(err, pool.ErrClosed) && c.ending.Load() || errors.Is(err, pool.ErrRevoked) && c.plan.revokes) {
 			c.fail("Detach: %v", err)
 		}
 	case 3:

@@ -133,7 +133,7 @@ func (l *life) exclusively(w *wire, as int64, at place) error {
 		return nil
 	}
 	defer w.user.CompareAndSwap(as, nobody)
-	if w.closes.Load() != 0 && !l.ending.Load() {
+	if w.closes.Load() != 0 && !l.ending.Load() && !w.revoked.Load() {
 		l.fail("%s was called for connection %d, which is closed", placeNames[at], w.number)
 	}
 	w.uses++
@@ -152,15 +152,18 @@ func (l *life) close(w *wire, cause error) error {
 	if w.orphan {
 		l.fail("a connection that Open returned beside an error has been closed")
 	}
+	revoked := errors.Is(cause, pool.ErrRevoked) && l.plan.revokes
+	w.revoked.Store(revoked) // before closes: its holder may be about to get it
 	if n := w.closes.Inc(); n != 1 {
 		l.fail("connection %d was closed %d times, now for %v", w.number, n, cause)
 		return nil
 	}
-	// Close may revoke a lease while its holder calls Detach.
-	if w.gone.Load() || w.away.Load() && !errors.Is(cause, pool.ErrClosed) {
+	// Close or Revoke may end a lease while its holder calls Detach.
+	ended := revoked || errors.Is(cause, pool.ErrClosed)
+	if w.gone.Load() || w.away.Load() && !ended {
 		l.fail("connection %d was closed after it was detached", w.number)
 	}
-	if user := w.user.Load(); user != nobody && !errors.Is(cause, pool.ErrClosed) && !l.ending.Load() && !w.abandoned(user) {
+	if user := w.user.Load(); user != nobody && !ended && !l.ending.Load() && !w.abandoned(user) {
 		l.fail("connection %d was closed while %d has it: %v", w.number, user, cause)
 	}
 	l.mu.Lock()

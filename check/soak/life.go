@@ -19,6 +19,7 @@ type plan struct {
 	callers             int
 	check, clean, watch bool
 	resizes, resets     bool
+	revokes             bool
 	strict              bool          // and no more are open for the peer than MaxConnections, ever
 	patience            time.Duration // of what hangs
 	end                 int
@@ -60,6 +61,7 @@ func (w *weather) plan(callers int, patience time.Duration) plan {
 		resets:   chance(3),
 		patience: patience,
 		end:      rnd.IntN(endings),
+		revokes:  chance(3),
 	}
 	if chance(3) {
 		p.config.MinIdle = 1 + rnd.IntN(p.config.MaxConnections)

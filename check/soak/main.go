@@ -21,6 +21,7 @@ type soak struct {
 	opened, openErrors, waits atomic.Int64
 	unavailable, abandoned    atomic.Int64
 	leaked, resizes, resets   atomic.Int64
+	revoked                   atomic.Int64
 	samples, audits, lives    atomic.Int64
 	longest                   atomic.Duration // call of Get
 
@@ -76,10 +77,10 @@ func (s *soak) run(total time.Duration) error {
 			break
 		}
 	}
-	fmt.Printf("%d lives in %v: %d leases, %d waits, longest Get %v, %d calls of Get refused, %d of TryGet; %d connections opened, %d openings failed; %d times unavailable, %d calls abandoned, %d leaks; %d calls of Resize, %d of Reset; %d samples of Stats, %d audits\n",
+	fmt.Printf("%d lives in %v: %d leases, %d waits, longest Get %v, %d calls of Get refused, %d of TryGet; %d connections opened, %d openings failed; %d times unavailable, %d calls abandoned, %d leaks; %d calls of Resize, %d of Reset, %d leases revoked; %d samples of Stats, %d audits\n",
 		s.lives.Load(), time.Since(began).Round(time.Second), s.leases.Load(), s.waits.Load(), s.longest.Load().Round(time.Millisecond),
 		s.refusals.Load(), s.misses.Load(), s.opened.Load(), s.openErrors.Load(), s.unavailable.Load(), s.abandoned.Load(), s.leaked.Load(),
-		s.resizes.Load(), s.resets.Load(), s.samples.Load(), s.audits.Load())
+		s.resizes.Load(), s.resets.Load(), s.revoked.Load(), s.samples.Load(), s.audits.Load())
 	for at := range s.met {
 		var b strings.Builder
 		for f := range s.met[at] {

@@ -27,14 +27,15 @@ type wire struct {
 	number int64
 	tcp    net.Conn // nil: not a real one
 
-	uses   int // written by whoever has it, for the race detector
-	closes atomic.Int32
-	away   atomic.Bool // Detach has been called
-	gone   atomic.Bool // and has succeeded
-	orphan bool        // returned beside an error; the pool must not touch it
-	broken atomic.Pointer[func(error)]
-	nonce  uint64      // of the last request
-	counts atomic.Bool // among those that are open for the peer, in a strict pool
+	uses    int // written by whoever has it, for the race detector
+	closes  atomic.Int32
+	revoked atomic.Bool // Close was called because of Revoke
+	away    atomic.Bool // Detach has been called
+	gone    atomic.Bool // and has succeeded
+	orphan  bool        // returned beside an error; the pool must not touch it
+	broken  atomic.Pointer[func(error)]
+	nonce   uint64      // of the last request
+	counts  atomic.Bool // among those that are open for the peer, in a strict pool
 }
 
 // uncount says that the wire is not open any more, as far as the pool is concerned.
@@ -55,7 +56,7 @@ func (w *wire) use(user int64, f func() error) error {
 		w.life.fail("connection %d was lent to %d while %d has it", w.number, user, w.user.Load())
 		return nil
 	}
-	if w.closes.Load() != 0 && !w.life.ending.Load() {
+	if w.closes.Load() != 0 && !w.life.ending.Load() && !w.revoked.Load() {
 		w.life.fail("connection %d was lent after it was closed", w.number)
 	}
 	if w.away.Load() {

@@ -87,8 +87,8 @@ func (p *Pool) maxConnections(c words.Census) int {
 	return int(p.lastMax.Load())
 }
 
-// empty takes the connection out of a held slot that is counted as leaving. If Close has
-// revoked the slot, it takes the count back and returns nil.
+// empty takes the connection out of a held slot that is counted as leaving. If Close or Revoke
+// has revoked the slot, it takes the count back and returns nil.
 func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 	b, i := p.bankOf(h.slot)
 	busy, ok := b.ring.Reserve(i, h.word)
@@ -164,7 +164,7 @@ func (p *Pool) noteAllGone() {
 
 // workerEnded is the last thing that a goroutine of the pool does: the sweeper, a round of
 // checks, an attempt to open. One whose call of the factory was abandoned is counted off by
-// whoever abandoned it. Those that close connections are not counted: forget is the last
+// whoever abandoned it. (One whose call was ended by Revoke or Close is not: it will return.) Those that close connections are not counted: forget is the last
 // thing that they do.
 func (p *Pool) workerEnded() {
 	p.workers.Dec()
@@ -268,7 +268,7 @@ func (p *Pool) ending(c words.Census) bool {
 	return true
 }
 
-// revokedStamp marks the word of a slot whose lease Close has revoked.
+// revokedStamp marks the word of a slot whose lease Close or Revoke has revoked.
 const revokedStamp = 1<<16 - 1
 
 // revoke closes every connection, also those that are leased. The pool is closed.
@@ -297,26 +297,12 @@ func (p *Pool) revokeSlot(b *bank, i int) bool {
 		return false
 	case ring.Leased:
 		if word.Stamp() == revokedStamp {
-			return true // another revoke has it, and closes it
+			return true // somebody else has revoked it, and closes it
 		}
-		if word, ok := b.ring.Renew(i, word, revokedStamp); ok {
-			step.At("revoke: renewed")
-			p.destroy(held{b.first + i, word}, closedByShutdown, ErrClosed)
+		if c := b.slots[i].Load(); (held{b.first + i, word}).owns(c) {
+			p.revokeLease(Lease{c, word}, closedByShutdown, ErrClosed)
 		}
 		return false
 	}
 	return true
-}
-
-// notLeased says why a lease is not in force: it has ended, or Close has revoked it. Of
-// all that ask about a revoked lease, one gets errRevoked: it counts as the one that
-// ended the lease.
-func (p *Pool) notLeased(l Lease) error {
-	word := l.conn.ring.At(l.conn.index)
-	if words.Gate(p.gate.Load()).Closed() &&
-		word.Stamp() == revokedStamp && word.Succeeds(l.word) &&
-		l.conn.revoked.CompareAndSwap(false, true) {
-		return errRevoked
-	}
-	return ErrNotLeased
 }

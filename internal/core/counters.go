@@ -35,6 +35,7 @@ type Stats struct {
 	ClosedClean        uint64
 	ClosedWatch        uint64
 	ClosedDiscard      uint64
+	ClosedRevoke       uint64
 	ClosedReset        uint64
 	ClosedResize       uint64
 	ClosedFresh        uint64
@@ -56,6 +57,7 @@ const (
 	closedByClean
 	closedByWatch
 	closedByDiscard
+	closedByRevoke
 	closedByReset
 	closedByResize
 	closedByFresh
@@ -65,7 +67,7 @@ const (
 )
 
 func (r reason) String() string {
-	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "reset", "resize", "fresh", "abandoned", "shutdown"}[r]
+	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "revoke", "reset", "resize", "fresh", "abandoned", "shutdown"}[r]
 }
 
 type counter = atomic.Uint64
@@ -76,6 +78,7 @@ type counters struct {
 	opened, openErrors, detached, abandoned   counter
 	closed                                    [reasons]counter
 	leaked                                    counter
+	claims                                    counter // of slots
 	mostGets                                  counter
 	checkBegan                                counter // when the round of checks took its slot
 	openErrorLog, abandonedLog                logLimit
@@ -132,6 +135,10 @@ func (p *Pool) Stats() Stats {
 			break
 		}
 	}
+	// A slot's generation counts its leases and its claims. Claims are counted before they are
+	// made, and read after the slots. So more may be subtracted than were seen, but not fewer:
+	// gets would never take back what is too much.
+	ended -= min(p.counters.claims.Load(), ended)
 	idle = min(idle, c.Established())
 	n := p.counters
 	s := Stats{
@@ -156,6 +163,7 @@ func (p *Pool) Stats() Stats {
 		ClosedClean:        n.closed[closedByClean].Load(),
 		ClosedWatch:        n.closed[closedByWatch].Load(),
 		ClosedDiscard:      n.closed[closedByDiscard].Load(),
+		ClosedRevoke:       n.closed[closedByRevoke].Load(),
 		ClosedReset:        n.closed[closedByReset].Load(),
 		ClosedResize:       n.closed[closedByResize].Load(),
 		ClosedFresh:        n.closed[closedByFresh].Load(),

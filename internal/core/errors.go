@@ -16,6 +16,7 @@ var (
 	ErrClosed      = errors.New("pool: closed")
 	ErrNotLeased   = errors.New("pool: connection is not leased")
 	ErrBubble      = errors.New("pool: made in another testing/synctest bubble, or one of the two is in none")
+	ErrRevoked     = errors.New("pool: lease revoked")
 )
 
 // ErrFuncPanicked is the cause of a Discard after a panic in a function given to Do.
@@ -46,16 +47,13 @@ type expiry struct{ stats Stats }
 
 func (*expiry) Error() string { return "pool: internal error: MaxWaitTime has run out" }
 
-// errRevoked says that a lease was in force until Close closed its connection.
-var errRevoked = errors.New("pool: internal error: lease revoked")
-
-// unlessRevoked is for Put and Discard. To end a lease that Close has ended is no mistake
-// of the caller: the connection is closed, as it should be.
+// unlessRevoked is for Put and Discard, with an error of notLeased. To end a lease that Close
+// or Revoke has ended is no mistake of the caller: the connection is closed, as it should be.
 func unlessRevoked(err error) error {
-	if err == errRevoked {
-		return nil
+	if err == ErrNotLeased {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Named puts the name of the pool, if it has one, into a text that begins with "pool: ".

@@ -109,7 +109,7 @@ func TestAnIdleConnectionThatIsOldAsWellIsClosedAsIdle(t *testing.T) {
 }
 
 // pass.go closeDue: between the look at a slot and its closing, somebody may have taken
-// the slot, or another connection may have come into it.
+// the slot, or another connection may have come into it, under another word.
 func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closed := 0
@@ -117,7 +117,7 @@ func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 		f.Close = func(any, error) error { closed++; return nil }
 		p := start(t, f, Config{MaxConnections: 1, MaxLifetime: time.Hour})
 		giveBack(t, p, borrow(t, p))
-		due := view{due: []dueSlot{{held{0, p.word(0)}, closedByLifetime}}}
+		due := view{due: []dueSlot{{held{0, p.ring.At(0)}, closedByLifetime}}}
 		l := borrow(t, p)
 		p.closeDue(due)
 		synctest.Wait()
@@ -125,12 +125,19 @@ func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 			t.Errorf("Put of what was taken before it was closed: %v", err)
 		}
 		idle(t, p, "when it has been taken meanwhile", 1)
-		due.due[0].word = p.word(0)
+		if closed != 0 {
+			t.Errorf("the connection was closed %d times, want never", closed)
+		}
+		due.due[0].word = p.ring.At(0)
+		if err := p.Discard(borrow(t, p), nil); err != nil {
+			t.Fatal(err)
+		}
+		giveBack(t, p, borrow(t, p))
 		p.closeDue(due)
 		synctest.Wait()
 		idle(t, p, "when another connection is in the slot", 1)
-		if closed != 0 {
-			t.Errorf("the connection was closed %d times, want never", closed)
+		if closed != 1 {
+			t.Errorf("%d connections were closed, want the discarded one", closed)
 		}
 	})
 }
@@ -143,7 +150,7 @@ func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
 		f.Check = func(any) error { checked++; return nil }
 		p := start(t, f, Config{MaxConnections: 1})
 		giveBack(t, p, borrow(t, p))
-		word := p.word(0)
+		word := p.ring.At(0)
 		l := borrow(t, p)
 		before := checked
 		p.checkSlot(held{0, word})
@@ -225,12 +232,14 @@ func TestNothingIsStartedInAnotherBubble(t *testing.T) {
 // look.go looked and doubt: the count of looks that are made apart does not go below zero, and
 // has no meaning without a Check.
 func TestAPoolIsWaryOfNothingThatItNeedNotBe(t *testing.T) {
-	p := start(t, bare(), Config{MaxConnections: 1})
-	p.looked(time.Duration(p.now()), true)
-	p.doubt()
-	if got := p.wary.Load(); got != 0 {
-		t.Errorf("without a Check, %d looks are to be made apart, want none", got)
-	}
+	synctest.Test(t, func(t *testing.T) { // its time stands still, so the look is quick
+		p := start(t, bare(), Config{MaxConnections: 1})
+		p.looked(time.Duration(p.now()), true)
+		p.doubt()
+		if got := p.wary.Load(); got != 0 {
+			t.Errorf("without a Check, %d looks are to be made apart, want none", got)
+		}
+	})
 }
 
 // look.go lookApart: a call of Check that is made for nobody in another goroutine has nobody to
@@ -245,4 +254,24 @@ func TestAConnectionKeepsNoLookThatIsOver(t *testing.T) {
 		t.Errorf("after %d calls the look is %v, want one that has been forgotten", l.conn.calls/2, l.conn.look)
 	}
 	giveBack(t, p, l)
+}
+
+// leak.go info: what is looked at may have left its slot, and another connection may be leased
+// there. To revoke one by the word of the other would end somebody else's lease.
+func TestAConnectionThatHasLeftItsSlotHasNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, bare(), Config{MaxConnections: 1})
+		first := borrow(t, p)
+		if _, ok := p.info(first.conn); !ok {
+			t.Error("a leased connection has no lease")
+		}
+		if err := p.Discard(first, nil); err != nil {
+			t.Fatal(err)
+		}
+		second := borrow(t, p)
+		if info, ok := p.info(first.conn); ok {
+			t.Errorf("a connection that was discarded has the lease of the next one: %+v", info)
+		}
+		giveBack(t, p, second)
+	})
 }

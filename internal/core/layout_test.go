@@ -32,7 +32,7 @@ func TestWordsThatManyWriteLieApart(t *testing.T) {
 		}
 	}
 	for name, at := range map[string]uintptr{
-		"idleTicks": unsafe.Offsetof(p.idleTicks), "ring": unsafe.Offsetof(p.ring), "slots": unsafe.Offsetof(p.slots),
+		"fitTicks": unsafe.Offsetof(p.fitTicks), "idleTicks": unsafe.Offsetof(p.idleTicks), "ring": unsafe.Offsetof(p.ring), "slots": unsafe.Offsetof(p.slots),
 		"factory": unsafe.Offsetof(p.factory),
 	} {
 		if at/words.Pad != uintptr(len(fields)-1) {

@@ -17,6 +17,7 @@ type LeaseInfo struct {
 	Opened time.Time
 	Since  time.Time
 	Where  string
+	Lease  Lease // for Revoke
 }
 
 // noted returns a lease that has just begun. If leaks are looked for, it notes where it
@@ -87,14 +88,15 @@ func (i LeaseInfo) takenBy() string {
 // info describes the lease that is in force for c. It reports false if there is none.
 func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 	word := c.ring.At(c.index)
-	info := LeaseInfo{Conn: c.box, Number: c.number, Opened: c.opened, Where: c.sight.Where(word)}
+	info := LeaseInfo{Conn: c.box, Number: c.number, Opened: c.opened, Where: c.sight.Where(word), Lease: Lease{c, word}}
 	if at, ok := c.sight.Since(word); ok {
 		info.Since = p.epoch.Add(at)
 	}
 	// All of that is about this lease if it is still in force: the holder of the next
 	// lease writes only after the slot has another word.
 	b, i := p.bankOf(c.slot)
-	return info, word.Phase() == ring.Leased && b.ring.At(i) == word && b.slots[i].Load() == c
+	// One that is being revoked is none.
+	return info, word.Phase() == ring.Leased && word.Stamp() != revokedStamp && b.slots[i].Load() == c && b.ring.At(i) == word
 }
 
 // Leases lists the leases in force. Each is looked at for itself, and nobody is held up.

@@ -31,16 +31,23 @@ var errAbandoned = errors.New("pool: factory function did not return in time")
 //	0    no
 //	odd  yes: each call has a number of its own
 //	2    it has been abandoned
+//	4    Revoke has ended it
+//	6    no, and Revoke sees to it that none begins
 //
-// Two goroutines may end a call: the one that made it, when the function returns, and the
-// sweeper, when it has taken too long (limitCall). Each replaces the number of that very
-// call by one compare-and-swap. The winner owns the slot from then on. If the call was made
-// for a Get in another goroutine, the winner also answers that (see look.go).
+// Three goroutines may end a call: the one that made it, when the function returns, the
+// sweeper, when it has taken too long (limitCall), and Revoke (endCall). Each replaces the
+// number of that very call by one compare-and-swap. The winner owns the slot from then on, or
+// finds it revoked. If the call was made for a Get in another goroutine, the winner also
+// answers that (see look.go). Revoke also replaces 0. So no call begins for a connection that
+// has been revoked before, which no pass would find any more to limit it.
 func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why reason) (fit, abandoned bool) {
 	c.calls += 2
-	c.calling = function
+	c.calling, c.asked = function, h.word
 	call := c.calls | 1
-	c.call.Store(call)
+	step.At("ask: begins")
+	if !c.call.CompareAndSwap(0, call) {
+		return false, false // revoked
+	}
 	p.mindSlots()
 	err := errGoexit
 	defer func() { // deferred, in case of runtime.Goexit
@@ -56,7 +63,12 @@ func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why 
 	return err == nil, false
 }
 
-const callAbandoned = 2
+// The last values of a call word.
+const (
+	callAbandoned = 2
+	callRevoked   = 4
+	callNone      = 6
+)
 
 // limitCall abandons a call of Check or Clean that has taken too long. Only the sweeper
 // calls it, and remembers when it first saw the call.
@@ -72,23 +84,60 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	if !c.call.CompareAndSwap(call, callAbandoned) {
 		return false // it has returned just now
 	}
-	// The slot is ours: only Close can change its word.
-	h.word = p.word(h.slot)
+	step.At("limitCall: abandoned")
+	// The slot is ours, with the word that it had when the call began. That is not the word
+	// of h if the slot has come back since this pass read it. Nor is it the slot's word now
+	// if Revoke has come: that may be the word of somebody else's lease.
 	p.abandoned(c.calling, callLimit)
-	if c.inRound { // the round of checks hangs in this call: let another round begin
-		p.sweeper.round.Inc()
-		p.sweeper.checking.Store(false)
-		p.workerEnded()
-	}
-	k := c.look
-	p.destroy(h, closedAbandoned, errAbandoned)
-	if k != nil { // a Get waits for the call: let it look for another connection
-		if !k.answer(Lease{}, false) {
-			p.adrift.Dec()
-		}
-		p.workerEnded()
+	k, inRound := p.leaveCall(c)
+	p.destroy(held{c.slot, c.asked}, closedAbandoned, errAbandoned)
+	p.leaveLook(k)
+	if inRound || k != nil {
+		p.workerEnded() // on behalf of its goroutine
 	}
 	return false
+}
+
+// endCall ends the call that is under way for a connection that has been revoked, if one is,
+// and sees to it that none begins. The connection is being closed, so the call will return;
+// if it does not, nothing waits for it but its own goroutine and, within its second, Close.
+// It returns what leaveLook is for.
+func (p *Pool) endCall(c *conn) *look {
+	for {
+		call, last := c.call.Load(), uint32(callRevoked)
+		switch call {
+		case 0:
+			last = callNone
+		case callAbandoned:
+			return nil
+		}
+		if c.call.CompareAndSwap(call, last) {
+			if last == callNone {
+				return nil // whoever begins one finds out by itself
+			}
+			k, _ := p.leaveCall(c)
+			return k
+		}
+	}
+}
+
+// leaveCall is for the one that has ended somebody else's call. It lets another round of
+// checks begin if the call was made for one: the round is abandoned with it. It returns the
+// look apart that made the call, or nil. When the connection has left its slot, that is for
+// leaveLook.
+func (p *Pool) leaveCall(c *conn) (k *look, inRound bool) {
+	if c.inRound {
+		p.sweeper.round.Inc()
+		p.sweeper.checking.Store(false)
+	}
+	return c.look, c.inRound
+}
+
+// callLeft is for the goroutine of a call in which runtime.Goexit was called. It reports
+// whether somebody else has ended the call.
+func (c *conn) callLeft() bool {
+	last := c.call.Load()
+	return last == callAbandoned || last == callRevoked
 }
 
 // abandoned counts and logs a call that was abandoned.

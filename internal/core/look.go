@@ -48,7 +48,7 @@ type look struct {
 // The state of a look. Each arrow is one compare-and-swap; the other two are final.
 //
 //	underWay ──▶ answered  by the goroutine that looks or, if the call of Check has been
-//	                       abandoned, by limitCall. The Get has the slot, if it is fit
+//	                       abandoned, by limitCall or Revoke. The Get has the slot, if it is fit
 //	underWay ──▶ left      by the Get. The goroutine that looks has the slot
 const (
 	lookUnderWay uint32 = iota
@@ -65,6 +65,14 @@ func (k *look) answer(l Lease, fit bool) bool {
 	k.lease, k.fit = l, fit
 	close(k.done)
 	return true
+}
+
+// leaveLook tells the Get of a look whose call somebody else has ended, so that it looks for
+// another connection. k is nil if the call was made in no look apart.
+func (p *Pool) leaveLook(k *look) {
+	if k != nil && !k.answer(Lease{}, false) {
+		p.adrift.Dec()
+	}
 }
 
 // admitFor is admit for a Get with this ctx. If that has ended, or the pool, it says so by
@@ -107,7 +115,7 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 	case err != nil:
 		p.settle(held{k.lease.conn.slot, k.lease.word}, true)
 		return Lease{}, false, err
-	case p.lost(held{k.lease.conn.slot, k.lease.word}): // the answer may have taken a while
+	case k.lease.conn.ring.At(k.lease.conn.index) != k.lease.word: // revoked: the answer may have taken a while
 		return Lease{}, false, nil
 	}
 	return k.lease, true, nil
@@ -127,8 +135,8 @@ func (k *look) await(d time.Duration) {
 // connection that is fit goes to whoever comes next.
 func (p *Pool) lookApart(k *look, h held) {
 	c := p.connIn(h.slot)
-	if c != nil {
-		c.look = k // before the call begins: see limitCall
+	if h.owns(c) { // else it has been revoked, and examine says so
+		c.look = k // before the call begins: see leaveCall
 	}
 	var l Lease
 	fit, abandoned, returned := false, false, false
@@ -138,8 +146,11 @@ func (p *Pool) lookApart(k *look, h held) {
 		if fit {
 			c.look = nil
 		}
-		if abandoned || !returned && c.call.Load() == callAbandoned {
-			return // limitCall has answered, and counted off this goroutine
+		if abandoned || !returned && c.callLeft() {
+			if c.call.Load() == callRevoked {
+				p.workerEnded() // otherwise limitCall has done so
+			}
+			return // limitCall or endCall has answered
 		}
 		step.At("lookApart: looked")
 		if !k.answer(l, fit) {

@@ -168,7 +168,7 @@ func (p *Pool) open(a *attempt) {
 	}
 	b, i := p.bankOf(a.slot)
 	c.slot, c.ring, c.index = a.slot, b.ring, i
-	c.born, c.first = a.word.Generation(), a.word.Generation()
+	c.claimed, c.born = a.word, a.word.Generation()
 	a.conn.Store(c)
 	if p.factory.Watch == nil {
 		return
@@ -276,11 +276,7 @@ func (p *Pool) opened(a *attempt) {
 	p.conns.Sub(uint64(words.CensusOpening))
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
-	stamp := uint16(p.tick.Load())
-	if a.word.Stamp() == revokedStamp {
-		stamp = revokedStamp // the holder of the revoked lease has not asked about it yet
-	}
-	h := held{c.slot, b.ring.Fill(i, a.word, stamp)}
+	h := held{c.slot, b.ring.Fill(i, a.word, uint16(p.tick.Load()))}
 	// The other side is in Reset.
 	if a.era != p.era.Load() {
 		p.conns.Add(uint64(words.CensusLeaving))

@@ -136,11 +136,12 @@ func (p *Pool) firstTrial(o *outage) time.Duration {
 }
 
 // judge counts a connection as one failed open if its peer has ended it on probation. word
-// is that of its slot, clean is how many of the leases that have ended so far, by that
-// word, have not ended clean.
+// is that of its slot, unclean is how many of the leases that have ended so far, by that
+// word, have not ended clean, beside those that PutUnused has ended. One that Close or Revoke
+// has ended is none of them: its connection is marked before anybody would judge it.
 func (p *Pool) judge(c *conn, word ring.Word, unclean uint64, why reason, cause error) {
 	now := time.Duration(p.now())
-	if word.Generation() != c.first+uint64(c.unused.Load())+unclean || now-c.openedAt >= probation ||
+	if word.Generation() != c.claimed.Generation()+uint64(c.unused.Load())+unclean || now-c.openedAt >= probation ||
 		c.era != p.era.Load() || p.lifetime.Err() != nil {
 		return
 	}

@@ -169,15 +169,9 @@ func (p *Pool) closeDue(v view) {
 		if c := words.Census(p.conns.Load()); spare <= 0 && c.Usable() < c.Max() {
 			return
 		}
-		h, ok := p.retake(d.held)
-		if !ok {
-			continue // somebody has taken it
+		if h, ok := p.retake(d.held); ok { // else somebody has taken it
+			spare--
+			p.destroy(h, d.why, nil)
 		}
-		spare--
-		if c := p.connIn(h.slot); d.why == closedByLifetime && c != nil && c.expires > time.Duration(p.now()) {
-			go p.settle(h, false) // the slot now has another connection, with the same word
-			continue
-		}
-		p.destroy(h, d.why, nil)
 	}
 }

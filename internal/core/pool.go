@@ -36,9 +36,9 @@ type Pool struct {
 	// attempts that have opened a connection, and wary, a few times a second. ring and slots are those of the first bank.
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	wary      atomic.Uint32 // so many looks are still made apart (see look.go); 0: none
-	idleTicks uint32        // from this age on a slot has been idle for too long
-	plain     bool          // an idle connection needs no Check and no note for leaks
+	fitTicks  uint32        // idleTicks, or 0 if an idle connection needs a Check or a note for leaks
 	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, or its time
+	idleTicks uint32        // from this age on a slot has been idle for too long
 	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
 	sample    uint32        // the place of one lease in so many is noted
 	ring      *ring.Ring
@@ -79,7 +79,6 @@ func (p *Pool) Init(factory Factory, config Config) {
 	first := newBank(0, config.MaxConnections)
 	p.notes = config.LeakAfter > 0 || config.TimeUse
 	p.sample = sampleLeases
-	p.plain = factory.Check == nil && !p.notes
 	p.slowPut = factory.Clean != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
@@ -96,6 +95,9 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.lifetime, p.close = context.WithCancelCause(context.Background())
 	p.era.Store(newEra(p.lifetime))
 	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
+	if factory.Check == nil && !p.notes {
+		p.fitTicks = p.idleTicks
+	}
 	if config.MinIdle > 0 {
 		p.passSoon()
 	}
@@ -110,7 +112,15 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 	if p.gate.Load() == 0 {
 		step.At("get: gate read")
 		if i, word, ok := p.ring.Take(); ok { // the lease begins here
-			if c := p.slots[i].Load(); c != nil && p.plain && p.fit(c, word) {
+			step.At("get: taken")
+			// A connection that is fit to be lent without a call of the factory or a note. In a
+			// function of its own the condition would cost three instructions more.
+			//
+			// c is what is in the slot now. If Revoke or Close has come since Take, that may be
+			// another one, which is somebody else's (see owns). To compare the slot's word
+			// would cost more, and tell no more: they may come just afterwards as well.
+			if c := p.slots[i].Load(); p.idleFor(word) < p.fitTicks &&
+				c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {
 				return Lease{c, word}, nil
 			}
 			if p.wary.Load() != 0 {
@@ -164,12 +174,6 @@ func (p *Pool) TryGet() (Lease, bool) {
 	return Lease{}, false
 }
 
-// fit reports whether an idle connection may be lent, as far as can be told without the
-// factory. It is the part of admit that every Get needs, and small enough to be inlined.
-func (p *Pool) fit(c *conn, word ring.Word) bool {
-	return c.unfit.Load() == nil && p.idleFor(word) < p.idleTicks
-}
-
 // idleFor returns how long a slot has been idle, in ticks, within one tick. The coarse
 // clock is only as good as the sweeper that keeps it. After a process was stopped for
 // hours, a caller that runs before the sweeper sees the ages at which the process
@@ -188,8 +192,8 @@ func (p *Pool) admit(h held) (Lease, bool) {
 // examine is admit. It also reports whether the call of Factory.Check was abandoned.
 func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 	c := p.connIn(h.slot)
-	if c == nil {
-		return l, false, false // revoked by Close
+	if !h.owns(c) {
+		return l, false, false // revoked
 	}
 	if d := c.unfit.Load(); d != nil {
 		p.destroy(h, d.why, d.cause)
@@ -204,23 +208,20 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
 			return l, false, abandoned
 		}
-		if d := c.unfit.Load(); d != nil { // Check may have taken a while
+		// Check may have taken a while. What has been revoked is marked as well; then destroy
+		// finds that the slot is not ours any more.
+		if d := c.unfit.Load(); d != nil {
 			p.destroy(h, d.why, d.cause)
 			return l, false, false
 		}
 	}
-	if p.lost(h) {
-		return l, false, false
-	}
 	return Lease{c, h.word}, true, false
 }
 
-// lost reports whether Close has revoked a held slot. A goroutine that has held a slot
-// for more than a moment asks this before it lends the connection: after Factory.Check,
-// and when a token has arrived.
-func (p *Pool) lost(h held) bool {
-	return words.Gate(p.gate.Load()).Closed() && p.word(h.slot) != h.word
-}
+// owns reports whether c, which was found in the slot of h, is the connection of h. If not,
+// Close or Revoke has revoked the slot. Then it may be empty, or even have another connection,
+// claimed for in a later generation: that is not ours, not even to be looked at.
+func (h held) owns(c *conn) bool { return c != nil && !h.word.Precedes(c.claimed) }
 
 // Put ends a lease. Its connection goes to the oldest waiter or becomes idle.
 func (p *Pool) Put(l Lease) error {
@@ -331,16 +332,13 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 			p.forget()
 			return c.box, nil
 		}
-		err = errRevoked // by Close, between the two steps
-	}
-	if err == errRevoked {
-		err = ErrClosed
+		err = p.notLeased(Lease{l.conn, h.word}) // revoked, between the two steps
 	}
 	return nil, err
 }
 
 // reclaim ends a lease: the slot belongs to the pool again, and all copies of the lease
-// have ended. The error is ErrNotLeased or errRevoked.
+// have ended. The errors are those of notLeased.
 func (p *Pool) reclaim(l Lease) (held, error) { return p.reclaimAs(l, uint16(p.tick.Load())) }
 
 // reclaimAs is reclaim with the stamp that the slot gets.

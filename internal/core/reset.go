@@ -81,13 +81,9 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 		return
 	}
 	step.At("spoil: slot read")
-	h, ok := p.retake(held{c.slot, word})
-	if !ok {
-		return
-	}
-	if b.slots[i].Load() == c {
+	// The word is of this connection: it was in the slot after the word was read, and each
+	// connection comes with another generation.
+	if h, ok := p.retake(held{c.slot, word}); ok {
 		p.destroy(h, why, cause)
-	} else {
-		go p.settle(h, false) // the slot now has another connection, with the same word
 	}
 }

@@ -35,8 +35,8 @@ const notFresh = 1<<64 - 1
 func (p *Pool) settle(h held, checked bool) {
 	for {
 		c := p.connIn(h.slot)
-		if c == nil {
-			return // revoked by Close
+		if !h.owns(c) {
+			return // revoked
 		}
 		if d := c.unfit.Load(); d != nil {
 			p.destroy(h, d.why, d.cause)
@@ -67,9 +67,10 @@ func (p *Pool) settle(h held, checked bool) {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			c.justPut = false
+			c.sight.Forget(h.word) // the lease that begins under this word may begin much later
 			published, ok := p.publish(h)
 			if !ok {
-				return // revoked by Close
+				return // revoked
 			}
 			step.At("settle: published")
 			if !p.wanted(c) {

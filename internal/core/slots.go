@@ -49,16 +49,10 @@ func (p *Pool) bankOf(slot int) (b *bank, i int) {
 	return banks[k], slot - banks[k].first
 }
 
-// connIn returns the connection in a slot, or nil.
+// connIn returns the connection in a slot, or nil. Of a held slot it may be another one: see owns.
 func (p *Pool) connIn(slot int) *conn {
 	b, i := p.bankOf(slot)
 	return b.slots[i].Load()
-}
-
-// word returns the word of a slot.
-func (p *Pool) word(slot int) ring.Word {
-	b, i := p.bankOf(slot)
-	return b.ring.At(i)
 }
 
 // take takes an idle slot that it finds by the hints.
@@ -86,6 +80,7 @@ func (p *Pool) scan() (held, bool) {
 // vacate and openFailed make a slot vacant before they lower the count, and Resize adds
 // slots before it raises the limit. One round may miss it, while others claim and leave.
 func (p *Pool) claim() (slot int, word ring.Word) {
+	p.counters.claims.Inc() // before the claim: see Stats
 	for {
 		for _, b := range *p.banks.Load() {
 			if i, word, ok := b.ring.Claim(); ok {

@@ -331,15 +331,19 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 		p.sweeper.round.Inc()
 		return true
 	}
+	step.At("checkSlot: taken")
 	c := p.connIn(h.slot)
-	if c != nil {
+	if h.owns(c) { // else it has been revoked
 		c.inRound = true
 	}
 	returned, abandoned := false, false
 	defer func() {
 		switch {
-		case abandoned || !returned && c.call.Load() == callAbandoned:
-			return // limitCall has ended the round
+		case abandoned || !returned && c.callLeft():
+			if c.call.Load() == callRevoked {
+				p.workerEnded() // otherwise limitCall has done so
+			}
+			return // limitCall or endCall has ended the round
 		case !returned: // runtime.Goexit ends the round
 			p.sweeper.checking.Store(false)
 			defer p.workerEnded()

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/queue"
@@ -10,9 +11,10 @@ import (
 )
 
 // register counts one more waiter at the gate. From then on every Get queues, and every
-// Put looks for a waiter to serve.
-func (p *Pool) register() error {
-	if p.config.MaxWaiters == 0 {
+// Put looks for a waiter to serve. again says that the caller had a place before, and must
+// not be refused one.
+func (p *Pool) register(again bool) error {
+	if p.config.MaxWaiters == 0 || again {
 		if words.Gate(p.gate.Add(uint64(words.GateWaiter))).Closed() {
 			p.gate.Sub(uint64(words.GateWaiter))
 			return ErrClosed
@@ -41,7 +43,9 @@ func (p *Pool) register() error {
 }
 
 // wait is Get when no idle connection was found. The caller becomes a waiter until
-// somebody gives it a token or its ctx ends. fresh says that it is GetFresh.
+// somebody gives it a token or its ctx ends. fresh says that it is GetFresh. A caller whose
+// connection was revoked on its way waits again, at the end of the queue: its place has been
+// used. For Stats that is another wait, for Hooks.Waited the same.
 func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
 	values := p.openContext(ctx)
@@ -54,12 +58,27 @@ func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
 		p.hookRejected(ctx, err.error)
 		return Lease{}, err.error
 	}
-	if err := p.register(); err != nil {
+	if err := p.register(false); err != nil {
 		if err == ErrRejected {
 			p.hookRejected(ctx, err)
 		}
 		return Lease{}, err
 	}
+	l, waited, err := p.waitOnce(ctx, done, values, since, fresh)
+	for err == errLost {
+		var more time.Duration
+		if err = p.register(true); err == nil {
+			l, more, err = p.waitOnce(ctx, done, values, p.now(), fresh)
+			waited += more
+		}
+	}
+	p.hookWaited(ctx, l, waited, err)
+	return l, err
+}
+
+// waitOnce makes a registered caller a waiter from since on, until somebody gives it a token or its ctx
+// ends. It returns how long that took.
+func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values context.Context, since int64, fresh bool) (l Lease, waited time.Duration, err error) {
 	k := p.parkers.Get().(*queue.Parker)
 	w := k.Waiter(done, since)
 	if values != nil {
@@ -134,15 +153,13 @@ func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
 			err := p.waitEnded(ctx)
 			waited := p.waited(k, w)
 			p.leave(k, w)
-			p.hookWaited(ctx, Lease{}, waited, err)
-			return Lease{}, err
+			return Lease{}, waited, err
 		}
 	}
-	waited := p.waited(k, w)
+	waited = p.waited(k, w)
 	p.parkers.Put(k)
-	l, err := p.accept(ctx, t, waited)
-	p.hookWaited(ctx, l, waited, err)
-	return l, err
+	l, err = p.accept(ctx, t, waited)
+	return l, waited, err
 }
 
 // openContext returns the ctx whose values Open gets if it is called for the caller with this
@@ -208,13 +225,19 @@ func (p *Pool) leave(k *queue.Parker, w *queue.Waiter) {
 	}
 }
 
-// accept turns a token into what Get returns.
+// errLost says that the connection in a token was revoked before the waiter had it.
+var errLost = errors.New("pool: internal error: revoked on its way")
+
+// accept turns a token into what Get returns, or into errLost.
 func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) (l Lease, err error) {
 	switch e := t.Err.(type) {
 	case nil:
+		h := held{t.Slot, t.Word}
 		c := p.connIn(t.Slot)
-		if c == nil || p.lost(held{t.Slot, t.Word}) {
-			err = ErrClosed
+		if !h.owns(c) || c.ring.At(c.index) != h.word {
+			if err = errLost; words.Gate(p.gate.Load()).Closed() {
+				err = ErrClosed
+			}
 			break
 		}
 		l = Lease{c, t.Word}

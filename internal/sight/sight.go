@@ -50,9 +50,7 @@ const (
 // To look up one caller is cheaper than to look up all, and it is enough, unless Get is
 // called in a helper that everybody calls.
 func (s *Sight) Note(word ring.Word, depth Depth, above int) {
-	if s.word.Load() == uint64(word) {
-		s.word.Store(0) // not seen yet, although the sweeper may have held the slot under the same word
-	}
+	s.Forget(word)
 	switch depth {
 	case Place:
 		var pc [1]uintptr
@@ -66,6 +64,14 @@ func (s *Sight) Note(word ring.Word, depth Depth, above int) {
 		s.placed.Store(uint64(word))
 	}
 	s.taken.Store(uint64(word))
+}
+
+// Forget is called before a lease begins under a word under which the sweeper may have seen the
+// slot already, while the pool itself held it.
+func (s *Sight) Forget(word ring.Word) {
+	if s.word.Load() == uint64(word) {
+		s.word.Store(0)
+	}
 }
 
 // Noted reports whether Note has been called for a lease.

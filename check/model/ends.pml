@@ -3,7 +3,8 @@
 
    CALL: a slot is held while Check or Clean is called for the connection in it, CALLS times; the
    sweeper abandons a call that takes too long; REVOKE: Close revokes the slot; LOOK: the call is made
-   for a Get in another goroutine, whose ctx may end.
+   for a Get in another goroutine, whose ctx may end. The connection counts as being probed until whoever
+   has the slot in the end counts it off.
    ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
    GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
    is being opened, while CLOSERS close the pool; the attempt and the sweeper are the goroutines that
@@ -64,6 +65,7 @@ gone:
 #else
 inline answer(f) { if :: f -> atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi } :: else -> skip fi }
 #endif
+byte probing=1;
 
 /* destroy: whoever reserves the slot from the word g empties it. */
 inline destroy(g) {
@@ -72,14 +74,14 @@ inline destroy(g) {
 }
 
 proctype Asker() {
-  byte g=0, n=0, mine=0; bit ok=0;
+  byte g=0, n=0, mine=0; bit ok=0, lost=0;
   do
   :: n<CALLS -> n++;
      mine=2*n+1;
      call=mine;                                                              /* @ limit.go ask call.Store */
      atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap */
      if
-     :: !ok -> goto done           /* abandoned: the slot is the sweeper's, and so is the answer */
+     :: !ok -> lost=1; goto done   /* abandoned: the slot is the sweeper's, and so is the answer */
      :: ok -> ok=0;
         if
         :: true -> destroy(g); answer(0); goto done   /* it objects */
@@ -91,6 +93,11 @@ proctype Asker() {
   od;
   answer(1);
 done:
+#if BUG==70
+  lost=0;
+#endif
+  if :: !lost -> probing-- :: else -> skip fi;                               /* @ probe.go probeSlot probing.Dec */
+                                                                             /* @ probe.go probeSlot probing.Dec #2 */
   finished++
 }
 proctype Limiter() {               /* the sweeper; at each pass it sees a call, and in a later one that it is the same */
@@ -112,6 +119,7 @@ proctype Limiter() {               /* the sweeper; at each pass it sees a call, 
 #if defined(LOOK) && BUG!=16
            answer(0);
 #endif
+           probing--;                                                        /* @ limit.go limitCall probing.Dec */
            goto done
         :: else -> skip
         fi
@@ -382,6 +390,7 @@ init {
 #ifdef LOOK
     assert(adrift==0 && (given || phase==VACANT));
 #endif
+    assert(probing==0);
 #endif
 #ifdef ATTEMPT
     assert(overdue==0 && slots==0 && !aside && lent+closed==opened);         /* the slot comes back once, and what was opened is lent or closed, once */

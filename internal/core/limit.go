@@ -12,7 +12,7 @@ import (
 // abandoned. It goes on in its goroutine, which nobody can stop. But the slot is free for
 // others, and the result of the call is not used.
 const (
-	// callLimit is how long Check, Clean and Close may take.
+	// callLimit is how long Check, Probe, Clean and Close may take.
 	callLimit = 10 * time.Second
 
 	// openGrace is how long Open may go on after its ctx has ended.
@@ -21,7 +21,7 @@ const (
 
 var errAbandoned = errors.New("pool: factory function did not return in time")
 
-// ask calls Check or Clean for the connection in a held slot, and reports whether the
+// ask calls Check, Probe or Clean for the connection in a held slot, and reports whether the
 // connection is fit to be lent. If it is not, the connection has been closed, and the
 // slot does not belong to the caller any more. If the call was abandoned, all that
 // happened before the function returned.
@@ -58,7 +58,7 @@ func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why 
 
 const callAbandoned = 2
 
-// limitCall abandons a call of Check or Clean that has taken too long. Only the sweeper
+// limitCall abandons a call of Check, Probe or Clean that has taken too long. Only the sweeper
 // calls it, and remembers when it first saw the call.
 func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	call := c.call.Load()
@@ -80,6 +80,9 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 		p.sweeper.checking.Store(false)
 		p.workerEnded()
 	}
+	if c.probed != nil { // another goroutine goes on with the probes, and counts in its place
+		go p.probe(c.probed)
+	}
 	k := c.look
 	p.destroy(h, closedAbandoned, errAbandoned)
 	if k != nil { // a Get waits for the call: let it look for another connection
@@ -87,6 +90,9 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 			p.adrift.Dec()
 		}
 		p.workerEnded()
+	}
+	if c.probed != nil {
+		p.probing.Dec()
 	}
 	return false
 }

@@ -37,8 +37,8 @@ type Pool struct {
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	wary      atomic.Uint32 // so many looks are still made apart (see look.go); 0: none
 	idleTicks uint32        // from this age on a slot has been idle for too long
-	plain     bool          // an idle connection needs no Check and no note for leaks
-	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, or its time
+	plain     bool          // an idle connection needs no Check, no look at its end, and no note for leaks
+	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, its end, or its time
 	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
 	sample    uint32        // the place of one lease in so many is noted
 	ring      *ring.Ring
@@ -57,6 +57,7 @@ type Pool struct {
 	behind   atomic.Int32            // connections in Factory.Close whose slot is free already
 	aside    atomic.Pointer[attempt] // the attempt that was set aside; nil: none
 	adrift   atomic.Int32            // looks apart whose Get has left, or may leave at any time
+	probing  atomic.Int32            // connections that are held until a probe has answered
 	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
 	fresh    atomic.Int32            // calls of GetFresh that wait
 	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
@@ -79,8 +80,8 @@ func (p *Pool) Init(factory Factory, config Config) {
 	first := newBank(0, config.MaxConnections)
 	p.notes = config.LeakAfter > 0 || config.TimeUse
 	p.sample = sampleLeases
-	p.plain = factory.Check == nil && !p.notes
-	p.slowPut = factory.Clean != nil || config.TimeUse
+	p.plain = factory.Check == nil && factory.Expires == nil && !p.notes
+	p.slowPut = factory.Clean != nil || factory.Expires != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
 	if factory.Check != nil {
@@ -95,7 +96,7 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.parkers.New = func() any { return queue.NewParker(uint(p.stripes.Inc())) }
 	p.lifetime, p.close = context.WithCancelCause(context.Background())
 	p.era.Store(newEra(p.lifetime))
-	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
+	p.idleTicks = p.sweeper.init(config, factory)
 	if config.MinIdle > 0 {
 		p.passSoon()
 	}
@@ -209,6 +210,10 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 			return l, false, false
 		}
 	}
+	if p.over(c) {
+		p.destroy(h, closedByLifetime, nil)
+		return l, false, false
+	}
 	if p.lost(h) {
 		return l, false, false
 	}
@@ -245,7 +250,7 @@ func (p *Pool) Put(l Lease) error {
 }
 
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
-// is a Clean.
+// is a Clean or an Expires.
 func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 	if p.gate.Load() != 0 && p.elsewhere() {
 		return ErrBubble
@@ -260,7 +265,7 @@ func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 	} else {
 		c.unused.Inc()
 	}
-	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() {
+	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
 		if fit, _ := p.ask(h, c, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
 			return nil
 		}

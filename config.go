@@ -41,7 +41,7 @@ type Config struct {
 	// MaxLifetime is how long a connection may be open. Each gets a limit of its own,
 	// drawn at random within 10 % of MaxLifetime when it is opened, so that connections
 	// of the same age are not all replaced at once. A connection that is leased when
-	// its life ends is closed when it comes back.
+	// its life ends is closed when it comes back. If Factory.Expires says so, it ends earlier.
 	// If zero, there is no limit. Negative is an error.
 	MaxLifetime time.Duration
 

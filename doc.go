@@ -50,6 +50,8 @@
 //   - A caller whose ctx has ended gets no connection, and no connection is lost by that.
 //   - A lease that does not come back can be ended by [Pool.Revoke]. Its holder keeps nothing
 //     but a closed connection, and ends nobody else's lease by it.
+//   - No connection is lent after the time that [Factory.Expires] gave it, and one that is idle
+//     then is closed.
 //   - Close closes every connection, once. Shutdown does so as connections come back. What is
 //     being opened at that time is canceled, or closed as soon as it is open. Shutdown waits for
 //     that, and so does Close, for a second at most.
@@ -113,11 +115,15 @@
 // that are cheap to make and need no closing use [sync.Pool]; for SQL use [database/sql].
 //
 // A pool that has lent a connection runs one goroutine until it is closed, unless all its
-// times are without limit.
+// times are without limit and Factory.Probe and Factory.Expires are nil.
 //
 // That goroutine looks at the age of connections about once a second. A process that was
-// stopped may lend an expired connection until the goroutine has run, a moment later.
-// Factory.Check finds out whether the peer has closed it.
+// stopped may lend a connection that has been idle or open for too long until the goroutine
+// has run, a moment later. Factory.Check finds out whether the peer has closed it.
+//
+// The same goroutine notices that the machine has slept, and has what was idle probed by
+// [Factory.Probe]. A Get that comes before it, in the first second, may get a connection whose
+// peer is gone.
 //
 // # Source
 //

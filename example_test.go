@@ -264,6 +264,48 @@ func ExampleFactory() {
 }
 
 // An error of Get says what the caller ran out of.
+// Connections that a server accepts with a token, and only as long as that is valid. The Factory
+// ends each of them in time, and asks the server whether it is still there when the machine
+// has slept.
+func ExampleFactory_expires() {
+	type session struct {
+		net.Conn
+		tokenEnds time.Time
+	}
+	factory := pool.Factory[*session]{
+		Open: func(ctx context.Context) (*session, error) {
+			conn, err := dialEcho(ctx)
+			return &session{conn, time.Now().Add(time.Hour)}, err
+		},
+		Expires: func(s *session) time.Time {
+			return s.tokenEnds.Add(-time.Minute) // for the longest lease
+		},
+		Probe: func(ctx context.Context, s *session) error {
+			if deadline, ok := ctx.Deadline(); ok {
+				s.SetDeadline(deadline)
+				defer s.SetDeadline(time.Time{})
+			}
+			_, err := request(s, "ping")
+			return err
+		},
+	}
+	p, err := pool.New(factory, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	err = p.Do(context.Background(), func(_ context.Context, s *session) error {
+		answer, err := request(s, "hello")
+		fmt.Println(answer)
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// HELLO
+	// <nil>
+}
+
 func ExampleExhaustedError() {
 	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{
 		MaxConnections: 1,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"time"
 
 	"github.com/S4AK4N/pool/internal/core"
 )
@@ -17,9 +18,9 @@ import (
 // same time. It holds nothing while it does: a slow function delays its own caller, and a
 // slow Check also delays the checks of other idle connections. A panic counts as an error.
 //
-// A function that does not return is abandoned: Open and Watch one second after
-// [Config.OpenTimeout], Check, Clean and Close after ten seconds. Then the slot is free for
-// another connection, and the old one is closed. A Put that is in Clean or Check, and a
+// A function that does not return is abandoned: Open, Expires and Watch one second after
+// [Config.OpenTimeout], Check, Probe, Clean and Close after ten seconds. Then the slot is free
+// for another connection, and the old one is closed. A Put that is in Clean or Check, and a
 // TryGet that is in Check, return only when that function returns.
 //
 // A Get whose connection is in Check returns when ctx ends or the pool is closed, and looks
@@ -41,8 +42,8 @@ type Factory[T any] struct {
 	Open func(ctx context.Context) (T, error)
 
 	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing
-	// handshake with the peer: it has been idle for too long, is too old, is more than a
-	// Resize allows, or was idle when the pool was closed. Otherwise cause says why conn is
+	// handshake with the peer: it has been idle for too long, is too old by MaxLifetime or
+	// Expires, is more than a Resize allows, or was idle when the pool was closed. Otherwise cause says why conn is
 	// closed. The pool calls
 	// Close once for each connection, in a goroutine of its own, and opens the next
 	// connection in its slot without waiting for it (unless [Config.StrictMax] is set).
@@ -60,10 +61,48 @@ type Factory[T any] struct {
 	// goroutine. A connection for which it returns an error is closed.
 	Check func(conn T) error
 
+	// Probe, if not nil, finds out whether the peer still answers on conn, by a round trip: a
+	// ping, or the cheapest request there is. It is called in the background for connections
+	// that were idle while the machine slept: to the pool they have been idle for a moment,
+	// but the peer may be gone. Until Probe returns, nobody gets conn: a Get takes or opens
+	// another one, or waits. ctx ends after nine seconds, and when the pool is closed or reset.
+	// A connection for which Probe returns an error is closed, and counts as closed by
+	// Check. Leased connections go on; their holders learn what there is to learn. At most 128
+	// calls run at the same time.
+	//
+	// The pool knows a sleep by the wall clock, which is then more than three seconds ahead of
+	// the process's clock. It closes nothing for that alone, so a wall clock that was set costs
+	// each idle connection one probe, and no more. It compares the clocks once a second while a
+	// connection is open. So a Get in the first second after the sleep may get a connection
+	// that has not been probed. A clock that goes on during a sleep, as that of Windows does,
+	// shows no sleep; there it counts for MaxIdleTime.
+	//
+	// If nil, Check is asked instead, when the pool looks at its connections next, unless
+	// [Config.CheckInterval] is negative. If Check is nil as well, a sleep is not noticed.
+	Probe func(ctx context.Context, conn T) error
+
 	// Clean, if not nil, prepares conn for its next lease. It is called in [Pool.Put],
 	// unless conn is going to be closed. A connection for which it returns an error is
 	// closed.
 	Clean func(conn T) error
+
+	// Expires, if not nil, says until when conn may be used: until its token expires, or the
+	// server ends it. It is called once after Open, before Watch. Unlike
+	// [Config.MaxLifetime], the time has no jitter, and many connections may end at once; of
+	// the two, the earlier counts. From that time on conn is not lent: if it is idle, it is
+	// closed then, also below MinIdle, and if it is leased, when it comes back. No lease is
+	// broken; to have time left for one, return an earlier time. Such a connection counts
+	// as closed for its lifetime.
+	//
+	// The zero Time means never. A time that has passed, or will within a millisecond, makes the
+	// call of Open a failure, with an [*OpenError] that says so, and conn is closed. The time is converted once, when conn
+	// is opened: if the wall clock is set later, conn ends when it would have ended without
+	// that, and on most systems the time during which the machine sleeps does not count (but
+	// see Probe).
+	//
+	// With Expires, a Get and a Put read the clock, which costs some 50 ns each, and the pool
+	// looks at its connections once a second while any is open.
+	Expires func(conn T) time.Time
 
 	// Watch, if not nil, is called once after Open, before conn is lent. The application
 	// may keep broken and call it when it learns that conn is broken: an idle conn is
@@ -113,6 +152,12 @@ func (f Factory[T]) boxed() core.Factory {
 	}
 	if f.Check != nil {
 		b.Check = func(b any) error { return f.Check(unbox[T](b)) }
+	}
+	if f.Probe != nil {
+		b.Probe = func(ctx context.Context, b any) error { return f.Probe(ctx, unbox[T](b)) }
+	}
+	if f.Expires != nil {
+		b.Expires = func(b any) time.Time { return f.Expires(unbox[T](b)) }
 	}
 	if f.Clean != nil {
 		b.Clean = func(b any) error { return f.Clean(unbox[T](b)) }

@@ -43,7 +43,8 @@ type LeaseInfo struct {
 
 	// Since is when the pool first saw the lease, up to one second after its beginning.
 	// It is zero if the pool has not seen the lease yet. The pool never looks if
-	// MaxIdleTime is negative and none of MaxLifetime, MinIdle and LeakAfter is set.
+	// MaxIdleTime is negative and none of MaxLifetime, MinIdle, LeakAfter, Factory.Probe
+	// and Factory.Expires is set.
 	Since time.Time
 
 	// Where is the place from which the method was called that took the lease, such as Get

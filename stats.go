@@ -16,7 +16,7 @@ import (
 type Stats struct {
 	// Gauges.
 	MaxConnections     int           // the limit in force
-	ActiveConnections  int           // leased, or held by the pool to check, clean or hand on
+	ActiveConnections  int           // leased, or held by the pool to check, probe, clean or hand on
 	IdleConnections    int           // ready to be lent
 	OpeningConnections int           // being opened
 	WaitingRequests    int           // calls of Get that wait
@@ -38,8 +38,8 @@ type Stats struct {
 	OpenErrors      uint64 // calls of Factory.Open that failed
 	Detached        uint64 // taken out by Detach
 	ClosedIdle      uint64 // closed after MaxIdleTime
-	ClosedLifetime  uint64 // closed after MaxLifetime
-	ClosedCheck     uint64 // closed because Factory.Check returned an error
+	ClosedLifetime  uint64 // closed after MaxLifetime, or at the time that Factory.Expires said
+	ClosedCheck     uint64 // closed because Factory.Check or Probe returned an error
 	ClosedClean     uint64 // closed because Factory.Clean returned an error
 	ClosedWatch     uint64 // closed because they were reported broken
 	ClosedDiscard   uint64 // closed by Discard, or by Do
@@ -47,7 +47,7 @@ type Stats struct {
 	ClosedReset     uint64 // closed by Reset
 	ClosedResize    uint64 // closed by Resize to a lower limit
 	ClosedFresh     uint64 // closed to make room for GetFresh or Retry
-	ClosedAbandoned uint64 // closed because Check or Clean did not return
+	ClosedAbandoned uint64 // closed because Check, Probe or Clean did not return
 	ClosedShutdown  uint64 // closed with the pool
 	Abandoned       uint64 // calls of factory functions that did not return in time
 

@@ -37,7 +37,8 @@
 // Dead connections: an idle connection is checked before it is lent. The check fails
 // if the peer has closed the connection or reset it, has violated the protocol, or has
 // sent nothing for [Options.PongTimeout] after a ping. The peer's close code and reason
-// are passed to [Options.OnClose] and to the pool's log.
+// are passed to [Options.OnClose] and to the pool's log. After the machine has slept, the pool
+// has idle connections probed by a ping, and lends none of them before something has come back.
 //
 // Unread data: when a lease ends, its connection returns to the pool only if it is
 // between two messages in both directions. It is closed in each of these cases:

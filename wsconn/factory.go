@@ -17,6 +17,8 @@ import (
 //   - Check processes what has arrived on an idle connection, answers pings, and sends
 //     pings. It fails if the peer has closed the connection, or if there is data on it
 //     (but see [Options.Unsolicited]).
+//   - Probe sends a ping, and fails if nothing comes back within [Options.PongTimeout]. Without
+//     pings there is no Probe.
 //   - PeerClosed knows the peer's close frame.
 //   - Clean fails unless the connection is between two messages in both directions.
 //   - Close without a cause does the closing handshake with status 1000, and waits at
@@ -33,8 +35,15 @@ func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 		return none, err
 	}
 	d := &dialer{url: url, options: options, rules: options.rules()}
-	return pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, PeerClosed: peerClosed}, nil
+	f := pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, PeerClosed: peerClosed}
+	if options.PingInterval >= 0 {
+		f.Probe = d.probe
+	}
+	return f, nil
 }
+
+// probe is Factory.Probe.
+func (d *dialer) probe(ctx context.Context, conn *Conn) error { return conn.stream.probe(ctx, conn) }
 
 // peerClosed is Factory.PeerClosed: a close frame has been read.
 func peerClosed(cause error) bool { return websocket.CloseStatus(cause) >= 0 }

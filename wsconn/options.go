@@ -90,12 +90,14 @@ type Options struct {
 
 	// PingInterval is how long an idle connection receives nothing before a ping is
 	// sent.
-	// If zero, 20 s is used. Negative means that no pings are sent.
+	// If zero, 20 s is used. Negative means that no pings are sent, not even after the
+	// machine has slept.
 	PingInterval time.Duration
 
 	// PongTimeout is the time limit for a reply to a ping, or to a keepalive message
 	// that has a Reply. An idle connection that receives nothing in that time is
-	// closed.
+	// closed. (A ping that is sent after the machine has slept has nine seconds at most: see
+	// [pool.Factory].)
 	// If zero, 10 s is used. Negative is an error.
 	PongTimeout time.Duration
 

@@ -3,7 +3,8 @@
 
    CALL: a slot is held while Check or Clean is called for the connection in it, CALLS times; the
    sweeper abandons a call that takes too long; REVOKE: Revoke takes the slot, and it is somebody else's at once;
-   LOOK: the call is made for a Get in another goroutine, whose ctx may end.
+   LOOK: the call is made for a Get in another goroutine, whose ctx may end. The connection counts as being probed
+   until whoever has the slot in the end counts it off.
    ATTEMPT: an attempt is counted as overdue, is abandoned, and returns a connection, or none.
    GONE: CONNS connections are closed, by calls of Factory.Close that return or are abandoned, and one
    is being opened, while CLOSERS close the pool; the attempt and the sweeper are the goroutines that
@@ -65,6 +66,7 @@ gone:
 #else
 inline answer(f) { if :: f -> atomic { if :: phase==LEASED && gen==g -> phase=IDLE :: else -> skip fi } :: else -> skip fi }
 #endif
+byte probing=1;
 
 /* destroy: whoever reserves the slot from the word g empties it. */
 inline destroy(g) {
@@ -73,7 +75,7 @@ inline destroy(g) {
 }
 
 proctype Asker() {
-  byte g=0, n=0, mine=0; bit ok=0;
+  byte g=0, n=0, mine=0; bit ok=0, lost=0;
   do
   :: n<CALLS -> n++;
      mine=2*n+1;
@@ -82,7 +84,7 @@ proctype Asker() {
      if :: ok -> ok=0 :: else -> answer(0); goto done fi;                    /* revoked */
      atomic { if :: call==mine -> call=0; ok=1 :: else -> ok=0 fi };         /* @ limit.go ask call.CompareAndSwap #2 */
      if
-     :: !ok -> goto done           /* abandoned: the slot is the sweeper's, and so is the answer */
+     :: !ok -> lost=1; goto done   /* abandoned: the slot is the sweeper's, and so is the answer */
      :: ok -> ok=0;
         if
         :: true -> destroy(g); answer(0); goto done   /* it objects */
@@ -94,6 +96,11 @@ proctype Asker() {
   od;
   answer(1);
 done:
+#if BUG==70
+  lost=0;
+#endif
+  if :: !lost -> probing-- :: else -> skip fi;                               /* @ probe.go probeSlot probing.Dec */
+                                                                             /* @ probe.go probeSlot probing.Dec #2 */
   finished++
 }
 proctype Limiter() {               /* the sweeper; at each pass it sees a call, and in a later one that it is the same */
@@ -108,6 +115,7 @@ proctype Limiter() {               /* the sweeper; at each pass it sees a call, 
         atomic { if :: call==seen -> call=2; ok=1 :: else -> ok=0 fi };      /* @ limit.go limitCall call.CompareAndSwap */
         if
         :: ok -> ok=0;
+           probing--;                                                        /* @ limit.go leaveCall probing.Dec */
 #if BUG==12
            g=gen;                                                            /* the word now */
 #elif BUG!=9
@@ -137,6 +145,9 @@ proctype Revoker() {
      if
      :: ok -> ok=0;
         atomic { if :: call!=2 -> ended=call; call=(call==0 -> 6 : 4) :: else -> skip fi };   /* @ limit.go endCall call.CompareAndSwap */
+#if BUG!=71
+        if :: ended&1 -> probing-- :: else -> skip fi;                       /* leaveCall */
+#endif
         destroy(g);
         atomic { assert(phase==VACANT); gen++; phase=LEASED; tenant=1 };     /* claimed, filled, lent */
 #if defined(LOOK) && BUG!=17
@@ -397,6 +408,7 @@ init {
 #ifdef LOOK
     assert(adrift==0 && (given || phase==VACANT || tenant));
 #endif
+    assert(probing==0);
 #endif
 #ifdef ATTEMPT
     assert(overdue==0 && slots==0 && !aside && lent+closed==opened);         /* the slot comes back once, and what was opened is lent or closed, once */

@@ -75,7 +75,13 @@ var leftOut = []struct{ reason, operations string }{
 		sight/sight.go See at.Store
 		leak.go see leaked.Inc
 		sight/sight.go See word.Store`},
+	{"Which goroutine has which suspect probed: each takes the next number. What they do with the slots is in the model.", `
+		probe.go probe next.Inc`},
+	{"For tests.", `
+		inside.go SetAhead pretended.Store`},
 	{"Not an atomic.", `
+		probe.go wallAhead Round().Sub
+		probe.go wallAhead now.Sub
 		leak.go info epoch.Add
 		outage.go unavailableError epoch.Add`},
 	{"How many call GetFresh: whether it is worth looking for one. A model looks each time.", `
@@ -115,14 +121,18 @@ var leftOut = []struct{ reason, operations string }{
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
 		look.go admitFor workers.Inc
 		look.go lookFor workers.Inc
+		probe.go suspectIdle workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},
-	{"One round of checks at a time, and how many slots it has in hand, for Stats. A round is an eviction with a Check, as far as the slots are concerned.", `
+	{"One round of checks at a time, and how many slots it and the probes have in hand, for Stats and MinIdle. A round is a probe, as far as the slots are concerned.", `
 		sweep.go duties checking.CompareAndSwap
 		sweep.go checkIdle checking.Store
 		sweep.go checkSlot checking.Store
 		sweep.go checkSlot round.Inc
 		sweep.go checkSlot checkBegan.Store
+		probe.go suspectIdle probing.Inc
+		probe.go suspectIdle probing.Dec
+		probe.go suspectIdle round.Add
 		limit.go leaveCall checking.Store
 		limit.go leaveCall round.Inc`},
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `

@@ -13,7 +13,7 @@
    shows them to have. With -DMSQ it is the list of internal/queue itself.
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
-   object), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
+   object), PROBE (what the sweeper evicts it holds for a while, has it probed, and may keep), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
    attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH, REVOKE (Revoke, of what Leases
    has found at any time before).
    FRESH=mask: callers who call GetFresh; not with MSQ, QUOTA or CHECK.
@@ -1008,7 +1008,15 @@ evict:
        :: i<bn && PH(cell[i])==IDLE -> w=cell[i]; own=i; i=0; bn=0
        :: else -> i++; goto evict
        fi };
+#ifndef PROBE
      atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; rd=5; goto destroy :: else -> own=0; w=0; goto end_sweep fi }
+#else                              /* suspectIdle holds it; then probeSlot, while time passes */
+     atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w :: else -> own=0; w=0; goto end_sweep fi };
+#if BUG==70
+     atomic { own=0; w=0; goto end_sweep };                                   /* it is content, and forgets the slot */
+#endif
+     atomic { if :: true -> rd=5; goto destroy :: true -> checked=1; rs=8; goto settle fi }
+#endif
 #if FAILS>0
   :: atomic { paused -> paused=0; goto end_sweep }                           /* time passes */
   :: atomic { outage!=0 && !late -> late=1; goto end_sweep }

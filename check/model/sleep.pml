@@ -6,9 +6,12 @@
    unless a flag says that it is awake or will be in time; the sweeper sets the flag back, then looks again.
    Time is a choice: a sleep with an end may end at once.
 
+   With -DENDS=n, n connections are opened whose lives end before the next regular pass (life.go). Only a
+   sleep until the first of the ends that a pass has seen is short enough for them.
+
    With -DCALLS=n there is no MaxWaitTime and there are no regular passes, but n calls of Check or Clean.
 
-   Knobs: WAITERS, OPENS, HOLDS, CALLS: how many there are of each. BUG=n: a seeded fault, see the table in run. */
+   Knobs: WAITERS, OPENS, HOLDS, CALLS, ENDS: how many there are of each. BUG=n: a seeded fault, see the table in run. */
 #ifndef WAITERS
 #define WAITERS 1
 #endif
@@ -21,6 +24,9 @@
 #ifndef CALLS
 #define CALLS 0
 #endif
+#ifndef ENDS
+#define ENDS 0
+#endif
 #ifndef BUG
 #define BUG 0
 #endif
@@ -30,6 +36,10 @@
 #define RARE 0
 #endif
 byte waiting=0, open=0, due=0, calls=0;          /* due: what was held back and has not been begun */
+#if ENDS>0
+byte stored=0, noted=0;                          /* connections that end soon: in their slots; of which a pass knows */
+bit endSoon=0;
+#endif
 bit armed=0, unaware=1, heldBack=0, passNow=0;   /* the sweeper's flags */
 bit asleep=0, endless=0;
 chan kick = [1] of { bit };
@@ -81,6 +91,38 @@ proctype Asker() {                 /* ask, for a connection that is open */
   mindSlots()
 #endif
 }
+
+#if ENDS>0
+proctype Ending() {
+#if BUG==7
+  endSoon=1; stored++;
+#else
+  stored++;                        /* settle has published it */
+  endSoon=1;                                                                 /* @ life.go mindEnd endSoon.Store */
+#endif
+  kickSweeper()
+}
+
+proctype Sweeper() {               /* of it, what a pass does for those that end soon */
+again:
+  atomic { asleep=0; endless=0 };
+  if
+  :: atomic { !endSoon -> goto looked }                                      /* it is too early */
+  :: atomic { endSoon || true -> skip }                                      /* or it passes for another reason */
+  fi;
+#if BUG!=8
+  endSoon=0;                                                                 /* @ pass.go pass endSoon.Store */
+#endif
+  noted=stored;
+#if BUG==8
+  endSoon=0;                       /* after the look */
+#endif
+looked:
+  atomic { asleep=1; endless=1 };  /* until the first end that it knows of, which is too late for others */
+end_sleep:
+  atomic { kick?_ -> goto again }
+}
+#else
 
 proctype Holds() {
   due++;                           /* somebody waits, and nothing is begun */
@@ -176,16 +218,24 @@ end_sleep:
   :: atomic { kick?_ -> goto again }
   fi
 }
+#endif
 
 init {
   byte k=0;
   atomic {
     run Sweeper();
+#if ENDS>0
+    do :: k<ENDS -> run Ending(); k++ :: else -> break od
+#else
     do :: k<WAITERS -> run Waiter(); k++ :: else -> break od; k=0;
     do :: k<OPENS -> run Opened(); k++ :: else -> break od; k=0;
     do :: k<HOLDS -> run Holds(); k++ :: else -> break od; k=0;
     do :: k<CALLS -> run Asker(); k++ :: else -> break od
+#endif
   }
   timeout;
+#if ENDS>0
+  assert(noted==stored);
+#endif
   assert(asleep && endless && waiting==0 && (open==0 || CALLS>0) && due==0 && calls==0)
 }

@@ -59,6 +59,12 @@ func (l *life) factory() pool.Factory[*wire] {
 	if l.plan.watch {
 		f.Watch = l.watch
 	}
+	if l.plan.sleeps {
+		f.Probe = l.probe
+	}
+	if l.plan.life > 0 {
+		f.Expires = l.expires
+	}
 	return f
 }
 
@@ -126,7 +132,16 @@ func (l *life) watch(w *wire, broken func(error)) {
 	}
 }
 
-// exclusively is for Check and Clean, which are promised that nobody else uses w.
+// expires gives each wire a life between nothing and twice that of the plan.
+func (l *life) expires(w *wire) time.Time {
+	fault, rnd := l.weather.next(atExpires)
+	if l.befall(fault, rnd, nil) != nil {
+		return time.Now().Add(-time.Hour)
+	}
+	return time.Now().Add(time.Duration(rnd.Int64N(2 * int64(l.plan.life))))
+}
+
+// exclusively is for Check, Probe and Clean, which are promised that nobody else uses w.
 func (l *life) exclusively(w *wire, as int64, at place) error {
 	if !w.user.CompareAndSwap(nobody, as) {
 		l.fail("%s was called for connection %d while %d has it", placeNames[at], w.number, w.user.Load())
@@ -147,6 +162,8 @@ func (l *life) exclusively(w *wire, as int64, at place) error {
 
 func (l *life) check(w *wire) error { return l.exclusively(w, checker, atCheck) }
 func (l *life) clean(w *wire) error { return l.exclusively(w, cleaner, atClean) }
+
+func (l *life) probe(_ context.Context, w *wire) error { return l.exclusively(w, prober, atProbe) }
 
 func (l *life) close(w *wire, cause error) error {
 	if w.orphan {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 
 	"go.uber.org/atomic"
 )
@@ -20,6 +22,8 @@ type plan struct {
 	check, clean, watch bool
 	resizes, resets     bool
 	revokes             bool
+	sleeps              bool          // the machine seems to sleep every now and then
+	life                time.Duration // of a connection, about, by Factory.Expires; 0: none
 	strict              bool          // and no more are open for the peer than MaxConnections, ever
 	patience            time.Duration // of what hangs
 	end                 int
@@ -59,6 +63,8 @@ func (w *weather) plan(callers int, patience time.Duration) plan {
 		watch:    !chance(4),
 		resizes:  chance(3),
 		resets:   chance(3),
+		sleeps:   chance(3),
+		life:     ms(0, 0, 0, 20, 200),
 		patience: patience,
 		end:      rnd.IntN(endings),
 		revokes:  chance(3),
@@ -118,6 +124,11 @@ func (s *soak) live(number uint64, rough, patience time.Duration) {
 		return
 	}
 	l.p = p
+	if l.plan.sleeps {
+		looks := 0 // of the sweeper
+		inside := (*core.Pool)(reflect.ValueOf(p).Elem().FieldByName("core").Addr().UnsafePointer()).Inside()
+		inside.SetAhead(func() time.Duration { looks++; return time.Duration(looks/5) * time.Hour })
+	}
 
 	sampling := make(chan struct{})
 	var samplers sync.WaitGroup

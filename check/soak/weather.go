@@ -17,6 +17,8 @@ const (
 	atClean
 	atClose
 	atPeer
+	atExpires
+	atProbe
 	places
 )
 
@@ -42,7 +44,7 @@ const (
 
 var faultNames = [faults]string{"none", "fails", "panics", "exits", "slow", "hangs", "deaf", "nil", "both", "early", "late", "twice", "bursts"}
 
-var placeNames = [places]string{"Open", "Watch", "Check", "Clean", "Close", "peer"}
+var placeNames = [places]string{"Open", "Watch", "Check", "Clean", "Close", "peer", "Expires", "Probe"}
 
 // A risk is how likely a fault is, in ten thousand.
 type risk struct {
@@ -61,6 +63,7 @@ var skies = []sky{
 		atClean: {{fails, 50}},
 		atClose: {{slow, 200}, {fails, 100}},
 		atPeer:  {{bursting, 20}},
+		atProbe: {{fails, 50}, {slow, 500}},
 	}, { // everything at once
 		atOpen: {{fails, 500}, {panics, 300}, {exits, 200}, {slow, 1000}, {hangs, 300}, {deaf, 60},
 			{nilConn, 200}, {both, 200}},
@@ -69,6 +72,9 @@ var skies = []sky{
 		atClean: {{fails, 300}, {panics, 100}, {exits, 60}, {slow, 60}, {hangs, 2}},
 		atClose: {{fails, 500}, {panics, 300}, {exits, 200}, {slow, 1000}, {hangs, 100}},
 		atPeer:  {{bursting, 300}},
+
+		atExpires: {{fails, 300}, {panics, 100}, {exits, 100}, {slow, 200}},
+		atProbe:   {{fails, 300}, {panics, 100}, {exits, 60}, {slow, 1000}, {hangs, 2}},
 	}, { // the peer is away
 		atOpen: {{fails, 8000}, {hangs, 1500}, {deaf, 100}},
 		atPeer: {{bursting, 2000}},
@@ -79,6 +85,7 @@ var skies = []sky{
 		atWatch: {{twice, 6000}, {late, 1000}},
 		atPeer:  {{bursting, 3000}},
 		atCheck: {{fails, 1000}},
+		atProbe: {{fails, 5000}},
 	},
 }
 

@@ -16,6 +16,7 @@ const (
 	nobody  = 0
 	checker = -1
 	cleaner = -2
+	prober  = -3
 )
 
 // A wire is a connection. Part of them are real.

@@ -5,17 +5,20 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 )
 
-// A Factory is the Factory of the root package, with boxes for connections. Check, Clean,
-// Watch and PeerClosed may be nil.
+// A Factory is the Factory of the root package, with boxes for connections. All but Open and
+// Close may be nil.
 type Factory struct {
 	// Open returns ErrNilConn if the connection is nil.
-	Open  func(ctx context.Context) (box any, err error)
-	Close func(box any, cause error) error
-	Check func(box any) error
-	Clean func(box any) error
-	Watch func(box any, broken func(cause error))
+	Open    func(ctx context.Context) (box any, err error)
+	Close   func(box any, cause error) error
+	Check   func(box any) error
+	Probe   func(ctx context.Context, box any) error
+	Clean   func(box any) error
+	Expires func(box any) time.Time
+	Watch   func(box any, broken func(cause error))
 
 	PeerClosed func(cause error) bool
 }

@@ -52,6 +52,7 @@ type conn struct {
 	opened   time.Time
 	openedAt time.Duration // the same on the pool's clock
 	expires  time.Duration // when MaxLifetime is over, on the pool's clock
+	ends     time.Duration // when its life ends by Factory.Expires, on the pool's clock; never if it does not
 	era      *era          // in which its opening began
 	began    *outage       // in which its opening began
 	outage   *outage       // in which it was opened: it may end this one
@@ -67,6 +68,7 @@ type conn struct {
 	asked    ring.Word     // the slot's word during that call. Only for the slot's owner
 	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
 	look     *look         // the look apart that calls Check; may be nil. Only for the slot's owner
+	probed   *suspects     // it is being probed, as one of these. Only for the slot's owner
 
 	call    atomic.Uint32              // the call of Check or Clean in progress (see ask)
 	unused  atomic.Uint32              // leases of it that PutUnused has ended

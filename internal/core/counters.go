@@ -105,7 +105,8 @@ func (p *Pool) Stats() Stats {
 	// The census tells the number of connections of each kind in one word, but not how
 	// many of them are idle. These are counted while they change, and the result is
 	// fitted into the census. So the parts always add up, and they are exact when nothing
-	// moves. The connection that the sweeper is checking counts as idle.
+	// moves. The connection that the sweeper is checking counts as idle. Those that are being
+	// probed do not: nobody can get them. But they are no leases.
 	var (
 		c      words.Census
 		idle   int
@@ -114,9 +115,10 @@ func (p *Pool) Stats() Stats {
 	)
 	for tries := 0; ; tries++ {
 		round := p.sweeper.round.Load()
-		c, idle, leased, ended = words.Census(p.conns.Load()), 0, 0, 0
+		probing := int(p.probing.Load()) // nobody has leased them
+		c, idle, leased, ended = words.Census(p.conns.Load()), 0, -probing, 0
 		if round%2 == 1 && time.Duration(p.now())-time.Duration(p.counters.checkBegan.Load()) < time.Second {
-			idle, leased = 1, -1 // unless the check hangs: then nobody can get it
+			idle, leased = 1, leased-1 // unless the check hangs: then nobody can get it
 		}
 		step.At("stats: census read")
 		for _, b := range *p.banks.Load() {

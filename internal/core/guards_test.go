@@ -117,7 +117,7 @@ func TestWhatIsNotDueAnyMoreIsNotClosed(t *testing.T) {
 		f.Close = func(any, error) error { closed++; return nil }
 		p := start(t, f, Config{MaxConnections: 1, MaxLifetime: time.Hour})
 		giveBack(t, p, borrow(t, p))
-		due := view{due: []dueSlot{{held{0, p.ring.At(0)}, closedByLifetime}}}
+		due := view{due: []dueSlot{{held{0, p.ring.At(0)}, closedByLifetime, false}}}
 		l := borrow(t, p)
 		p.closeDue(due)
 		synctest.Wait()

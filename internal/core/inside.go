@@ -24,6 +24,7 @@ type Inside struct {
 	Parkers                   *sync.Pool
 	Counters                  *counters
 	Overdue, Spares, Unclosed *atomic.Int32
+	Probing                   *atomic.Int32  // connections that are held until a probe has answered
 	Behind                    *atomic.Int32  // connections in Factory.Close whose slot is free already
 	Wary                      *atomic.Uint32 // so many looks are still made apart
 	Adrift                    *atomic.Int32  // looks apart whose Get has left, or may leave at any time
@@ -34,7 +35,7 @@ type Inside struct {
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
 	return Inside{p, &p.gate, &p.conns, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
-		&p.overdue, &p.spares, &p.unclosed, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
+		&p.overdue, &p.spares, &p.unclosed, &p.probing, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
 }
 
 // Outage returns the outage, the zero one if there is none.
@@ -114,6 +115,10 @@ func (in Inside) NoteEveryLease() { in.pool.sample = 1 }
 // After returns how many had come to wait when the opening of the connection began.
 func (l Lease) After() uint64 { return l.conn.after }
 
+// SetAhead has the sweeper believe that the wall clock is so far ahead of the pool's. The
+// sweeper calls the function each time that it is awake.
+func (in Inside) SetAhead(ahead func() time.Duration) { in.pool.sweeper.pretended.Store(&ahead) }
+
 // SetExpires sets when MaxLifetime ends for a leased connection, on the pool's clock.
 // Nobody else may use the pool meanwhile.
 func (l Lease) SetExpires(at time.Duration) { l.conn.expires = at }
@@ -127,6 +132,7 @@ const (
 	LeastOpenTime = leastOpenTime
 	LogEvery      = logEvery
 	LookGrace     = lookGrace
+	MaxProbes     = maxProbes
 	MaxTick       = maxTick
 	MinDead       = minDead
 	MinTick       = minTick
@@ -134,9 +140,11 @@ const (
 	MostOpenTime  = mostOpenTime
 	OpenGrace     = openGrace
 	OverdueAfter  = overdueAfter
+	ProbeLimit    = probeLimit
 	Reasons       = int(reasons)
 	Probation     = probation
 	RevokedStamp  = revokedStamp
+	SleepLeast    = sleepLeast
 	Suspicion     = suspicion
 	Tryout        = tryout
 )

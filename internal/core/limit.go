@@ -12,7 +12,7 @@ import (
 // abandoned. It goes on in its goroutine, which nobody can stop. But the slot is free for
 // others, and the result of the call is not used.
 const (
-	// callLimit is how long Check, Clean and Close may take.
+	// callLimit is how long Check, Probe, Clean and Close may take.
 	callLimit = 10 * time.Second
 
 	// openGrace is how long Open may go on after its ctx has ended.
@@ -21,7 +21,7 @@ const (
 
 var errAbandoned = errors.New("pool: factory function did not return in time")
 
-// ask calls Check or Clean for the connection in a held slot, and reports whether the
+// ask calls Check, Probe or Clean for the connection in a held slot, and reports whether the
 // connection is fit to be lent. If it is not, the connection has been closed, and the
 // slot does not belong to the caller any more. If the call was abandoned, all that
 // happened before the function returned.
@@ -70,7 +70,7 @@ const (
 	callNone      = 6
 )
 
-// limitCall abandons a call of Check or Clean that has taken too long. Only the sweeper
+// limitCall abandons a call of Check, Probe or Clean that has taken too long. Only the sweeper
 // calls it, and remembers when it first saw the call.
 func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	call := c.call.Load()
@@ -122,13 +122,17 @@ func (p *Pool) endCall(c *conn) *look {
 }
 
 // leaveCall is for the one that has ended somebody else's call. It lets another round of
-// checks begin if the call was made for one: the round is abandoned with it. It returns the
+// checks begin if the call was made for one: the round is abandoned with it. The same for a probe. It returns the
 // look apart that made the call, or nil. When the connection has left its slot, that is for
 // leaveLook.
 func (p *Pool) leaveCall(c *conn) (k *look, inRound bool) {
 	if c.inRound {
 		p.sweeper.round.Inc()
 		p.sweeper.checking.Store(false)
+	}
+	if c.probed != nil { // another goroutine goes on with the probes, and is counted in its place
+		go p.probe(c.probed)
+		p.probing.Dec()
 	}
 	return c.look, c.inRound
 }

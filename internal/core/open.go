@@ -20,7 +20,7 @@ import (
 const overdueAfter = time.Second
 
 // An attempt is one connection being opened: one call of Factory.Open and, if that
-// succeeds, of Factory.Watch.
+// succeeds, of Factory.Expires and of Factory.Watch.
 type attempt struct {
 	asker *queue.Waiter   // for whom it was begun; nil: no waiter in particular
 	asked context.Context // Open gets its values; may be nil
@@ -129,10 +129,14 @@ func (p *Pool) open(a *attempt) {
 		ctx, cancel = context.WithTimeout(ctx, p.config.OpenTimeout)
 		defer cancel()
 	}
+	c := &conn{pool: p, began: a.outage, after: p.queue.Count(), era: a.era, sight: new(sight.Sight)}
 	err := errGoexit
 	p.timeAttempt(a)
 	defer func() { // deferred, in case of runtime.Goexit
 		a.timer.Stop()
+		if err == nil && p.over(c) { // Watch may have taken a while
+			err = errOver
+		}
 		switch {
 		case !p.end(a, attemptEnded):
 			if c := p.unlent(a); c != nil {
@@ -150,7 +154,6 @@ func (p *Pool) open(a *attempt) {
 			p.opened(a)
 		}
 	}()
-	c := &conn{pool: p, began: a.outage, after: p.queue.Count(), era: a.era, sight: new(sight.Sight)}
 	err = guard("Factory.Open", func() (err error) {
 		c.box, err = p.factory.Open(ctx)
 		return err
@@ -160,7 +163,7 @@ func (p *Pool) open(a *attempt) {
 	}
 	c.opened = time.Now()
 	c.openedAt = time.Duration(p.now())
-	c.expires = p.lifetimeOf(c.openedAt)
+	c.expires, c.ends = p.lifetimeOf(c.openedAt), never
 	if a.state.Load() == attemptAside && !p.readmit(a) {
 		err = errNoRoom
 		a.conn.Store(c)
@@ -170,6 +173,12 @@ func (p *Pool) open(a *attempt) {
 	c.slot, c.ring, c.index = a.slot, b.ring, i
 	c.claimed, c.born = a.word, a.word.Generation()
 	a.conn.Store(c)
+	if p.factory.Expires != nil {
+		err = errGoexit
+		if err = guard("Factory.Expires", func() error { return p.askEnd(c) }); err != nil {
+			return
+		}
+	}
 	if p.factory.Watch == nil {
 		return
 	}
@@ -289,6 +298,7 @@ func (p *Pool) opened(a *attempt) {
 		p.release(a)
 	}
 	p.mindSlots()
+	p.mindEnd(c)
 	// A caller that came to wait meanwhile may have counted this attempt as one for
 	// itself, and got nothing.
 	p.ensureOpen(nil)
@@ -403,7 +413,7 @@ func (p *Pool) mustTell(now time.Duration, err error) error {
 }
 
 // unlent takes the connection that Open has returned and nobody will get, in order to
-// close it: Watch has refused it, or it came too late. It was never counted as opened. It
+// close it: Watch has refused it, Expires has failed, or it came too late. It was never counted as opened. It
 // returns nil if there is none.
 func (p *Pool) unlent(a *attempt) *conn {
 	c := a.conn.Swap(nil)

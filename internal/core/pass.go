@@ -9,17 +9,19 @@ import (
 
 // pass looks at every slot and does what is due there. It returns when to look again.
 // Only the sweeper calls it. It closes connections that have been idle for MaxIdleTime or
-// open for MaxLifetime. It marks those that are leased and have been open for so long, so
-// that Put closes them. It abandons calls that do not return, finds leaks, and keeps
-// MinIdle connections idle.
+// open for MaxLifetime, or whose life ends by Factory.Expires. It marks those that are leased
+// and have been open for MaxLifetime, so that Put closes them. (Put looks at the end of a life
+// by itself.) It abandons calls that do not return, finds leaks, and keeps MinIdle connections
+// idle.
 func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	s := &p.sweeper
 	regular := now >= s.nextPass || s.passNow.Load()
-	if !regular && !s.warmOn.Load() {
-		return s.nextPass
+	if !regular && now < s.nextEnd && !s.warmOn.Load() && !s.endSoon.Load() {
+		return min(s.nextPass, s.nextEnd)
 	}
 	s.passNow.Store(false)
 	s.warmOn.Store(false)
+	s.endSoon.Store(false) // then look: the other side is in mindEnd
 	// Where regular passes are rare, there is one pass a second while Check or Clean is
 	// being called, and one more afterwards. So a pool that is used all the time does not
 	// cause a pass at each call.
@@ -34,11 +36,14 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	p.doubt()
 	// At most an eighth of the connections reach the end of their lives in one pass. So
 	// those of the same age are not all replaced at once after a long stop of the
-	// process.
+	// process. Factory.Expires gives each a life of its own, which is not stretched.
+	lives := p.config.MaxLifetime > 0 || p.factory.Expires != nil
 	aged := max(words.Census(p.conns.Load()).Established()/8, 1)
 	callsUnderWay := false
-	spares := int(p.spares.Load()) // before the look: if one ends meanwhile, the look sees its connection
+	// Before the look: if one ends meanwhile, the look sees its connection.
+	coming := int(p.spares.Load() + p.probing.Load())
 	v := view{due: s.due[:0], aging: p.agingFrom(now)}
+	s.nextEnd = never
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			word := b.ring.At(i)
@@ -47,18 +52,25 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 				why, age := closedByIdleTime, p.idleFor(word)
 				due := age >= p.idleTicks
 				dueSoon := age >= v.aging.ticks
-				if !due && p.config.MaxLifetime > 0 {
+				over := false
+				if lives {
 					if c := b.slots[i].Load(); c != nil {
-						if c.expires <= now && aged > 0 {
+						switch {
+						case c.ends <= now:
+							why, due, over = closedByLifetime, true, true
+						case !due && c.expires <= now && aged > 0:
 							why, due = closedByLifetime, true
 							aged--
 						}
-						dueSoon = dueSoon || c.expires <= v.aging.at
+						if !over {
+							s.nextEnd = min(s.nextEnd, c.ends)
+						}
+						dueSoon = dueSoon || min(c.expires, c.ends) <= v.aging.at
 					}
 				}
 				switch {
 				case due:
-					v.due = append(v.due, dueSlot{held{b.first + i, word}, why})
+					v.due = append(v.due, dueSlot{held{b.first + i, word}, why, over})
 				case dueSoon:
 					v.idle++
 				default:
@@ -69,6 +81,9 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 				c := b.slots[i].Load()
 				if c == nil {
 					continue
+				}
+				if c.ends > now {
+					s.nextEnd = min(s.nextEnd, c.ends) // it may be idle by then
 				}
 				if p.limitCall(held{b.first + i, word}, c, now) {
 					callsUnderWay = true
@@ -87,7 +102,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	}
 	p.closeDue(v)
 	if p.config.MinIdle > 0 {
-		p.restock(p.config.MinIdle-v.fresh-spares, regular)
+		p.restock(p.config.MinIdle-v.fresh-coming, regular)
 	}
 	if words.Gate(p.gate.Load()).Shrinking() {
 		p.shrunk() // only a safety net: each goroutine that empties a slot does this
@@ -107,7 +122,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	if next == never {
 		s.nextPass = 0 // each time the sweeper is awake
 	}
-	return next
+	return min(next, s.nextEnd)
 }
 
 // restock opens connections for MinIdle, of which so many are missing. What the quota holds
@@ -140,7 +155,8 @@ type view struct {
 
 type dueSlot struct {
 	held
-	why reason
+	why  reason
+	over bool // its life has ended by Factory.Expires: nothing keeps it
 }
 
 // agingFrom returns from which age on an idle connection is due soon: its replacement
@@ -162,12 +178,13 @@ func (p *Pool) agingFrom(now time.Duration) (a struct {
 // closeDue closes idle connections that are due. With MinIdle they are replaced before
 // they are closed. They stay while there would be too few idle connections without them,
 // although nobody gets one that has been idle for too long. If MaxConnections are open,
-// there is no room for replacements, and one at a time is closed to make room.
+// there is no room for replacements, and one at a time is closed to make room. Nothing stays
+// when its life has ended by Factory.Expires.
 func (p *Pool) closeDue(v view) {
 	spare := v.idle + len(v.due) - p.config.MinIdle
 	for _, d := range v.due {
-		if c := words.Census(p.conns.Load()); spare <= 0 && c.Usable() < c.Max() {
-			return
+		if c := words.Census(p.conns.Load()); !d.over && spare <= 0 && c.Usable() < c.Max() {
+			continue
 		}
 		if h, ok := p.retake(d.held); ok { // else somebody has taken it
 			spare--

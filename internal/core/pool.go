@@ -28,16 +28,16 @@ type Pool struct {
 	_     [words.Pad - 8 - unsafe.Sizeof(queue.Queue{})]byte
 
 	conns  atomic.Uint64          // a census
-	outage atomic.Pointer[outage] // nil: none
 	took   atomic.Uint64          // how long opening takes, in ns; 0: unknown
-	_      [words.Pad - 24]byte
+	outage atomic.Pointer[outage] // nil: none
+	_      [words.Pad - 16 - unsafe.Sizeof(uintptr(0))]byte
 
 	// Read by every Get and Put. After Init only tick is written, by the sweeper and by
 	// attempts that have opened a connection, and wary, a few times a second. ring and slots are those of the first bank.
 	tick      atomic.Uint32 // time, in ticks of tickLength
 	wary      atomic.Uint32 // so many looks are still made apart (see look.go); 0: none
-	fitTicks  uint32        // idleTicks, or 0 if an idle connection needs a Check or a note for leaks
-	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, or its time
+	fitTicks  uint32        // idleTicks, or 0 if an idle connection needs a Check, a look at its end or a note for leaks
+	slowPut   bool          // a lease that ends asks for more than its slot: for Clean, its end, or its time
 	idleTicks uint32        // from this age on a slot has been idle for too long
 	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
 	sample    uint32        // the place of one lease in so many is noted
@@ -57,6 +57,7 @@ type Pool struct {
 	behind   atomic.Int32            // connections in Factory.Close whose slot is free already
 	aside    atomic.Pointer[attempt] // the attempt that was set aside; nil: none
 	adrift   atomic.Int32            // looks apart whose Get has left, or may leave at any time
+	probing  atomic.Int32            // connections that are held until a probe has answered
 	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
 	fresh    atomic.Int32            // calls of GetFresh that wait
 	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
@@ -79,7 +80,7 @@ func (p *Pool) Init(factory Factory, config Config) {
 	first := newBank(0, config.MaxConnections)
 	p.notes = config.LeakAfter > 0 || config.TimeUse
 	p.sample = sampleLeases
-	p.slowPut = factory.Clean != nil || config.TimeUse
+	p.slowPut = factory.Clean != nil || factory.Expires != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
 	if factory.Check != nil {
@@ -94,8 +95,8 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.parkers.New = func() any { return queue.NewParker(uint(p.stripes.Inc())) }
 	p.lifetime, p.close = context.WithCancelCause(context.Background())
 	p.era.Store(newEra(p.lifetime))
-	p.idleTicks = p.sweeper.init(config, factory.Check != nil, factory.Check != nil || factory.Clean != nil)
-	if factory.Check == nil && !p.notes {
+	p.idleTicks = p.sweeper.init(config, factory)
+	if factory.Check == nil && factory.Expires == nil && !p.notes {
 		p.fitTicks = p.idleTicks
 	}
 	if config.MinIdle > 0 {
@@ -215,6 +216,10 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 			return l, false, false
 		}
 	}
+	if p.over(c) {
+		p.destroy(h, closedByLifetime, nil)
+		return l, false, false
+	}
 	return Lease{c, h.word}, true, false
 }
 
@@ -246,7 +251,7 @@ func (p *Pool) Put(l Lease) error {
 }
 
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
-// is a Clean.
+// is a Clean or an Expires.
 func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 	if p.gate.Load() != 0 && p.elsewhere() {
 		return ErrBubble
@@ -261,7 +266,7 @@ func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 	} else {
 		c.unused.Inc()
 	}
-	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() {
+	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
 		if fit, _ := p.ask(h, c, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
 			return nil
 		}

@@ -42,6 +42,10 @@ func (p *Pool) settle(h held, checked bool) {
 			p.destroy(h, d.why, d.cause)
 			return
 		}
+		if p.over(c) {
+			p.destroy(h, closedByLifetime, nil)
+			return
+		}
 		if g := words.Gate(p.gate.Load()); g.Closed() {
 			p.destroy(h, closedByShutdown, nil)
 			return

@@ -11,8 +11,8 @@ import (
 
 // A sweeper is the goroutine that does what is due by time. It ends waits that have
 // lasted for MaxWaitTime, without a timer for each of them. It opens what was held back.
-// It passes over the slots now and then. It has idle connections checked. And it keeps
-// the coarse clock that Put stamps its slots with. It calls no factory function itself,
+// It passes over the slots now and then. It has idle connections checked, and probed when the
+// machine has slept. And it keeps the coarse clock that Put stamps its slots with. It calls no factory function itself,
 // so that none of them can delay it.
 //
 // The first duty starts it: a wait that may expire, an open connection, an open that was
@@ -28,21 +28,27 @@ type sweeper struct {
 	warming  atomic.Bool   // the quota holds back connections for MinIdle
 	warmOn   atomic.Bool   // it has to open more of them
 	passNow  atomic.Bool   // it has to pass over the slots at once
+	endSoon  atomic.Bool   // the same, because the life of a new connection ends before its next look
 	unaware  atomic.Bool   // it will not look at the slots in time: they gave it nothing to do
 
-	expires       bool          // it ends waits: there is a MaxWaitTime
-	minds         bool          // it looks at the slots: connections have times, or functions are called
+	expires bool // it ends waits: there is a MaxWaitTime
+	minds   bool // it looks at the slots: connections have times, or functions are called
+	probes  bool // it looks whether the machine has slept
+
 	tickLength    time.Duration // of the pool's coarse clock; 0: the clock stands still
 	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
-	nextPass      time.Duration // this and the rest, except for the last two: used by the sweeper alone
+	nextPass      time.Duration // this and the rest, except for the last three: used by the sweeper alone
+	nextEnd       time.Duration // of the lives that Factory.Expires has given; never: none ends
+	wasAhead      time.Duration // how far the wall clock was ahead at the last look
 	lingers       bool          // the next pass is for a Check or Clean that may be called again
 	nextCheck     time.Duration
-	disarmAt      time.Duration // 0: not decided
-	missing       int           // connections for MinIdle that were missing at the last regular pass and have not been begun
-	due           []dueSlot     // kept from pass to pass, to be reused
-	checking      atomic.Bool   // a round of checks is under way
-	round         atomic.Uint32 // incremented when a round takes a slot, and when it releases it
+	disarmAt      time.Duration                        // 0: not decided
+	missing       int                                  // connections for MinIdle that were missing at the last regular pass and have not been begun
+	due           []dueSlot                            // kept from pass to pass, to be reused
+	checking      atomic.Bool                          // a round of checks is under way
+	round         atomic.Uint32                        // incremented when a round takes a slot, and when it releases it
+	pretended     atomic.Pointer[func() time.Duration] // what tests have in place of wallAhead
 }
 
 // The coarse clock must tell ages up to MaxIdleTime to within an eighth. Its ticks must
@@ -56,14 +62,18 @@ const (
 )
 
 // init prepares s. It returns the age in ticks from which on a slot has been idle for too
-// long. calls says whether functions are called for idle connections or in Put.
-func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
+// long.
+func (s *sweeper) init(config Config, factory Factory) (idleTicks uint32) {
 	s.kick = make(chan struct{}, 1)
 	s.unaware.Store(true)
-	if checks && config.CheckInterval > 0 {
+	s.nextEnd = never
+	if factory.Check != nil && config.CheckInterval > 0 {
 		s.checkInterval = config.CheckInterval
 		s.nextCheck = config.CheckInterval
 	}
+	// Where Check is called for lending only, it says then what it would say now. For the
+	// same reason Check alone asks for no regular passes.
+	s.probes = factory.Probe != nil || s.checkInterval > 0
 	idle := config.MaxIdleTime
 	idleTicks = 1 << 16 // more than any age
 	if idle >= 0 {
@@ -84,10 +94,10 @@ func (s *sweeper) init(config Config, checks, calls bool) (idleTicks uint32) {
 	if config.LeakAfter > 0 {
 		every(config.LeakAfter / 16)
 	}
-	if config.MinIdle > 0 {
+	if config.MinIdle > 0 || factory.Expires != nil || factory.Probe != nil {
 		every(maxTick)
 	}
-	s.minds = s.passEvery > 0 || s.checkInterval > 0 || calls
+	s.minds = s.passEvery > 0 || factory.Check != nil || factory.Clean != nil
 	s.expires = config.MaxWaitTime >= 0
 	return idleTicks
 }
@@ -186,7 +196,7 @@ func (p *Pool) sweep() {
 // sweepClosed limits the calls that are in progress when the pool is closed: Shutdown
 // waits for their connections.
 func (p *Pool) sweepClosed() {
-	if p.factory.Check == nil && p.factory.Clean == nil {
+	if p.factory.Check == nil && p.factory.Probe == nil && p.factory.Clean == nil {
 		return
 	}
 	ticks := time.NewTicker(maxTick)
@@ -213,6 +223,9 @@ func (p *Pool) duties(now time.Duration) (next time.Duration) {
 			return next
 		}
 		s.unaware.Store(false)
+	}
+	if s.probes && p.slept() {
+		p.suspectIdle()
 	}
 	next = min(next, p.pass(now))
 	if s.checkInterval > 0 {

@@ -63,6 +63,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	if got := Inside(p).Workers.Load(); got != workers {
 		tb.Errorf("%d goroutines are counted, want %d", got, workers)
 	}
+	if got := Inside(p).Probing.Load(); got != 0 {
+		tb.Errorf("%d connections are counted as being probed, want none", got)
+	}
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))
 	}

@@ -120,6 +120,18 @@ var faults = []fault{
 		{"outage.go", "	p.sweeper.trials.Store(false) // before the look: the other side is in opened", "	if !FAULT {\n		p.sweeper.trials.Store(false)\n	} // before the look: the other side is in opened"},
 		{"outage.go", "	next = p.firstTrial(o)\n", "	next = p.firstTrial(o)\n	if FAULT {\n		p.sweeper.trials.Store(false)\n	}\n"},
 	}, false},
+	{70, "endSoon is cleared after the look", coreCode, schedulesPkg, "TestExploreAShortLife.*", []edit{
+		{"pass.go", "	s.endSoon.Store(false) // then look", "	if !FAULT {\n		s.endSoon.Store(false)\n	} // then look"},
+		{"pass.go", "	p.closeDue(v)\n	if p.config.MinIdle > 0 {", "	if FAULT {\n		s.endSoon.Store(false)\n	}\n	p.closeDue(v)\n	if p.config.MinIdle > 0 {"},
+	}, false},
+	{71, "who has had a suspect probed does not look for its next owner", coreCode, schedulesPkg, "TestExploreProbes.*", one("probe.go",
+		"		p.settle(h, true)", "		if FAULT {\n			p.publish(h)\n			return true\n		}\n		p.settle(h, true)"), false},
+	{72, "who returns from an abandoned probe counts it off once more", coreCode, schedulesPkg, "TestExploreAnAbandonedProbe.*", one("probe.go",
+		"		if abandoned ||", "		if !FAULT && abandoned || !FAULT &&"), false},
+	{73, "settle does not look whether the life of a connection has ended", coreCode, schedulesPkg, "TestExploreTheEndOfALife.*", one("settle.go",
+		"		if p.over(c) {", "		if !FAULT && p.over(c) {"), false},
+	{74, "a suspect is probed where it lies", coreCode, schedulesPkg, "TestExploreProbes.*", one("probe.go",
+		"			h, ok := p.retake(held{b.first + i, word})", "			h, ok := held{b.first + i, word}, true\n			if !FAULT {\n				h, ok = p.retake(h)\n			}"), true},
 
 	{75, "an open that failed does not look whether it was the last", coreCode, schedulesPkg, "TestExploreShutdownAgainstACold.*", one("open.go",
 		"	p.noteAllGone()\n", "	if !FAULT {\n		p.noteAllGone()\n	}\n"), false},

@@ -209,20 +209,24 @@ func TestReleaseWaitsForTheEndThatHasBegun(t *testing.T) {
 	}
 }
 
-// A raceConn stops a SetDeadline of its user before it takes effect, until the end of a ctx
-// has set its own.
+// A raceConn stops a SetDeadline of its user before it takes effect, or that of the end of a
+// ctx right after it has, until the other has been called.
 type raceConn struct {
 	net.Conn
-	between  func()
-	deadline time.Time
+	before, after func()
+	deadline      time.Time
 }
 
 func (c *raceConn) SetDeadline(t time.Time) error {
-	if f := c.between; f != nil && !t.Equal(longAgo) {
-		c.between = nil
+	if f := c.before; f != nil && !t.Equal(longAgo) {
+		c.before = nil
 		f()
 	}
 	c.deadline = t
+	if f := c.after; f != nil && t.Equal(longAgo) {
+		c.after = nil
+		f()
+	}
 	return nil
 }
 
@@ -233,7 +237,7 @@ func TestNoDeadlineLiftsTheEndOfACtx(t *testing.T) {
 	for name, set := range map[string]func(net.Conn, time.Time) error{
 		"SetDeadline": net.Conn.SetDeadline, "SetReadDeadline": net.Conn.SetReadDeadline, "SetWriteDeadline": net.Conn.SetWriteDeadline,
 	} {
-		for _, order := range []string{"after the end", "around the end"} {
+		for _, order := range []string{"after the end", "around the end", "within the end"} {
 			a, b := net.Pipe()
 			defer a.Close()
 			defer b.Close()
@@ -242,13 +246,21 @@ func TestNoDeadlineLiftsTheEndOfACtx(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			var release func()
-			if order == "after the end" {
-				release = Bind(ctx, client)
-			} else {
-				inner.between = func() { release = Bind(ctx, client) }
+			later := func() {
+				if err := set(client, time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := set(client, time.Now().Add(time.Hour)); err != nil {
-				t.Fatal(err)
+			switch order {
+			case "after the end":
+				release = Bind(ctx, client)
+				later()
+			case "around the end":
+				inner.before = func() { release = Bind(ctx, client) }
+				later()
+			case "within the end":
+				inner.after = later
+				release = Bind(ctx, client)
 			}
 			if !inner.deadline.Equal(longAgo) {
 				t.Errorf("%s %s has lifted it", name, order)

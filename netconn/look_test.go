@@ -416,9 +416,11 @@ func TestCheckOfWhatHasNoSocketKnowsNothing(t *testing.T) {
 	if err := Check(client); err != nil {
 		t.Errorf("Check returns %v", err)
 	}
-	client.Read(make([]byte, 1)) // EOF
+	if n, err := io.Copy(io.Discard, client); n != 0 || err != nil {
+		t.Errorf("copied %d, %v", n, err)
+	}
 	if err := Check(client); !errors.Is(err, io.EOF) {
-		t.Errorf("after a Read that met the end, Check returns %v, want %v", err, io.EOF)
+		t.Errorf("after a copy to the end, Check returns %v, want %v", err, io.EOF)
 	}
 }
 
@@ -437,6 +439,31 @@ func TestCheckDoesNotAllocate(t *testing.T) {
 			t.Errorf("Clean allocates %v times", got)
 		}
 	})
+}
+
+// TLS answers an update of its keys while the pool looks. A peer that does not read must not
+// hold that up.
+func TestALookDoesNotWaitToWrite(t *testing.T) {
+	client, _ := serve(t, true).open(t, nil)
+	c := of(client)
+	if !c.socket.Able() {
+		t.Skip("there is no socket to look at here")
+	}
+	var err error
+	for err == nil { // until no buffer has room
+		_, err = c.socket.give(make([]byte, 1<<16))
+	}
+	if !errors.Is(err, errNoRoom) {
+		t.Errorf("without room, give returns %v, want %v", err, errNoRoom)
+	}
+	c.looking.Store(true)
+	for err = nil; err == nil; { // there may be room again, but not for long
+		_, err = c.Write(make([]byte, 1<<16))
+	}
+	if !errors.Is(err, errNoRoom) {
+		t.Errorf("without room, a Write of a look returns %v, want %v", err, errNoRoom)
+	}
+	c.looking.Store(false)
 }
 
 func TestRecordsAreFollowedHoweverTheyAreCut(t *testing.T) {

@@ -67,6 +67,9 @@
 //     example). Its Clean checks that Buffered is zero: those bytes are unread, too.
 //   - A server that sends something of its own accord on an idle connection ends it for the
 //     pool: Redis to a subscriber, PostgreSQL to one that listens or when a parameter changes.
+//   - A server that announces the end, as SMTP's does with 421 and PostgreSQL's with FATAL, has
+//     not closed the connection yet when you read that. Mark the error with [pool.Broken]:
+//     Check, asked right afterwards, may find nothing wrong.
 //   - A client that reads in a goroutine of its own, such as that of golang.org/x/crypto/ssh,
 //     must not be asked by [Check]: it always has a Read in progress. It knows by itself when
 //     the connection ends, which is for Factory.Watch.

@@ -111,7 +111,11 @@ func answer(r io.Reader) (value string, err error) {
 		case 'D':
 			value = string(body[6:])
 		case 'E':
-			return "", errors.New(string(bytes.ReplaceAll(body, []byte{0}, []byte{' '})))
+			err := errors.New(string(bytes.ReplaceAll(body, []byte{0}, []byte{' '})))
+			if bytes.HasPrefix(body, []byte("SFATAL\x00")) {
+				err = pool.Broken(err) // the server is about to close the connection, and has not yet
+			}
+			return "", err
 		case 'Z':
 			return value, nil
 		}

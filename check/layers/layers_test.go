@@ -28,7 +28,7 @@ var may = map[string]string{
 	".":                  "internal/core internal/histogram",
 	"internal/peek":      "",
 	"netconn":            ". internal/peek",
-	"wsconn":             ". go.uber.org/atomic github.com/coder/websocket",
+	"wsconn":             ". internal/peek go.uber.org/atomic github.com/coder/websocket",
 	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/leftover internal/queue internal/words ring",
 }
 

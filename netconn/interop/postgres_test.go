@@ -201,12 +201,9 @@ func notified(t *testing.T, server *postgres, f pool.Factory[*client]) {
 
 func cancelled(t *testing.T, server *postgres, f pool.Factory[*client]) {
 	p := newPool(t, f, pool.Config{MaxConnections: 1})
-	if err := p.Warm(soon(t), 1); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	err := p.Do(ctx, func(ctx context.Context, c *client) error {
+	err := p.Do(soon(t), func(ctx context.Context, c *client) error {
+		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
 		defer netconn.Bind(ctx, c.Conn)()
 		_, err := c.query("SELECT pg_sleep(60)")
 		return err

@@ -167,9 +167,9 @@ func TestTheEndOfACtxEndsABlockingCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, opts := newRedis(t, secure)
 			p := newPool(t, newFactory(t, server.address, opts), pool.Config{MaxConnections: 1})
-			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-			defer cancel()
-			err := p.Do(ctx, func(ctx context.Context, c *client) error {
+			err := p.Do(soon(t), func(ctx context.Context, c *client) error {
+				ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+				defer cancel()
 				defer netconn.Bind(ctx, c.Conn)()
 				_, err := c.command("BLPOP", "nothing", "0")
 				return err

@@ -67,6 +67,8 @@
 //     example). Its Clean checks that Buffered is zero: those bytes are unread, too.
 //   - A server that sends something of its own accord on an idle connection ends it for the
 //     pool: Redis to a subscriber, PostgreSQL to one that listens or when a parameter changes.
+//   - [Check] and [Bind] take the connection itself. Of a struct that embeds it they see
+//     neither the socket nor what is remembered of it: a Check of one finds nothing wrong.
 //   - A server that announces the end, as SMTP's does with 421 and PostgreSQL's with FATAL, has
 //     not closed the connection yet when you read that. Mark the error with [pool.Broken]:
 //     Check, asked right afterwards, may find nothing wrong.

@@ -34,9 +34,10 @@
 //
 // Unread data: Put closes a connection on which bytes have arrived that nobody has read, and
 // so does the next check if they arrive later. What TLS has received and not handed out
-// counts. Session tickets and key updates of TLS do not: the check takes them in. A reply
-// that is still on its way at Put, and arrives after the next Get, cannot be told from the
-// next reply: return an error from Do, or Discard, if a reply is owed.
+// counts, and so does part of a record. Session tickets and key updates of TLS do not: the
+// check takes them in. A reply that is still on its way at Put, and arrives after the next
+// Get, cannot be told from the next reply: return an error from Do, or Discard, if a reply is
+// owed.
 //
 // Cancellation: a call under [Bind] ends with its ctx, and the connection is closed when it is
 // put back, whatever its user thinks of it. The same holds after any error of Write, after
@@ -48,7 +49,7 @@
 // # Cost
 //
 // A check is one system call, a look at the socket without waiting and without taking
-// anything: 0.4 µs, 1.08 times the bare call (see BenchmarkCheck). Put makes one as well. They
+// anything: some 0.4 µs, 1.08 times the bare call (BenchmarkCheck). Put makes one as well. They
 // do not allocate, and need no goroutine. A Bind allocates twice or so, and costs nothing if
 // ctx never ends.
 //

@@ -12,7 +12,8 @@ import (
 )
 
 // A Factory tells a [Pool] how to open and close connections of type T, and how to check
-// and clean them. Only Open is required, and Close where T is not an [io.Closer].
+// and clean them. Only Open is required, and Close where T is not an [io.Closer]. Package
+// netconn has one for TCP and TLS, package wsconn one for WebSockets.
 //
 // The pool calls these functions from any goroutine, and for different connections at the
 // same time. It holds nothing while it does: a slow function delays its own caller, and a

@@ -17,7 +17,7 @@ func (d *dialed) awaitArrival(n int) {
 	buf := make([]byte, n)
 	d.NetConn().SetReadDeadline(time.Now().Add(patience))
 	defer d.NetConn().SetReadDeadline(time.Time{})
-	err := d.stream.peeker.raw.Read(func(fd uintptr) bool {
+	err := d.stream.peeker.Raw().Read(func(fd uintptr) bool {
 		got, _, err := syscall.Recvfrom(int(fd), buf, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return err != syscall.EAGAIN && (err != nil || got == 0 || got >= n)
 	})

@@ -26,7 +26,9 @@ var may = map[string]string{
 	"internal/histogram": "internal/atomic internal/words",
 	"internal/core":      "internal/atomic internal/histogram internal/queue internal/sight internal/step internal/words ring",
 	".":                  "internal/core internal/histogram",
-	"wsconn":             ". go.uber.org/atomic github.com/coder/websocket",
+	"internal/peek":      "",
+	"netconn":            ". internal/peek",
+	"wsconn":             ". internal/peek go.uber.org/atomic github.com/coder/websocket",
 	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/leftover internal/queue internal/words ring",
 }
 

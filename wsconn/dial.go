@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +32,7 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.options.ReadLimit != 0 {
-		conn.SetReadLimit(max(d.options.ReadLimit, -1))
-	}
+	conn.SetReadLimit(cmp.Or(d.options.ReadLimit, defaultReadLimit))
 	if err := d.setUp(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -142,7 +141,7 @@ func (d *dialer) setUp(ctx context.Context, conn *Conn) error {
 			return fmt.Errorf("wsconn: OnConnect: %w", err)
 		}
 	}
-	if err := conn.stream.settle(); err != nil {
+	if err := conn.settle(); err != nil {
 		return fmt.Errorf("wsconn: new connection: %w", err)
 	}
 	ready = true

@@ -6,7 +6,8 @@ import "time"
 // made once; a dial has a copy of its own only for its ping callbacks.
 type rules struct {
 	unsolicited    Unsolicited
-	onUnsolicited  func(conn *Conn, message Message) error
+	onUnsolicited  func(conn *Conn, message Message) (*Message, error)
+	isReply        func(request, message Message) bool
 	keepalive      *Keepalive
 	pingInterval   time.Duration // negative: never
 	pongTimeout    time.Duration
@@ -14,5 +15,6 @@ type rules struct {
 	onPing         func(payload []byte) bool // nil: answer every ping
 	onPong         func(payload []byte)
 	controlTimeout time.Duration
+	looksTime      time.Duration
 	fallback       bool // do without the peeker
 }

@@ -50,8 +50,8 @@ func eachTLS(t *testing.T, test func(t *testing.T, m mode)) {
 // read, several times over. The read then fails before it looks at the socket.
 func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
-		for _, held := range []int{1, maxLooks / 2} {
-			conn, p := dial(t, m, nil)
+		for _, held := range []int{1, maxLooks / 2, 10 * maxLooks} {
+			conn, p := dial(t, m, &Options{looksTime: time.Hour})
 			p.send(text("late reply"))
 			conn.awaitArrival(1)
 			looks := 0
@@ -78,10 +78,10 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 }
 
 // TestConnectionWithBytesThatNoReadTakesFailsCheck: the deadline passes before every
-// read.
+// read, and looksTime with the first.
 func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
-		conn, p := dial(t, m, nil)
+		conn, p := dial(t, m, &Options{looksTime: 1})
 		p.send(text("late reply"))
 		conn.awaitArrival(1)
 		looks := 0
@@ -100,6 +100,25 @@ func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 	})
 }
 
+// TestBytesThatNoReadTakesAreLeftToTheLeaseThatMayReadThem: the round ends, and the
+// connection does not.
+func TestBytesThatNoReadTakesAreLeftToTheLeaseThatMayReadThem(t *testing.T) {
+	eachTLS(t, func(t *testing.T, m mode) {
+		conn, p := dial(t, m, &Options{looksTime: 1, Unsolicited: UnsolicitedKeep})
+		p.send(text("kept"))
+		conn.awaitArrival(1)
+		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) { c.SetReadDeadline(longAgo) })
+		err := conn.check(conn.Conn)
+		end()
+		if err != nil {
+			t.Fatalf("Check returned %v", err)
+		}
+		if _, message, err := conn.Read(soon(t)); err != nil || string(message) != "kept" {
+			t.Errorf("read %q, %v", message, err)
+		}
+	})
+}
+
 // TestLooksAreCountedThroughoutACheck: half of them are used up before the first ping is
 // read, and the other half with the second one in the socket.
 func TestLooksAreCountedThroughoutACheck(t *testing.T) {
@@ -107,7 +126,7 @@ func TestLooksAreCountedThroughoutACheck(t *testing.T) {
 		var looks, pings int
 		var again func()
 		n := newNetwork(t, m)
-		opts := n.options(nil)
+		opts := n.options(&Options{looksTime: 1})
 		opts.DialOptions.OnPingReceived = func(context.Context, []byte) bool {
 			if pings++; pings < 3 {
 				again()

@@ -70,9 +70,9 @@ func TestUnsolicitedHandleGetsEachMessage(t *testing.T) {
 		conn, p := dial(t, m, &Options{
 			Unsolicited:        UnsolicitedHandle,
 			OneReplyPerRequest: true,
-			OnUnsolicited: func(conn *Conn, message Message) error {
+			OnUnsolicited: func(conn *Conn, message Message) (*Message, error) {
 				got = append(got, string(message.Data))
-				return nil
+				return nil, nil
 			},
 		})
 		p.send(append(text("one"), append(ping("p"), frameOf(finBit|opBinary, []byte("two"))...)...))
@@ -101,7 +101,7 @@ func TestErrorOfOnUnsolicitedFailsCheck(t *testing.T) {
 	refused := errors.New("unknown")
 	conn, p := dial(t, modes[0], &Options{
 		Unsolicited:   UnsolicitedHandle,
-		OnUnsolicited: func(*Conn, Message) error { return refused },
+		OnUnsolicited: func(*Conn, Message) (*Message, error) { return nil, refused },
 	})
 	p.send(text("x"))
 	if err := conn.failsCheck(); !errors.Is(err, refused) {
@@ -113,7 +113,7 @@ func TestUnsolicitedMessageOverTheReadLimitFailsCheck(t *testing.T) {
 	conn, p := dial(t, modes[0], &Options{
 		ReadLimit:     5,
 		Unsolicited:   UnsolicitedHandle,
-		OnUnsolicited: func(*Conn, Message) error { t.Error("called"); return nil },
+		OnUnsolicited: func(*Conn, Message) (*Message, error) { t.Error("called"); return nil, nil },
 	})
 	p.send(text("0123456789"))
 	if err := conn.failsCheck(); err == nil {

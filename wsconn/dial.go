@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -74,6 +76,9 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 		upgrader.transport = http.DefaultTransport
 	}
 	client.Transport = upgrader
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = redirects(&options)
+	}
 	options.HTTPClient = &client
 
 	// For a response with status 101 that is wrong otherwise, websocket.Dial
@@ -85,10 +90,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if response != nil {
-			return nil, newHandshakeError(url, response, err)
-		}
-		return nil, fmt.Errorf("wsconn: dial %s: %w", redact(url), err)
+		return nil, dialError(url, response, err, upgrader.requests)
 	}
 	// websocket.Dial accepts no body that is not an io.ReadWriteCloser, so
 	// that the one it accepted is upgrader's stream.
@@ -97,6 +99,28 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s.pulse.heard = since()
 	s.pulse.said = s.pulse.heard
 	return &Conn{Conn: ws, stream: s, response: slim(response)}, nil
+}
+
+// dialError returns the error of a dial of address that failed with err. response is the
+// server's, or nil.
+func dialError(address string, response *http.Response, err error, requests []*url.URL) error {
+	err = hideURLs(err, requests)
+	if response == nil {
+		return fmt.Errorf("wsconn: dial %s: %w", redact(address), err)
+	}
+	e := newHandshakeError(address, response, err, requests)
+	switch response.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if e.RetryAfter > 0 {
+			return retryLater(e, e.RetryAfter)
+		}
+	}
+	return e
+}
+
+// retryLater tells the pool when the server wants to be dialed again.
+func retryLater(err error, _ time.Duration) error {
+	return err // pool.RetryAfter(err, d), when it is there
 }
 
 // rulesFor returns the rules for a connection dialed with options. Its ping

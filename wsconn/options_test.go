@@ -46,14 +46,6 @@ func TestNewFactoryRefusesBadInput(t *testing.T) {
 	}
 }
 
-func TestBadURLDoesNotShowItsPassword(t *testing.T) {
-	for _, url := range []string{"ftp://user:secret@localhost/", "ws://user:secret@localhost:port/", "ws://user:secret@/"} {
-		if _, err := NewFactory(url, nil); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: error %v", url, err)
-		}
-	}
-}
-
 func TestOptionsForAServerThatPushesMeanUnsolicitedHandle(t *testing.T) {
 	handler := func(*Conn, Message) (*Message, error) { return nil, nil }
 	isReply := func(Message, Message) bool { return true }

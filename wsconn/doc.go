@@ -30,12 +30,11 @@
 //
 // # Which message is the reply
 //
-// Each server that pushes or greets needs [Options.IsReply]: one that sends events or
-// notifications, progress or status messages, a heartbeat that is a message, or a message
-// right after the handshake. Among them are most JSON-RPC servers, DevTools, GraphQL
-// subscriptions, realtime and chat APIs, engine.io, NATS and home automation. Without
-// IsReply, [Conn.Exchange] and [ExchangeJSON] take the first message for the reply, and
-// then the reply itself may go to the next lease.
+// A server that sends anything but replies needs [Options.IsReply]: events, notifications,
+// progress, a heartbeat that is a message, or a greeting after the handshake. Most servers
+// for JSON-RPC, DevTools, GraphQL subscriptions, chat and realtime APIs, engine.io and NATS
+// do. Without IsReply, [Conn.Exchange] and [ExchangeJSON] return the first message that
+// arrives. If that is not the reply, the reply itself may go to the next lease.
 //
 //	factory, err := wsconn.NewFactory(url, &wsconn.Options{
 //		IsReply: func(request, message wsconn.Message) bool { // of JSON-RPC: it has the same id
@@ -45,9 +44,9 @@
 //		},
 //	})
 //
-// What is not the reply is passed to [Options.OnUnsolicited], which may answer it, or is
-// dropped. For a reply of several messages, or a protocol of another kind, call
-// [Conn.Begin], Write and Read, and [Conn.End] when the last message has been read.
+// Other messages are passed to [Options.OnUnsolicited], which may answer them, or are
+// dropped. For a reply of several messages call [Conn.Begin], Write, Read as often as
+// needed, and [Conn.End] when the last message has been read.
 //
 // # Guarantees
 //
@@ -62,9 +61,7 @@
 // are passed to [Options.OnClose] and to the pool's log.
 //
 // Unread data: when a lease ends, its connection returns to the pool only if it is
-// between two messages in both directions. What arrives while it is idle is answered,
-// handed over, kept or refused, as [Options.Unsolicited] says. A connection is closed in
-// each of these cases:
+// between two messages in both directions. It is closed in each of these cases:
 //   - part of a message, or anything behind the last message read, is unread, or
 //     data arrives while the connection is idle (but see [Options.Unsolicited]);
 //   - a message was written in part;
@@ -79,13 +76,15 @@
 // If a connection ends in the middle of a message, reading that message is an error.
 // (The WebSocket package alone may return the first part as a whole message.)
 //
-// Leftovers: Put restores the read limit. Nothing of a ctx given to Read, Write or an
-// exchange of [Conn] is kept when the call has returned. (The embedded connection, which
-// wsjson uses, keeps its last ctx, with all its values, until the next call.)
+// Leftovers: Put restores the read limit. The connection keeps nothing of a ctx given to
+// Read, Write or an exchange of [Conn] when the call has returned.
 //
-// Secrets: errors, and so logs, show of a URL its scheme and host only. A redirect is not
-// followed from wss to ws, nor to another host if the dial has headers or subprotocols of
-// its own, nor more than nine times. A CheckRedirect of the HTTP client decides instead.
+// Secrets: errors and logs show only scheme and host of a URL. (Errors of functions in
+// [Options] are passed on as they are.)
+//
+// Redirects: a dial makes at most ten requests. It follows no redirect from wss to ws. It
+// follows none to another host or port if [Options.DialOptions] or Endpoint set headers or
+// subprotocols. If the HTTP client has a CheckRedirect, only that decides.
 //
 // Dials, checks and closing handshakes have time limits. Data buffered for idle
 // connections has a size limit. [NewFactory] copies its options and never changes them.
@@ -114,32 +113,36 @@
 // On Windows, and over a transport without a socket, a goroutine reads on each idle
 // connection instead. There, a check may miss what has just arrived; the next one sees it.
 //
-// # What one would not guess
-//
-// These are properties of github.com/coder/websocket that were met in practice. Tests pin
-// them for the version that this module requires:
-//   - A json.Decoder on a Reader stops when the value is complete. If the message was one
-//     frame, the connection is fit for the next lease all the same. If the server ended the
-//     message with an empty frame, Put closes the connection: "a message was not read to
-//     its end". Read on to io.EOF, as Read and [ExchangeJSON] do.
-//   - [websocket.NetConn] around a leased connection: a deadline that passes during a Read
-//     ends the connection, and its error is no timeout. One that passes between two calls is
-//     a timeout and can be lifted. NetConn also removes the read limit, until Put.
-//   - The peer's close code can be had once, from the Read that received it. Later calls
-//     return net.ErrClosed, and so does Close. [Conn.Err] has the code at any time.
-//   - A message that arrives after CloseRead: its context is done only 15 s later, and
-//     goroutines of that package stay as long.
-//   - A message that the end of the connection cuts off may be returned as if it were whole.
-//     On a connection of this package it is an error.
-//   - Close returns nil after 5 s if the peer does not even read. The pool's own closing
-//     takes at most [Options.CloseTimeout].
-//   - Ping fails at servers that answer with an empty pong. The keepalive of this package
-//     takes whatever arrives for a sign of life.
-//   - If a received message is over the read limit, the peer sees the code 1009, and the
-//     error here has no code, but is [websocket.ErrMessageTooBig]. If a message that was
-//     sent is over the peer's limit, the error of Write has no code either: often it is
-//     "broken pipe".
-//
 // A connection serves one request after the other. If goroutines share one WebSocket,
 // and replies carry the id of their request, use a multiplexer instead of a pool.
+//
+// # What one would not guess
+//
+// The following is true of github.com/coder/websocket in the version that this module
+// requires. A test pins each point.
+//   - A json.Decoder on a Reader stops when the value is complete. The connection is then
+//     clean if the message was one frame. If the server ended the message with an empty
+//     frame, Put closes the connection: "a message was not read to its end". Read on to
+//     io.EOF, as Read and [ExchangeJSON] do.
+//   - [websocket.NetConn] around a leased connection: a deadline that passes during a Read
+//     closes the connection, and the error is no timeout. A deadline that passes between
+//     two calls is a timeout, and can be lifted. NetConn also removes the read limit, until
+//     Put.
+//   - The Read that receives a close frame returns the peer's code. Later calls return
+//     net.ErrClosed, and so does Close. [Conn.Err] has the code at any time.
+//   - If a message arrives after CloseRead, its context ends only 15 s later. Goroutines of
+//     that package stay as long.
+//   - If the connection ends in the middle of a message, the part may be returned as a whole
+//     message. Connections of this package return an error.
+//   - Close returns nil after 5 s if the peer does not read. The pool closes a connection
+//     within [Options.CloseTimeout].
+//   - Ping fails at servers that answer with an empty pong. The keepalive of this package
+//     accepts any byte as a sign of life.
+//   - A received message over the read limit: the peer gets the code 1009, and the error here
+//     is [websocket.ErrMessageTooBig] without a code.
+//   - A sent message over the peer's limit: the error of Write has no code. Often it is
+//     "broken pipe".
+//   - The connection keeps the last ctx of each direction, with all its values, until the
+//     next call. This concerns calls through the embedded connection, such as those of
+//     wsjson.
 package wsconn

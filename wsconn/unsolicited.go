@@ -14,7 +14,8 @@ type Unsolicited int
 
 const (
 	// UnsolicitedDiscard closes the connection, so that no lease reads what was
-	// meant for another. This is the default, unless Options.OnUnsolicited or
+	// meant for another. More than 10,000 control frames, or 8 MiB, within one check
+	// close it too. This is the default, unless Options.OnUnsolicited or
 	// Options.IsReply is set.
 	UnsolicitedDiscard Unsolicited = iota
 

@@ -97,6 +97,51 @@ func TestOnConnectPreparesTheConnection(t *testing.T) {
 	}
 }
 
+// TestWhatOnConnectExchangesIsNoneOfTheLease: neither its messages count, nor those that
+// came beside its reply, nor what was answered to them.
+func TestWhatOnConnectExchangesIsNoneOfTheLease(t *testing.T) {
+	url := serve(t, func(ctx context.Context, conn accepted) {
+		for _, message := range []string{"greeting", "event", "reply to login"} {
+			conn.Write(ctx, websocket.MessageText, []byte(message))
+		}
+		for range 2 { // the login, and the answer to the greeting
+			conn.Read(ctx)
+		}
+		echo(ctx, conn)
+	})
+	factory := newFactory(t, url, &Options{
+		IsReply:            isReplyTo,
+		OneReplyPerRequest: true,
+		OnUnsolicited: func(_ *Conn, m Message) (*Message, error) {
+			if string(m.Data) == "greeting" {
+				return &m, nil
+			}
+			return nil, nil
+		},
+		OnConnect: func(ctx context.Context, conn *Conn) error {
+			_, _, err := conn.Exchange(ctx, websocket.MessageText, []byte("login"))
+			return err
+		},
+	})
+	conn := open(t, factory)
+	if got := ask(t, conn, "hello"); got != "hello" {
+		t.Errorf("reply %q, want hello", got)
+	}
+	if err := factory.Clean(conn); err != nil {
+		t.Errorf("Clean: %v", err)
+	}
+}
+
+func TestOnConnectThatLeavesAReplyOwedFailsTheDial(t *testing.T) {
+	factory := newFactory(t, serve(t, echo), &Options{OnConnect: func(_ context.Context, conn *Conn) error {
+		conn.Begin()
+		return nil
+	}})
+	if _, err := factory.Open(soon(t)); !errors.Is(err, errReplyOwed) {
+		t.Errorf("Open returned %v", err)
+	}
+}
+
 func TestFailedOnConnectFailsTheDialAndClosesTheConnection(t *testing.T) {
 	refused := errors.New("no permission")
 	for name, onConnect := range map[string]func(context.Context, *Conn) error{
@@ -149,6 +194,11 @@ func TestHandshakeErrorHoldsTheAnswer(t *testing.T) {
 		case "/busy":
 			w.Header().Set("Retry-After", "7")
 			http.Error(w, "come back later", http.StatusServiceUnavailable)
+		case "/later": // the server's clock is an hour ahead
+			now := time.Now().Add(time.Hour)
+			w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+			w.Header().Set("Retry-After", now.Add(time.Minute).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusTooManyRequests)
 		case "/long":
 			http.Error(w, long, http.StatusUnauthorized)
 		case "/wrong":
@@ -184,6 +234,9 @@ func TestHandshakeErrorHoldsTheAnswer(t *testing.T) {
 	}
 	if got := busy.Header.Get("Retry-After"); got != "7" {
 		t.Errorf("Header holds Retry-After %q", got)
+	}
+	if e := dial("/later"); e.StatusCode != 429 || e.RetryAfter != time.Minute {
+		t.Errorf("status %d, retry after %v, want a minute by the server's clock", e.StatusCode, e.RetryAfter)
 	}
 	if e := dial("/long"); e.StatusCode != 401 || len(e.Body) != 1024 || len(e.Error()) > 400 {
 		t.Errorf("status %d, %d bytes of body, text %q", e.StatusCode, len(e.Body), e.Error())

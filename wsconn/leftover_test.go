@@ -3,6 +3,7 @@ package wsconn
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"sync"
 	"testing"
@@ -49,6 +50,21 @@ func TestConnectionKeepsNothingOfAContext(t *testing.T) {
 		if left.Value() != nil {
 			t.Errorf("%s: the connection keeps the context", name)
 		}
+	}
+}
+
+// TestErrorOfACallIsThatOfItsContextToo: the WebSocket layer may say only that the
+// connection was closed.
+func TestErrorOfACallIsThatOfItsContextToo(t *testing.T) {
+	conn, _ := dial(t, modes[0], nil)
+	if err := conn.noteEnd(context.Background(), net.ErrClosed); err != net.ErrClosed || conn.Err() != nil {
+		t.Errorf("with a ctx that goes on: %v, and Err() = %v", err, conn.Err())
+	}
+	if err := conn.noteEnd(canceled(), net.ErrClosed); !errors.Is(err, context.Canceled) || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("with a ctx that has ended: %v", err)
+	}
+	if err := conn.noteEnd(canceled(), nil); err != nil || !errors.Is(conn.Err(), context.Canceled) {
+		t.Errorf("of a call that has succeeded: %v, and Err() = %v", err, conn.Err())
 	}
 }
 

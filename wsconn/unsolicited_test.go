@@ -179,6 +179,25 @@ func TestKeepaliveAnswerIsSeenByNobody(t *testing.T) {
 	})
 }
 
+// TestReplyOfOnUnsolicitedStandsForAKeepaliveMessage: the connection has sent something.
+func TestReplyOfOnUnsolicitedStandsForAKeepaliveMessage(t *testing.T) {
+	keepalive := *appKeepalive
+	keepalive.Interval = time.Hour
+	conn, p := dial(t, modes[0], &Options{Keepalive: &keepalive, OnUnsolicited: func(_ *Conn, m Message) (*Message, error) { return &m, nil }})
+	forward(t, 2*time.Hour)
+	p.send(text("heartbeat"))
+	conn.awaitArrival(1)
+	for range 2 {
+		if err := conn.check(conn.Conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wantNext(finBit|opText, "heartbeat")
+	if conn.stream.pulse.owed {
+		t.Error("a keepalive message was sent too")
+	}
+}
+
 func TestKeepaliveAnswerThatDoesNotComeFailsCheck(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		conn, p := dial(t, m, &Options{Keepalive: appKeepalive, PongTimeout: 1})

@@ -20,7 +20,7 @@ import (
 )
 
 // secrets are parts of the URLs in these tests.
-var secrets = []string{"pass", "path-key", "query-key"}
+var secrets = []string{"pass", "/path-k", "query-key", "other-path", "other-key"}
 
 // reveals returns the secrets that err shows, itself or an error that can be got from it.
 func reveals(err error) (found []string) {
@@ -49,7 +49,10 @@ func reveals(err error) (found []string) {
 	return found
 }
 
-const secretPart = "/path-key?token=query-key"
+const (
+	secretPart = "/path-key?token=query-key"
+	otherPart  = "/other-path?token=other-key" // of a URL that was not dialed
+)
 
 // TestErrorsShowSchemeAndHostOnly: whatever a dial fails of.
 func TestErrorsShowSchemeAndHostOnly(t *testing.T) {
@@ -80,12 +83,17 @@ func TestErrorsShowSchemeAndHostOnly(t *testing.T) {
 		"an answer":              {host: handler(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }), says: "403", status: 403},
 		"an answer with the URL": {host: handler(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no "+r.RequestURI, 404) }), says: `"no ...\n"`, status: 404},
 		"a URL, cut in the text": {host: handler(func(w http.ResponseWriter, r *http.Request) {
-			http.Error(w, strings.Repeat("x", bodyShown-12)+" "+r.RequestURI, 404)
+			http.Error(w, strings.Repeat("x", bodyShown-len(" /path-k"))+" "+r.RequestURI, 404)
 		}), says: "404", status: 404},
+		"an answer with a URL":  {host: handler(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "see https://host"+otherPart, 404) }), says: `"see https://host\n"`, status: 404},
 		"redirects without end": {host: redirect(secretPart), says: errRedirects.Error()},
-		"redirect to nowhere":   {host: redirect("http://127.0.0.1:1" + secretPart), says: "127.0.0.1:1"},
-		"redirect to no URL":    {host: redirect("http://[" + secretPart), says: "Location header"},
-		"redirect to no port":   {host: redirect("http://user:pass@a:b" + secretPart), says: "Location header"},
+		"redirects, each to another place": {host: handler(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, fmt.Sprint(otherPart, time.Now().UnixNano()), http.StatusFound)
+		}), says: errRedirects.Error()},
+		"redirect to no path": {host: redirect("/other-path/%zz?token=other-key"), says: "Location header"},
+		"redirect to nowhere": {host: redirect("http://127.0.0.1:1" + secretPart), says: "127.0.0.1:1"},
+		"redirect to no URL":  {host: redirect("http://[" + secretPart), says: "Location header"},
+		"redirect to no port": {host: redirect("http://user:pass@a:b" + secretPart), says: "Location header"},
 		"redirect to plaintext": {host: "wss" + strings.TrimPrefix(secure.URL, "https") + secretPart,
 			opts: &Options{DialOptions: &websocket.DialOptions{HTTPClient: secure.Client()}}, says: "without TLS"},
 		"no certificate": {host: "wss" + strings.TrimPrefix(secure.URL, "https") + secretPart, says: "certificate"},

@@ -201,6 +201,17 @@ func TestReplyThatFindsNoRoomEndsTheConnection(t *testing.T) {
 	}
 }
 
+func TestExchangeWithACtxThatHasEndedSendsNothing(t *testing.T) {
+	conn, p := dial(t, modes[0], nil)
+	if got := exchanged(conn.Exchange(canceled(), websocket.MessageText, nil)); got != "error: wsconn: nothing was sent: context canceled" {
+		t.Errorf("Exchange returned %q", got)
+	}
+	if err := conn.clean(conn.Conn); err != nil {
+		t.Errorf("Clean: %v", err)
+	}
+	conn.roundTrip(p)
+}
+
 // TestReplyOfAnExchangeThatWasGivenUpIsReadByNobody: neither by a further exchange of
 // the same lease, nor by the next one.
 func TestReplyOfAnExchangeThatWasGivenUpIsReadByNobody(t *testing.T) {
@@ -208,10 +219,6 @@ func TestReplyOfAnExchangeThatWasGivenUpIsReadByNobody(t *testing.T) {
 		"ctx": func(conn *dialed) error {
 			ctx, cancel := context.WithCancel(soon(conn.t))
 			_, _, err := conn.ExchangeFunc(ctx, websocket.MessageText, []byte("me"), func(Message) bool { cancel(); return false })
-			return err
-		},
-		"ctx that has ended": func(conn *dialed) error {
-			_, _, err := conn.Exchange(canceled(), websocket.MessageText, []byte("me"))
 			return err
 		},
 		"panic": func(conn *dialed) (err error) {

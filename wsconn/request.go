@@ -52,12 +52,16 @@ func (c *Conn) Exchange(ctx context.Context, kind websocket.MessageType, request
 // is sent. If OnUnsolicited is nil, the message is dropped. (Between leases a message
 // closes the connection if neither IsReply nor OnUnsolicited is set.)
 //
-// If ExchangeFunc returns an error, or isReply or OnUnsolicited panics, the reply may
-// still arrive. The connection is then closed when the lease ends, and until then each
-// further Exchange on it fails. Not for concurrent use on one connection.
+// If ctx has ended before the call, nothing is sent, and the connection remains fit for
+// use. After any other error, or a panic of isReply or OnUnsolicited, the reply may still
+// arrive. The connection is then closed when the lease ends, and until then each further
+// Exchange on it fails. Not for concurrent use on one connection.
 func (c *Conn) ExchangeFunc(ctx context.Context, kind websocket.MessageType, request []byte, isReply func(Message) bool) (websocket.MessageType, []byte, error) {
 	if c.exchanging {
 		return 0, nil, c.abandoned()
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, nil, fmt.Errorf("wsconn: nothing was sent: %w", err)
 	}
 	// Ended below, and not in a deferred call: whatever else ends this function, a panic
 	// of isReply included, leaves the reply owed.

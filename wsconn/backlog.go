@@ -14,6 +14,8 @@ type backlog struct {
 	// What is known of the frames in it, for sort. Both count from the first byte.
 	sorted int // these bytes are whole data frames
 	final  int // the last final one of them ends here; 0: there is none
+
+	controls int // control frames that the check in progress has taken out
 }
 
 // chunkSize is how much is read at a time: as much as the WebSocket layer reads.

@@ -104,7 +104,7 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 			conn := &dialed{Conn: open(t, factory), t: t, check: factory.Check, clean: factory.Clean}
 			p := receive(t, n.peers, "peer")
 			defer p.tcp.Close()
-			pings := bytes.Repeat(ping(""), maxControls+readSize)
+			pings := bytes.Repeat(ping(""), maxControls+16<<10)
 			p.send(append(pings, text("behind")...))
 			conn.awaitArrival(len(pings))
 			err := conn.check(conn.Conn)
@@ -114,8 +114,8 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || handled != 0 || conn.stream.controls <= maxControls {
-				t.Fatalf("Check returned %v, with %d control frames, and %d messages handled", err, conn.stream.controls, handled)
+			if err != nil || handled != 0 || conn.stream.backlog.controls <= maxControls {
+				t.Fatalf("Check returned %v, with %d control frames, and %d messages handled", err, conn.stream.backlog.controls, handled)
 			}
 			for range 3 {
 				if err := conn.check(conn.Conn); err != nil {

@@ -63,7 +63,7 @@ func (s *stream) flush() error {
 		if s.backlog.len() > maxBacklog {
 			return fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
 		}
-		s.readNow(longAgo)
+		s.readNow(longAgo, chunkSize)
 	}
 	return nil
 }
@@ -86,6 +86,6 @@ func (c *Conn) settle() error {
 		return s.fail(errReplyOwed)
 	}
 	s.in.messages, s.out.messages, c.pushed, c.answered = 0, 0, 0, 0
-	s.settled = true
+	c.settled = true
 	return nil
 }

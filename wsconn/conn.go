@@ -27,6 +27,7 @@ type Conn struct {
 	reading   borrowed // the ctx of a Read or an Exchange
 	writing   borrowed // the ctx of a Write
 	readLimit int64    // what Put restores
+	settled   bool     // OnConnect has returned
 
 	// Those of the lease's holder, and of the pool between leases.
 	owed       int32  // requests begun and not ended
@@ -73,7 +74,7 @@ func (c *Conn) Write(ctx context.Context, kind websocket.MessageType, message []
 // SetReadLimit is SetReadLimit of [websocket.Conn], until the lease ends: Put restores
 // the limit of the options. A limit set in [Options.OnConnect] remains.
 func (c *Conn) SetReadLimit(n int64) {
-	if !c.stream.settled {
+	if !c.settled {
 		c.readLimit = max(n, -1)
 	}
 	c.Conn.SetReadLimit(n)

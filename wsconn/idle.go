@@ -28,9 +28,6 @@ const (
 
 	// maxBacklog is how much data that nobody has read is kept.
 	maxBacklog = 1 << 20
-
-	// readSize is how much is read at a time at most. It bounds what cut has to move.
-	readSize = 16 << 10
 )
 
 // longAgo is a deadline that has passed.
@@ -64,7 +61,7 @@ func (s *stream) check(conn *Conn) error {
 // connection, because the rest may be data that a lease must not read.
 func (s *stream) drain(conn *Conn) error {
 	looks, taken := looks{}, 0
-	s.controls = 0
+	s.backlog.controls = 0
 	for {
 		n, err := s.receive(&looks)
 		if n == 0 {
@@ -83,7 +80,7 @@ func (s *stream) drain(conn *Conn) error {
 			}
 		}
 		taken += n
-		if taken > maxRound || s.controls > maxControls {
+		if taken > maxRound || s.backlog.controls > maxControls {
 			if s.rules.unsolicited == UnsolicitedDiscard {
 				return errFlood
 			}
@@ -129,7 +126,7 @@ func (s *stream) receiveNow(looks *looks) (int, error) {
 		arrived, err := s.peeker.peek()
 		if !arrived {
 			if s.hidden {
-				if n := s.readNow(longAgo); n > 0 {
+				if n := s.readNow(longAgo, chunkSize); n > 0 {
 					return n, nil
 				}
 			}
@@ -139,12 +136,12 @@ func (s *stream) receiveNow(looks *looks) (int, error) {
 			return 0, nil
 		}
 		if !s.secure {
-			return s.readNow(time.Time{}), nil // does not wait: something is there
+			return s.readNow(time.Time{}, chunkSize), nil // does not wait: something is there
 		}
-		if n := s.readNow(time.Now().Add(partWait)); n > 0 || s.readErr != nil {
+		if n := s.readNow(time.Now().Add(partWait), chunkSize); n > 0 || s.readErr != nil {
 			return n, nil
 		}
-		if looks.over(s.rules.looksTime) {
+		if looks.over() {
 			if s.rules.unsolicited != UnsolicitedDiscard {
 				return 0, nil // whatever it is, the lease may read it
 			}
@@ -167,26 +164,26 @@ type looks struct {
 	since time.Duration // the first one
 }
 
-func (l *looks) over(limit time.Duration) bool {
+func (l *looks) over() bool {
 	now := since()
 	if l.made == 0 {
 		l.since = now
 	}
 	l.made++
-	return l.made >= maxLooks && now-l.since >= limit
+	return l.made >= maxLooks && now-l.since >= looksTime
 }
 
 var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within %v", looksTime)
 
-// readNow reads once, until deadline if that is not zero, into the backlog. That
+// readNow reads at most limit bytes, until deadline if that is not zero, into the backlog. That
 // the deadline has passed is no error; any other is in readErr.
-func (s *stream) readNow(deadline time.Time) int {
+func (s *stream) readNow(deadline time.Time, limit int) int {
 	if !deadline.IsZero() {
 		s.conn.SetReadDeadline(deadline)
 		defer s.conn.SetReadDeadline(time.Time{})
 	}
-	space := s.backlog.space(chunkSize / 4)
-	n, err := s.body.Read(space[:min(len(space), readSize)])
+	space := s.backlog.space(min(limit, chunkSize/4))
+	n, err := s.body.Read(space[:min(limit, len(space))])
 	s.backlog.grow(n)
 	if n > 0 {
 		s.heard = true
@@ -222,7 +219,7 @@ func (s *stream) sort() error {
 			}
 			continue
 		}
-		s.controls++
+		b.controls++
 		err = s.control(f)
 		b.cut(b.sorted, f.length)
 		if err != nil {

@@ -144,7 +144,6 @@ type Options struct {
 	noPeek         bool
 	controlTimeout time.Duration
 	abandonAfter   time.Duration
-	looksTime      time.Duration
 }
 
 // normalize returns a copy of o, which may be nil, with its defaults filled in.
@@ -204,7 +203,6 @@ func (o *Options) rules() rules {
 		pongTimeout:    o.PongTimeout,
 		onePerRequest:  o.OneReplyPerRequest,
 		controlTimeout: cmp.Or(o.controlTimeout, controlTimeout),
-		looksTime:      cmp.Or(o.looksTime, looksTime),
 		fallback:       o.noPeek,
 	}
 }

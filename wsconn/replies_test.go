@@ -77,8 +77,8 @@ func TestEventBetweenLeasesClosesNoConnection(t *testing.T) {
 				t.Fatalf("Clean: %v", err)
 			}
 			p.send(append(text("event"), ping("p")...))
-			for conn.stream.controls = 0; conn.stream.controls == 0; { // until the ping is taken in
-				if err := conn.checkAfter(func() bool { return conn.stream.controls > 0 }); err != nil {
+			for conn.stream.backlog.controls = 0; conn.stream.backlog.controls == 0; { // until the ping is taken in
+				if err := conn.checkAfter(func() bool { return conn.stream.backlog.controls > 0 }); err != nil {
 					t.Fatalf("Check: %v", err)
 				}
 			}

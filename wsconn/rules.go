@@ -15,6 +15,5 @@ type rules struct {
 	onPing         func(payload []byte) bool // nil: answer every ping
 	onPong         func(payload []byte)
 	controlTimeout time.Duration
-	looksTime      time.Duration
 	fallback       bool // do without the peeker
 }

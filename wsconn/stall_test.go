@@ -51,7 +51,7 @@ func eachTLS(t *testing.T, test func(t *testing.T, m mode)) {
 func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
 		for _, held := range []int{1, maxLooks / 2, 10 * maxLooks} {
-			conn, p := dial(t, m, &Options{looksTime: time.Hour})
+			conn, p := dial(t, m, nil)
 			p.send(text("late reply"))
 			conn.awaitArrival(1)
 			looks := 0
@@ -59,7 +59,10 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 				if deadline == longAgo {
 					return
 				}
-				if looks++; looks <= held {
+				if looks++; looks == 2 {
+					forward(t, -time.Hour) // so that looksTime is never over
+				}
+				if looks <= held {
 					c.SetReadDeadline(longAgo)
 				} else {
 					c.SetReadDeadline(time.Time{}) // so that this read cannot be held up
@@ -81,12 +84,14 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 // read, and looksTime with the first.
 func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
-		conn, p := dial(t, m, &Options{looksTime: 1})
+		conn, p := dial(t, m, nil)
 		p.send(text("late reply"))
 		conn.awaitArrival(1)
 		looks := 0
 		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
-			looks++
+			if looks++; looks == 2 {
+				forward(t, looksTime)
+			}
 			c.SetReadDeadline(longAgo)
 		})
 		err := conn.check(conn.Conn)
@@ -104,10 +109,13 @@ func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 // connection does not.
 func TestBytesThatNoReadTakesAreLeftToTheLeaseThatMayReadThem(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
-		conn, p := dial(t, m, &Options{looksTime: 1, Unsolicited: UnsolicitedKeep})
+		conn, p := dial(t, m, &Options{Unsolicited: UnsolicitedKeep})
 		p.send(text("kept"))
 		conn.awaitArrival(1)
-		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) { c.SetReadDeadline(longAgo) })
+		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
+			c.SetReadDeadline(longAgo)
+			forward(t, looksTime/2)
+		})
 		err := conn.check(conn.Conn)
 		end()
 		if err != nil {
@@ -126,7 +134,7 @@ func TestLooksAreCountedThroughoutACheck(t *testing.T) {
 		var looks, pings int
 		var again func()
 		n := newNetwork(t, m)
-		opts := n.options(&Options{looksTime: 1})
+		opts := n.options(nil)
 		opts.DialOptions.OnPingReceived = func(context.Context, []byte) bool {
 			if pings++; pings < 3 {
 				again()
@@ -149,7 +157,9 @@ func TestLooksAreCountedThroughoutACheck(t *testing.T) {
 				if deadline == longAgo {
 					return
 				}
-				looks++
+				if looks++; looks == 2 {
+					forward(t, looksTime)
+				}
 				if held++; held <= maxLooks/2 {
 					c.SetReadDeadline(longAgo)
 				} else {

@@ -30,12 +30,11 @@ type stream struct {
 	conn net.Conn // that body belongs to; nil if the transport did not tell
 
 	// Reading.
-	in       frames
-	backlog  backlog
-	held     bool  // the backlog begins with the last byte of the frame
-	readErr  error // what the connection's Read has ended with
-	controls int   // control frames that the check in progress has taken in
-	heard    bool  // something has been received since beat last looked
+	in      frames
+	backlog backlog
+	held    bool  // the backlog begins with the last byte of the frame
+	readErr error // what the connection's Read has ended with
+	heard   bool  // something has been received since beat last looked
 
 	// Writing.
 	out frames
@@ -49,7 +48,6 @@ type stream struct {
 	secure     bool   // there is TLS between body and socket
 	hidden     bool   // bytes may lie where the peeker does not see them: in TLS, in net/http
 	compressed bool   // permessage-deflate is in force
-	settled    bool   // OnConnect has returned
 
 	rules *rules // what is done while nobody uses the connection
 	pulse pulse

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -165,6 +166,58 @@ func TestSortGoesOnWhereItEnded(t *testing.T) {
 			t.Errorf("sorted %d, final %d, want %v", s.backlog.sorted, s.backlog.final, drop)
 		}
 	}
+}
+
+// TestWholeMessageAgainstAScan: frames come in pieces of any size, and messages are taken in
+// pieces of any size, as the layer above does.
+func TestWholeMessageAgainstAScan(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	s := &stream{rules: &rules{}}
+	var coming []byte // of frames that have not all been added
+	for range 20_000 {
+		if len(coming) == 0 {
+			opcode := byte(opText)
+			for range r.IntN(3) {
+				coming = append(coming, frameOf(opcode, make([]byte, r.IntN(4)))...)
+				coming = append(coming, frameOf(finBit|opPong, make([]byte, r.IntN(3)))...)
+				opcode = opContinuation
+			}
+			coming = append(coming, frameOf(finBit|opcode, make([]byte, r.IntN(300)))...)
+		}
+		n := r.IntN(min(len(coming), 200) + 1)
+		s.backlog.add(coming[:n])
+		coming = coming[n:]
+		if err := s.sort(); err != nil {
+			t.Fatal(err)
+		}
+		end := firstMessage(s.backlog.bytes())
+		if got := s.wholeMessage(); got != (end > 0) {
+			t.Fatalf("seed %d: wholeMessage() = %v, but the first message ends at %d", seed, got, end)
+		}
+		if r.IntN(3) > 0 {
+			for end > 0 {
+				n := 1 + r.IntN(end)
+				s.backlog.drop(n)
+				end -= n
+			}
+		}
+	}
+}
+
+// firstMessage returns where the first message in b ends, or 0 if it is not all there.
+func firstMessage(b []byte) int {
+	for at := 0; at < len(b); {
+		f, err := parseFrame(b[at:], false)
+		if err != nil || !f.whole {
+			return 0
+		}
+		at += f.length
+		if f.fin && !f.control() {
+			return at
+		}
+	}
+	return 0
 }
 
 // BenchmarkBurst is a check that hands over many small messages.

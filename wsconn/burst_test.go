@@ -12,7 +12,7 @@ import (
 
 // TestBurstsWhileIdleEndNoConnection: of any size within the stated bounds.
 func TestBurstsWhileIdleEndNoConnection(t *testing.T) {
-	for _, burst := range []struct{ messages, size int }{{10, 1000}, {900, 1000}, {1, 200_000}, {1, 1_000_000}, {100_000, 1}} {
+	for _, burst := range []struct{ messages, size int }{{10, 1000}, {900, 1000}, {1, 200_000}, {1, 1_000_000}, {30_000, 1}} {
 		total := burst.messages * burst.size
 		data := bytes.Repeat(frameOf(finBit|opBinary, make([]byte, burst.size)), burst.messages)
 		t.Run(fmt.Sprintf("messages=%d/size=%d", burst.messages, burst.size), func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
+	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
 )
 
@@ -111,16 +111,9 @@ func dialError(address string, response *http.Response, err error, requests []*u
 	e := newHandshakeError(address, response, err, requests)
 	switch response.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if e.RetryAfter > 0 {
-			return retryLater(e, e.RetryAfter)
-		}
+		return pool.RetryAfter(e, e.RetryAfter)
 	}
 	return e
-}
-
-// retryLater tells the pool when the server wants to be dialed again.
-func retryLater(err error, _ time.Duration) error {
-	return err // pool.RetryAfter(err, d), when it is there
 }
 
 // rulesFor returns the rules for a connection dialed with options. Its ping

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/atomic"
 )
 
 func TestOpenedConnectionCarriesMessages(t *testing.T) {
@@ -243,6 +245,35 @@ func TestHandshakeErrorHoldsTheAnswer(t *testing.T) {
 	}
 	if e := dial("/wrong"); e.StatusCode != 101 || !strings.Contains(e.Error(), "Sec-WebSocket-Accept") {
 		t.Errorf("status %d, text %q, want the violation of the protocol named", e.StatusCode, e.Error())
+	}
+}
+
+// TestPoolObeysRetryAfter: of a server that has too much to do, and of no other.
+func TestPoolObeysRetryAfter(t *testing.T) {
+	for status, obeyed := range map[int]bool{429: true, 503: true, 401: false, 404: false} {
+		requests := atomic.NewInt32(0)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Inc()
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(status)
+		}))
+		defer server.Close()
+		p := newPool(t, server.URL, nil, pool.Config{MaxConnections: 1, FailFastAfter: time.Nanosecond})
+		var unavailable *pool.UnavailableError
+		for range 2 {
+			_, err := p.Get(soon(t))
+			var e *HandshakeError
+			if !errors.As(err, &e) || e.StatusCode != status {
+				t.Fatalf("status %d: Get returned %v", status, err)
+			}
+			errors.As(err, &unavailable)
+		}
+		if got := unavailable != nil && !unavailable.RetryAt.IsZero(); got != obeyed {
+			t.Errorf("status %d: after the second Get a pause is known: %v, want %v", status, got, obeyed)
+		}
+		if got := requests.Load(); obeyed && got != 1 {
+			t.Errorf("status %d: the server was dialed %d times within the pause", status, got)
+		}
 	}
 }
 

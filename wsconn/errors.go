@@ -23,7 +23,8 @@ type HandshakeError struct {
 	// Header is the header of the response.
 	Header http.Header
 	// RetryAfter is the value of the Retry-After header as a duration, at most 24 hours,
-	// or zero if there is none.
+	// or zero if there is none. The pool obeys it if the status is 429 or 503: the error
+	// is then marked with [pool.RetryAfter].
 	RetryAfter time.Duration
 	// Body is the start of the response's body, at most 1024 bytes. Like Header, it is as
 	// the server sent it.

@@ -66,7 +66,6 @@ func (s *stream) sendControl(opcode byte, payload []byte) error {
 func (s *stream) sendMessage(m Message) error {
 	err := s.writeNow(appendFrame(make([]byte, 0, maxHeader+len(m.Data)), finBit|byte(m.Type), m.Data))
 	s.out.messages--
-	s.pulse.said = since()
 	return err
 }
 

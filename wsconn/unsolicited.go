@@ -70,6 +70,7 @@ func (c *Conn) receiveIdle() error {
 		answer, err := c.unsolicited(m)
 		if err == nil && answer != nil {
 			err = s.sendMessage(*answer)
+			s.pulse.said = since()
 		}
 		if err != nil {
 			return err

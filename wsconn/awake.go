@@ -34,7 +34,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 			continue
 		}
 		// One more look decides, and not the clock: the goroutine may have been stopped.
-		if err := s.drain(); err != nil {
+		if err := s.drain(conn); err != nil {
 			return s.fail(err)
 		}
 		switch {
@@ -48,10 +48,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	if err := s.sort(); err != nil {
 		return s.fail(err)
 	}
-	if err := s.drain(); err != nil { // what has come with it
-		return s.fail(err)
-	}
-	if err := conn.receiveIdle(); err != nil {
+	if err := s.drain(conn); err != nil { // what has come with it
 		return s.fail(err)
 	}
 	return nil
@@ -63,7 +60,7 @@ func (s *stream) listen(d time.Duration) {
 		return
 	}
 	if s.peeker.able() {
-		s.readNow(time.Now().Add(d))
+		s.readNow(time.Now().Add(d), chunkSize)
 		return
 	}
 	s.arm()

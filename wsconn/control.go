@@ -56,19 +56,24 @@ func (s *stream) sendClose(code websocket.StatusCode, reason string) {
 }
 
 // sendControl writes a control frame, between the frames of the WebSocket layer:
-// at the end of a lease nothing was half written, and nobody writes since. A
-// write that does not get through at once ends the connection.
+// at the end of a lease nothing was half written, and nobody writes since.
 func (s *stream) sendControl(opcode byte, payload []byte) error {
+	return s.writeNow(appendFrame(make([]byte, 0, 6+maxControl), finBit|opcode, payload))
+}
+
+// sendMessage sends a message on an idle connection, as sendControl does. It does not
+// count as a request. Where compression is in force, a message may do without.
+func (s *stream) sendMessage(m Message) error {
+	err := s.writeNow(appendFrame(make([]byte, 0, maxHeader+len(m.Data)), finBit|byte(m.Type), m.Data))
+	s.out.messages--
+	return err
+}
+
+// writeNow writes a frame to an idle connection. A write that does not get through at
+// once ends the connection.
+func (s *stream) writeNow(frame []byte) error {
 	if s.out.closing {
 		return errCloseSent
-	}
-	buf := make([]byte, 6, 6+maxControl)
-	buf[0], buf[1] = finBit|opcode, maskBit|byte(len(payload))
-	key := buf[2:6]
-	rand.Read(key) // cannot fail
-	buf = append(buf, payload...)
-	for i := range payload {
-		buf[6+i] ^= key[i%4]
 	}
 	// Not a deadline: not every connection knows one.
 	stop := time.AfterFunc(s.rules.controlTimeout, func() {
@@ -76,11 +81,32 @@ func (s *stream) sendControl(opcode byte, payload []byte) error {
 		s.abort()
 	})
 	defer stop.Stop()
-	_, err := s.write(buf)
-	if err != nil {
+	if _, err := s.write(frame); err != nil {
 		return s.failure()
 	}
 	return nil
+}
+
+// appendFrame appends a frame as a client sends it.
+func appendFrame(b []byte, first byte, payload []byte) []byte {
+	b = append(b, first)
+	switch n := len(payload); {
+	case n < len16:
+		b = append(b, maskBit|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, maskBit|len16), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, maskBit|len64), uint64(n))
+	}
+	var key [4]byte
+	rand.Read(key[:]) // cannot fail
+	b = append(b, key[:]...)
+	at := len(b)
+	b = append(b, payload...)
+	for i := range payload {
+		b[at+i] ^= key[i%4]
+	}
+	return b
 }
 
 // closedByPeer returns the error for a close frame with the given payload.

@@ -72,7 +72,7 @@ func (s *stream) awaitReply() {
 		if s.poller.armed {
 			s.inherit()
 		} else if s.readErr == nil {
-			s.readNow(time.Time{})
+			s.readNow(time.Time{}, chunkSize)
 		}
 		if s.readErr != nil {
 			return

@@ -283,6 +283,7 @@ func TestShrinkingWhileConnectionsAreBeingOpened(t *testing.T) {
 			}
 			p.Reset()
 			testkit.Whole(t, p, 2)
+			synctest.Wait() // an attempt serves its Get before its goroutine ends
 			testkit.AtRest(t, p, 0)
 		})
 	}

@@ -359,6 +359,7 @@ take:
     if
     :: i>=bn -> i=0; bn=0; goto unavail
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0   /* @ pool.go Get ring.Take */
+                                                                             /* @ pool.go TryGet ring.Take */
                                                                              /* @ slots.go take ring.Take */
     :: else -> i++; goto take
     fi };

@@ -64,7 +64,7 @@ type conn struct {
 	born     uint64        // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
 	justPut  bool          // a lease of it has just ended, and Check has not been asked since. Only for the slot's owner
 	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner
-	calling  string        // name of the function called last. Only for the slot's owner
+	calling  call          // which function was called last. Only for the slot's owner
 	asked    ring.Word     // the slot's word during that call. Only for the slot's owner
 	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
 	look     *look         // the look apart that calls Check; may be nil. Only for the slot's owner

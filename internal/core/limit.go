@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/step"
@@ -40,27 +41,55 @@ var errAbandoned = errors.New("pool: factory function did not return in time")
 // finds it revoked. If the call was made for a Get in another goroutine, the winner also
 // answers that (see look.go). Revoke also replaces 0. So no call begins for a connection that
 // has been revoked before, which no pass would find any more to limit it.
-func (p *Pool) ask(h held, c *conn, function string, f func(box any) error, why reason) (fit, abandoned bool) {
+//
+// What the deferred function needs is in c: to capture it would cost more. It does what guard
+// does, which by itself costs as much as all the rest of ask.
+func (p *Pool) ask(h held, c *conn, which call, f func(box any) error) (fit, abandoned bool) {
 	c.calls += 2
-	c.calling, c.asked = function, h.word
-	call := c.calls | 1
+	c.calling, c.asked = which, h.word
 	step.At("ask: begins")
-	if !c.call.CompareAndSwap(0, call) {
+	if !c.call.CompareAndSwap(0, c.calls|1) {
 		return false, false // revoked
 	}
 	p.mindSlots()
 	err := errGoexit
-	defer func() { // deferred, in case of runtime.Goexit
+	defer func() { // deferred, in case of a panic or of runtime.Goexit
+		if v := recover(); v != nil {
+			err = &panicError{c.calling.String(), v, debug.Stack()}
+		}
 		step.At("ask: returned")
 		switch {
-		case !c.call.CompareAndSwap(call, 0):
-			fit, abandoned = false, true
+		case !c.call.CompareAndSwap(c.calls|1, 0):
+			abandoned = true
 		case err != nil:
-			p.destroy(h, why, err)
+			p.destroy(held{c.slot, c.asked}, c.calling.reason(), err)
+		default:
+			fit = true
 		}
 	}()
-	err = guard(function, func() error { return f(c.box) })
-	return err == nil, false
+	err = f(c.box)
+	return false, false // the deferred function has the last word
+}
+
+// A call says which function ask calls.
+type call uint8
+
+const (
+	checkCall call = iota
+	probeCall
+	cleanCall
+)
+
+func (c call) String() string {
+	return [...]string{"Factory.Check", "Factory.Probe", "Factory.Clean"}[c]
+}
+
+// reason is why a connection is closed that the function objects to.
+func (c call) reason() reason {
+	if c == cleanCall {
+		return closedByClean
+	}
+	return closedByCheck
 }
 
 // The last values of a call word.
@@ -88,7 +117,7 @@ func (p *Pool) limitCall(h held, c *conn, now time.Duration) (underWay bool) {
 	// The slot is ours, with the word that it had when the call began. That is not the word
 	// of h if the slot has come back since this pass read it. Nor is it the slot's word now
 	// if Revoke has come: that may be the word of somebody else's lease.
-	p.abandoned(c.calling, callLimit)
+	p.abandoned(c.calling.String(), callLimit)
 	k, inRound := p.leaveCall(c)
 	p.destroy(held{c.slot, c.asked}, closedAbandoned, errAbandoned)
 	p.leaveLook(k)

@@ -161,6 +161,17 @@ func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
 
 // TryGet lends a connection if one is idle and nobody waits.
 func (p *Pool) TryGet() (Lease, bool) {
+	if p.gate.Load() == 0 { // as in Get
+		if i, word, ok := p.ring.Take(); ok {
+			h := held{i, word}
+			if c := p.slots[i].Load(); p.idleFor(word) < p.fitTicks && h.owns(c) && c.unfit.Load() == nil {
+				return Lease{c, word}, true
+			}
+			if l, ok := p.admit(h); ok {
+				return p.noted(l, 2), true
+			}
+		}
+	}
 	for words.Gate(p.gate.Load()).Open() {
 		h, ok := p.take()
 		if !ok {
@@ -206,7 +217,7 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		return l, false, false
 	}
 	if p.factory.Check != nil {
-		if fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+		if fit, abandoned = p.ask(h, c, checkCall, p.factory.Check); !fit {
 			return l, false, abandoned
 		}
 		// Check may have taken a while. What has been revoked is marked as well; then destroy
@@ -267,15 +278,14 @@ func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 		c.unused.Inc()
 	}
 	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
-		if fit, _ := p.ask(h, c, "Factory.Clean", p.factory.Clean, closedByClean); !fit {
+		if fit, _ := p.ask(h, c, cleanCall, p.factory.Clean); !fit {
 			return nil
 		}
 	}
-	opened := c.outage
 	p.settle(h, false)
 	if o := p.outage.Load(); o != nil && used {
 		o.back.Store(true)
-		if o == opened && c.unfit.Load() == nil {
+		if o == c.outage && c.unfit.Load() == nil {
 			p.endOutage(o) // a lease of it has ended clean
 		}
 	}
@@ -312,7 +322,7 @@ func (p *Pool) DiscardChecked(l Lease, cause error) (broken bool) {
 	if d := l.conn.unfit.Load(); d != nil {
 		broken = d.why == closedByWatch
 	} else if p.factory.Check != nil {
-		if fit, _ := p.ask(h, l.conn, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+		if fit, _ := p.ask(h, l.conn, checkCall, p.factory.Check); !fit {
 			return true
 		}
 	}

@@ -128,9 +128,9 @@ func (p *Pool) probeSlot(s *suspects, h held) (goOn bool) {
 	if c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
 		c.probed = s
 		if p.factory.Probe != nil {
-			fit, abandoned = p.ask(h, c, "Factory.Probe", p.probeOf(c), closedByCheck)
+			fit, abandoned = p.ask(h, c, probeCall, p.probeOf(c))
 		} else {
-			fit, abandoned = p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck)
+			fit, abandoned = p.ask(h, c, checkCall, p.factory.Check)
 		}
 	}
 	returned = true

@@ -88,7 +88,7 @@ func (p *Pool) settle(h held, checked bool) {
 		step.At("settle: somebody waits")
 		if !checked {
 			if p.factory.Check != nil {
-				if fit, _ := p.ask(h, c, "Factory.Check", p.factory.Check, closedByCheck); !fit {
+				if fit, _ := p.ask(h, c, checkCall, p.factory.Check); !fit {
 					return
 				}
 			}

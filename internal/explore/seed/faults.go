@@ -99,7 +99,7 @@ var faults = []fault{
 	{36, "a stale open does not open another for its caller", coreCode, schedulesPkg, "TestExploreReset.*", one("open.go",
 		"p.destroyLeaving(h, closedByReset, errReset, a.asker)", "if FAULT {\n			if c, word := p.empty(h); c != nil {\n				p.vacate(c, word)\n				go p.closeConn(c, closedByReset, errReset, func() {})\n			}\n			return\n		}\n		p.destroyLeaving(h, closedByReset, errReset, a.asker)"), false},
 	{37, "who returns from an abandoned call goes on with the slot", coreCode, schedulesPkg, "TestExploreAnAbandonedCall.*", one("limit.go",
-		"		case !c.call.CompareAndSwap(call, 0):", "		case !FAULT && !c.call.CompareAndSwap(call, 0):"), true},
+		"		case !c.call.CompareAndSwap(c.calls|1, 0):", "		case !FAULT && !c.call.CompareAndSwap(c.calls|1, 0):"), true},
 	{39, "the flag of what is held back is cleared after the look", coreCode, schedulesPkg, "TestExploreTheQuota.*", []edit{
 		{"quota.go", "	p.sweeper.heldBack.Store(false) // before the look", "	if !FAULT {\n		p.sweeper.heldBack.Store(false)\n	} // before the look"},
 		{"quota.go", "	step.At(\"lift: looked\")\n", "	step.At(\"lift: looked\")\n	if FAULT && !held {\n		p.sweeper.heldBack.Store(false)\n	}\n"},

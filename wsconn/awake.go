@@ -21,7 +21,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	}
 	defer s.release()
 	s.heard = false
-	if err := s.sendControl(opPing, pingPayload); err != nil {
+	if err := s.send(finBit|opPing, pingPayload); err != nil {
 		return s.fail(err)
 	}
 	for began := time.Now(); !s.heard; {

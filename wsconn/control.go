@@ -1,19 +1,13 @@
 package wsconn
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 )
-
-// controlTimeout bounds the writing of one control frame to an idle connection.
-// There is room for it in the socket's buffer, or the peer has not read for long.
-const controlTimeout = 20 * time.Millisecond
 
 // control does what a control frame received while idle asks for.
 func (s *stream) control(f frame) error {
@@ -22,7 +16,7 @@ func (s *stream) control(f frame) error {
 		if s.rules.onPing != nil && !s.rules.onPing(f.payload) {
 			return nil
 		}
-		return s.sendControl(opPong, f.payload)
+		return s.send(finBit|opPong, f.payload)
 	case opPong:
 		if s.rules.onPong != nil {
 			s.rules.onPong(f.payload)
@@ -33,7 +27,7 @@ func (s *stream) control(f frame) error {
 		return s.violation(err)
 	}
 	err := s.fail(closedByPeer(f.payload))
-	s.sendControl(opClose, f.payload)
+	s.send(finBit|opClose, f.payload)
 	return err
 }
 
@@ -46,41 +40,11 @@ func (s *stream) violation(err error) error {
 	return err
 }
 
-var errNoRoom = fmt.Errorf("wsconn: no room to write a control frame within %v: the peer does not read", controlTimeout)
-
 // sendClose tells the peer why it will see the connection end. It may fail.
 func (s *stream) sendClose(code websocket.StatusCode, reason string) {
 	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
 	payload = append(payload, reason[:min(len(reason), maxControl-2)]...)
-	s.sendControl(opClose, payload)
-}
-
-// sendControl writes a control frame, between the frames of the WebSocket layer:
-// at the end of a lease nothing was half written, and nobody writes since. A
-// write that does not get through at once ends the connection.
-func (s *stream) sendControl(opcode byte, payload []byte) error {
-	if s.out.closing {
-		return errCloseSent
-	}
-	buf := make([]byte, 6, 6+maxControl)
-	buf[0], buf[1] = finBit|opcode, maskBit|byte(len(payload))
-	key := buf[2:6]
-	rand.Read(key) // cannot fail
-	buf = append(buf, payload...)
-	for i := range payload {
-		buf[6+i] ^= key[i%4]
-	}
-	// Not a deadline: not every connection knows one.
-	stop := time.AfterFunc(s.rules.controlTimeout, func() {
-		s.fail(errNoRoom)
-		s.abort()
-	})
-	defer stop.Stop()
-	_, err := s.write(buf)
-	if err != nil {
-		return s.failure()
-	}
-	return nil
+	s.send(finBit|opClose, payload)
 }
 
 // closedByPeer returns the error for a close frame with the given payload.

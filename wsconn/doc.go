@@ -35,8 +35,10 @@
 // connection that has a socket (see Limits).
 //
 // Dead connections: an idle connection is checked before it is lent. The check fails
-// if the peer has closed the connection or reset it, has violated the protocol, or has
-// sent nothing for [Options.PongTimeout] after a ping. The peer's close code and reason
+// if the peer has closed the connection or reset it, has violated the protocol, has
+// sent nothing for [Options.PongTimeout] after a ping, or has not read for so long. A
+// check never waits for the peer: what finds no room in the socket is sent later, before
+// anything else. The peer's close code and reason
 // are passed to [Options.OnClose] and to the pool's log. After the machine has slept, the pool
 // has idle connections probed by a ping, and lends none of them before something has come back.
 //

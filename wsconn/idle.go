@@ -48,6 +48,12 @@ func (s *stream) check(conn *Conn) error {
 			return s.fail(err)
 		}
 	}
+	s.pulse.lateBefore, s.pulse.late = s.pulse.late, false
+	if s.outbox.waiting() {
+		if err := s.repost(now); err != nil {
+			return s.fail(err)
+		}
+	}
 	if err := s.beat(conn, now); err != nil {
 		return s.fail(err)
 	}

@@ -1,7 +1,6 @@
 package wsconn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +95,8 @@ type Options struct {
 
 	// PongTimeout is the time limit for a reply to a ping, or to a keepalive message
 	// that has a Reply. An idle connection that receives nothing in that time is
-	// closed. (A ping that is sent after the machine has slept has nine seconds at most: see
+	// closed, and so is one whose peer leaves no room for what is to be sent in that time.
+	// (A ping that is sent after the machine has slept has nine seconds at most: see
 	// [pool.Factory].)
 	// If zero, 10 s is used. Negative is an error.
 	PongTimeout time.Duration
@@ -116,11 +116,10 @@ type Options struct {
 	OnClose func(conn *Conn, cause error)
 
 	// What follows is for tests. noPeek makes connections do without looking at
-	// their sockets, as they have to on Windows. The others replace the constants
-	// of the same name, unless they are zero.
-	noPeek         bool
-	controlTimeout time.Duration
-	abandonAfter   time.Duration
+	// their sockets, as they have to on Windows. abandonAfter replaces the constant of
+	// that name, unless it is zero.
+	noPeek       bool
+	abandonAfter time.Duration
 }
 
 // normalize returns a copy of o, which may be nil, with its defaults filled in.
@@ -172,14 +171,13 @@ func (o *Options) normalize() (Options, error) {
 // rules returns what the options say about idle connections.
 func (o *Options) rules() rules {
 	return rules{
-		unsolicited:    o.Unsolicited,
-		onUnsolicited:  o.OnUnsolicited,
-		keepalive:      o.Keepalive,
-		pingInterval:   o.PingInterval,
-		pongTimeout:    o.PongTimeout,
-		onePerRequest:  o.OneReplyPerRequest,
-		controlTimeout: cmp.Or(o.controlTimeout, controlTimeout),
-		fallback:       o.noPeek,
+		unsolicited:   o.Unsolicited,
+		onUnsolicited: o.OnUnsolicited,
+		keepalive:     o.Keepalive,
+		pingInterval:  o.PingInterval,
+		pongTimeout:   o.PongTimeout,
+		onePerRequest: o.OneReplyPerRequest,
+		fallback:      o.noPeek,
 	}
 }
 

@@ -73,9 +73,6 @@ func TestOptionsDefaults(t *testing.T) {
 		if diff := cmp.Diff(test.want, times{o.HandshakeTimeout, o.CloseTimeout, o.CleanTimeout, o.PingInterval, o.PongTimeout}); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
 		}
-		if got := o.rules().controlTimeout; got != controlTimeout {
-			t.Errorf("%s: a control frame has %v to be written, want %v", name, got, controlTimeout)
-		}
 	}
 }
 

@@ -227,7 +227,7 @@ func switching(key string) string {
 }
 
 // options returns o, or the zero Options, completed so that they reach n. Pings are
-// off unless o has an interval, and a control frame has patience to be written.
+// off unless o has an interval.
 func (n *network) options(o *Options) *Options {
 	var c Options
 	if o != nil {
@@ -237,9 +237,6 @@ func (n *network) options(o *Options) *Options {
 	c.noPeek = n.mode.noPeek
 	if c.PingInterval == 0 {
 		c.PingInterval = -1
-	}
-	if c.controlTimeout == 0 {
-		c.controlTimeout = patience
 	}
 	return &c
 }

@@ -33,7 +33,6 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 	if r.pingInterval < 0 && r.keepalive == nil {
 		return nil
 	}
-	p.lateBefore, p.late = p.late, false
 	if s.heard {
 		s.heard = false
 		p.heard, p.pinged = now, 0
@@ -52,7 +51,10 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 		}
 		return nil
 	case now-p.heard >= r.pingInterval:
-		err := s.sendControl(opPing, pingPayload)
+		if s.outbox.waiting() {
+			return nil // the peer has not read yet what it was sent before
+		}
+		err := s.send(finBit|opPing, pingPayload)
 		p.pinged = since() // the write may have been held up
 		return err
 	}
@@ -86,6 +88,9 @@ func (s *stream) speak(conn *Conn, now time.Duration) error {
 		}
 		return nil
 	case now-p.said >= r.keepalive.Interval:
+		if s.outbox.waiting() {
+			return nil
+		}
 		err := r.keepalive.send(conn)
 		p.said = since() // the write may have been held up
 		return err

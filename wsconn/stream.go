@@ -37,7 +37,10 @@ type stream struct {
 	heard   bool  // something has been received since beat last looked
 
 	// Writing.
-	out frames
+	out    frames
+	outbox outbox
+
+	goodbye atomic.Pointer[chan struct{}] // closed when a goroutine has written the close frame; nil: none does
 
 	busy   atomic.Int32          // calls of Read and Write in progress, and poolHolds
 	closed atomic.Bool           // Close or abort has been called
@@ -181,10 +184,11 @@ func (s *stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	defer s.busy.Dec()
-	return s.write(p)
-}
-
-func (s *stream) write(p []byte) (int, error) {
+	if s.outbox.waiting() {
+		if err := s.catchUp(); err != nil {
+			return 0, err
+		}
+	}
 	n, err := s.body.Write(p)
 	s.out.pass(p[:n])
 	if s.out.closing {

@@ -186,6 +186,7 @@ func TestKeepaliveAnswerThatDoesNotComeFailsCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opText, "are you there?")
+		conn.written()
 		if err := conn.missesAnswer(); err == nil || !strings.Contains(err.Error(), "no answer to the keepalive message") {
 			t.Errorf("Check returned %v", err)
 		}
@@ -233,6 +234,7 @@ func TestSilenceAfterAPingFailsCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")
+		conn.written()
 		if err := conn.missesAnswer(); err == nil || !strings.Contains(err.Error(), "nothing received within 1ns of a ping") {
 			t.Errorf("Check returned %v", err)
 		}

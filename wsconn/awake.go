@@ -27,6 +27,9 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	for began := time.Now(); !s.heard; {
 		ended, left := ctx.Err(), s.rules.pongTimeout-time.Since(began)
 		if ended == nil && left > 0 {
+			if err := s.post(); err != nil { // the ping may wait for what was sent before
+				return s.fail(err)
+			}
 			s.listen(min(left, awakeWait))
 			if !s.heard && s.readErr != nil {
 				return s.lost()
@@ -63,7 +66,7 @@ func (s *stream) listen(d time.Duration) {
 		return
 	}
 	if s.peeker.able() {
-		s.readNow(time.Now().Add(d))
+		s.readNow(time.Now().Add(d), readSize)
 		return
 	}
 	s.arm()

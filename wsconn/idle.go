@@ -22,6 +22,9 @@ const (
 	// to keep.
 	drainLimit = 64 << 10
 
+	// readSize is how much is read at a time at most. It bounds what cut has to move.
+	readSize = 16 << 10
+
 	// maxBacklog is how much data that nobody has read is kept.
 	maxBacklog = 1 << 20
 )
@@ -39,7 +42,15 @@ func (s *stream) check(conn *Conn) error {
 		return err
 	}
 	defer s.release()
+	if s.unchecked.Load() {
+		s.unchecked.Store(false) // the tender need not look
+	}
 	now := since() // before drain: see beat
+	if s.backlog.len() > 0 {
+		if err := s.sort(); err != nil { // what the tender has left there
+			return s.fail(err)
+		}
+	}
 	if err := s.drain(); err != nil {
 		return s.fail(err)
 	}
@@ -49,7 +60,7 @@ func (s *stream) check(conn *Conn) error {
 		}
 	}
 	s.pulse.lateBefore, s.pulse.late = s.pulse.late, false
-	if s.outbox.waiting() {
+	if s.outbox != nil {
 		if err := s.repost(now); err != nil {
 			return s.fail(err)
 		}
@@ -112,7 +123,7 @@ func (s *stream) receiveNow(looks *int) (int, error) {
 		arrived, err := s.peeker.peek()
 		if !arrived {
 			if s.hidden {
-				if n := s.readNow(longAgo); n > 0 {
+				if n := s.readNow(longAgo, readSize); n > 0 {
 					return n, nil
 				}
 			}
@@ -122,9 +133,9 @@ func (s *stream) receiveNow(looks *int) (int, error) {
 			return 0, nil
 		}
 		if !s.secure {
-			return s.readNow(time.Time{}), nil // does not wait: something is there
+			return s.readNow(time.Time{}, readSize), nil // does not wait: something is there
 		}
-		if n := s.readNow(time.Now().Add(partWait)); n > 0 || s.readErr != nil {
+		if n := s.readNow(time.Now().Add(partWait), readSize); n > 0 || s.readErr != nil {
 			return n, nil
 		}
 	}
@@ -133,18 +144,18 @@ func (s *stream) receiveNow(looks *int) (int, error) {
 
 var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record in %d looks", maxLooks)
 
-// readNow reads once, until deadline if that is not zero, into the backlog. That
+// readNow reads at most limit bytes, until deadline if that is not zero, into the backlog. That
 // the deadline has passed is no error; any other is in readErr.
-func (s *stream) readNow(deadline time.Time) int {
+func (s *stream) readNow(deadline time.Time, limit int) int {
 	if !deadline.IsZero() {
 		s.conn.SetReadDeadline(deadline)
 		defer s.conn.SetReadDeadline(time.Time{})
 	}
-	n, err := s.body.Read(s.backlog.space(chunkSize / 4))
+	space := s.backlog.space(min(limit, chunkSize/4))
+	n, err := s.body.Read(space[:min(limit, len(space))])
 	s.backlog.grow(n)
 	if n > 0 {
-		s.heard = true
-		s.hidden = s.hidden || s.secure
+		s.noteHeard()
 	}
 	switch {
 	case err == nil:

@@ -66,7 +66,9 @@ func (s *stream) awaitReply() {
 		if s.poller.armed {
 			s.inherit()
 		} else if s.readErr == nil {
-			s.readNow(time.Time{})
+			if s.readNow(time.Time{}, chunkSize) == 0 && s.readErr == nil {
+				_, s.readErr = s.decide()
+			}
 		}
 		if s.readErr != nil {
 			return

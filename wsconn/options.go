@@ -32,8 +32,10 @@ type Options struct {
 	// connection. With it the package cannot detect the unread rest of a message that
 	// was read in part, so read messages to their end.
 	//
-	// Check calls ping callbacks for idle connections, with a context that carries
-	// nothing and does not end.
+	// Ping callbacks are also called for idle connections, by Check, and for leased ones
+	// whose holder is not in a call, with a context that carries nothing and does not
+	// end. They never run at the same time as a call of the holder, which waits for
+	// them: they must not block, and must not use the connection.
 	//
 	// If nil, the defaults of [websocket.Dial] are used.
 	DialOptions *websocket.DialOptions
@@ -87,8 +89,8 @@ type Options struct {
 	// from conn. If it returns an error, the connection is closed.
 	OnUnsolicited func(conn *Conn, message Message) error
 
-	// PingInterval is how long an idle connection receives nothing before a ping is
-	// sent.
+	// PingInterval is how long a connection receives nothing, or sends nothing, before a
+	// ping is sent. Some servers close a connection on which one side alone sends.
 	// If zero, 20 s is used. Negative means that no pings are sent, not even after the
 	// machine has slept.
 	PingInterval time.Duration
@@ -96,10 +98,21 @@ type Options struct {
 	// PongTimeout is the time limit for a reply to a ping, or to a keepalive message
 	// that has a Reply. An idle connection that receives nothing in that time is
 	// closed, and so is one whose peer leaves no room for what is to be sent in that time.
+	// A leased one is cut if the operating system reports for that time that what was sent
+	// is not acknowledged.
 	// (A ping that is sent after the machine has slept has nine seconds at most: see
 	// [pool.Factory].)
 	// If zero, 10 s is used. Negative is an error.
 	PongTimeout time.Duration
+
+	// PongTimeoutInUse, if not zero, is the time limit for any sign of life after a ping
+	// while a connection is leased: if nothing is received in that time, the connection
+	// is cut, and the call in progress fails. It is for servers that answer pings at any
+	// time. Many do not: a server that reads a request, works for a minute, and then
+	// writes, answers no ping meanwhile. A path that is dead is noticed without it: see
+	// the package documentation.
+	// Zero means no limit. Negative is an error.
+	PongTimeoutInUse time.Duration
 
 	// Keepalive, if not nil, is an application message that is sent on idle
 	// connections.
@@ -119,6 +132,7 @@ type Options struct {
 	// their sockets, as they have to on Windows. abandonAfter replaces the constant of
 	// that name, unless it is zero.
 	noPeek       bool
+	noTend       bool // nobody tends leases
 	abandonAfter time.Duration
 }
 
@@ -147,6 +161,7 @@ func (o *Options) normalize() (Options, error) {
 		{"CloseTimeout", &c.CloseTimeout, defaultCloseTimeout},
 		{"CleanTimeout", &c.CleanTimeout, defaultCleanTimeout},
 		{"PongTimeout", &c.PongTimeout, defaultPongTimeout},
+		{"PongTimeoutInUse", &c.PongTimeoutInUse, 0},
 	} {
 		if *field.value < 0 {
 			return c, fmt.Errorf("wsconn: Options.%s is negative: %v", field.name, *field.value)
@@ -170,14 +185,20 @@ func (o *Options) normalize() (Options, error) {
 
 // rules returns what the options say about idle connections.
 func (o *Options) rules() rules {
+	var t *tender
+	if !o.noTend {
+		t = newTender(o)
+	}
 	return rules{
-		unsolicited:   o.Unsolicited,
-		onUnsolicited: o.OnUnsolicited,
-		keepalive:     o.Keepalive,
-		pingInterval:  o.PingInterval,
-		pongTimeout:   o.PongTimeout,
-		onePerRequest: o.OneReplyPerRequest,
-		fallback:      o.noPeek,
+		tender:           t,
+		pongTimeoutInUse: o.PongTimeoutInUse,
+		unsolicited:      o.Unsolicited,
+		onUnsolicited:    o.OnUnsolicited,
+		keepalive:        o.Keepalive,
+		pingInterval:     o.PingInterval,
+		pongTimeout:      o.PongTimeout,
+		onePerRequest:    o.OneReplyPerRequest,
+		fallback:         o.noPeek,
 	}
 }
 

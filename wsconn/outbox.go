@@ -31,24 +31,23 @@ type outbox struct {
 
 type wrote struct{ err error }
 
-func (o *outbox) waiting() bool { return len(o.rest) > 0 || o.armed }
-
 // send sends a frame, or puts it aside. It does not wait. The caller owns the writing
 // side, and the last frame on it has been written whole.
 func (s *stream) send(first byte, payload []byte) error {
 	if s.out.closing {
 		return errCloseSent
 	}
-	o := &s.outbox
+	o := s.outbox
+	if o == nil {
+		o = &outbox{since: since()}
+		s.outbox = o
+	}
 	isPong := first == finBit|opPong
 	if isPong && o.pong > 0 {
 		o.rest = o.rest[:o.pong-1] // RFC 6455, section 5.5.3: the last ping's pong is enough
 	}
 	if len(o.rest) > 0 && len(o.rest)+len(payload) > maxBacklog {
 		return s.fail(errNoRoom)
-	}
-	if !o.waiting() {
-		o.since = since()
 	}
 	o.pong = 0
 	if isPong {
@@ -84,9 +83,13 @@ func appendFrame(b []byte, first byte, payload []byte) []byte {
 	return b
 }
 
-// post sends what waits as far as there is room, and waits for nothing.
+// post sends what waits as far as there is room, and waits for nothing. The caller owns
+// the writing side, and the last frame on it has been written whole.
 func (s *stream) post() error {
-	o := &s.outbox
+	o := s.outbox
+	if o == nil {
+		return nil
+	}
 	if o.armed {
 		select {
 		case r := <-o.result:
@@ -108,18 +111,16 @@ func (s *stream) post() error {
 		if room == 0 {
 			return nil
 		}
+		s.noteSpoken()
 		n := min(room, len(o.rest))
 		if _, err := s.body.Write(o.rest[:n]); err != nil {
 			return s.failIO(err)
 		}
 		o.since = since()
-		if n == len(o.rest) {
-			o.rest, o.pong = nil, 0 // an idle connection holds no memory
-			return nil
-		}
 		o.rest = o.rest[n:]
 		o.pong = max(o.pong-n, 0)
 	}
+	s.outbox = nil // an idle connection holds no memory
 	return nil
 }
 
@@ -142,30 +143,29 @@ func (s *stream) room() (n int, known bool) {
 
 // armWriter has a goroutine write what waits.
 func (s *stream) armWriter() {
-	o := &s.outbox
-	if o.result == nil {
-		o.result = make(chan wrote, 1) // so that the goroutine ends in any case
-	}
-	frames := o.rest
-	o.rest, o.pong, o.armed = nil, 0, true
+	s.noteSpoken()
+	o := s.outbox
+	frames, result := o.rest, make(chan wrote, 1) // so that the goroutine ends in any case
+	o.rest, o.pong, o.armed, o.result = nil, 0, true, result
 	var said chan struct{}
 	if s.out.closing {
 		said = make(chan struct{})
 		s.goodbye.Store(&said)
 	}
-	go func(body io.Writer, result chan<- wrote) {
+	go func(body io.Writer) {
 		_, err := body.Write(frames)
 		result <- wrote{err}
 		if said != nil {
 			close(said)
 		}
-	}(s.body, o.result)
+	}(s.body)
 }
 
 // catchUp sends what waits, for a Write that must come after it, and waits as that
-// Write would. Behind a part of a frame it leaves everything for later.
+// Write would. Behind a part of a frame nothing waits: nobody sends anything there, and
+// the Write of that part has caught up.
 func (s *stream) catchUp() error {
-	o := &s.outbox
+	o := s.outbox
 	if o.armed {
 		r := <-o.result
 		o.armed = false
@@ -173,14 +173,12 @@ func (s *stream) catchUp() error {
 			return s.failIO(r.err)
 		}
 	}
-	if len(o.rest) == 0 || s.out.have > 0 {
-		return nil
+	if len(o.rest) > 0 {
+		if _, err := s.body.Write(o.rest); err != nil {
+			return s.failIO(err)
+		}
 	}
-	frames := o.rest
-	o.rest, o.pong = nil, 0
-	if _, err := s.body.Write(frames); err != nil {
-		return s.failIO(err)
-	}
+	s.outbox = nil
 	return nil
 }
 
@@ -189,7 +187,7 @@ func (s *stream) repost(now time.Duration) error {
 	if err := s.post(); err != nil {
 		return err
 	}
-	if s.outbox.waiting() && s.overdue(now-s.outbox.since) {
+	if s.outbox != nil && s.overdue(now-s.outbox.since) {
 		return errNoRoom
 	}
 	// The time for an answer begins when the question has been sent, and when that

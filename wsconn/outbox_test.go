@@ -1,14 +1,18 @@
 package wsconn
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 )
 
 // writesInAGoroutine reports whether it cannot be seen how much room there is.
@@ -20,7 +24,7 @@ func (d *dialed) writesInAGoroutine() bool {
 // awaitWriter waits until the goroutine that writes has written.
 func (d *dialed) awaitWriter() {
 	d.t.Helper()
-	if !d.stream.outbox.armed {
+	if d.stream.outbox == nil || !d.stream.outbox.armed {
 		d.t.Fatal("no goroutine writes")
 	}
 	result := d.stream.outbox.result
@@ -30,7 +34,7 @@ func (d *dialed) awaitWriter() {
 // written waits until what Check has sent is written, and takes note of it.
 func (d *dialed) written() {
 	d.t.Helper()
-	if d.stream.outbox.armed {
+	if d.stream.outbox != nil && d.stream.outbox.armed {
 		d.awaitWriter()
 		d.stream.post()
 	}
@@ -40,7 +44,7 @@ func (d *dialed) written() {
 func (d *dialed) fill() (messages int) {
 	d.t.Helper()
 	message := Message{websocket.MessageBinary, make([]byte, 64<<10)}
-	for ; messages == 0 || !d.stream.outbox.waiting(); messages++ {
+	for ; messages == 0 || d.stream.outbox == nil; messages++ {
 		if messages > 1000 {
 			d.t.Fatal("64 MB found room")
 		}
@@ -59,9 +63,12 @@ func TestCheckPutsAsideWhatFindsNoRoom(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				conn, p := dial(t, m, &Options{PongTimeout: time.Hour})
 				sent := conn.fill()
-				pinged := false
+				pings := 0
+				r := *conn.stream.rules
+				r.onPing = func([]byte) bool { pings++; return true }
+				conn.stream.rules = &r
 				p.send(append(ping("one"), ping("two")...))
-				if err := conn.checkAfter(func() bool { return conn.stream.outbox.pong > 0 || !pinged && len(conn.stream.outbox.rest) > 0 }); err != nil {
+				if err := conn.checkAfter(func() bool { return pings == 2 }); err != nil {
 					t.Fatalf("with a peer that does not read Check returned %v", err)
 				}
 				wrote := make(chan error, 1)
@@ -112,7 +119,7 @@ func TestCheckPutsAsideWhatFindsNoRoom(t *testing.T) {
 				if s := strings.TrimPrefix(strings.Join(frames, " "), "one "); s != want || sent != 0 {
 					t.Errorf("the peer received %q, %d messages too few", s, sent)
 				}
-				if conn.stream.outbox.waiting() {
+				if conn.stream.outbox != nil {
 					conn.check(conn.Conn) // takes the writer's result
 				}
 				if err := conn.Err(); err != nil {
@@ -121,6 +128,42 @@ func TestCheckPutsAsideWhatFindsNoRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOfThePongsThatWaitForRoomOnlyTheLastIsSent, and nothing else is left out.
+func TestOfThePongsThatWaitForRoomOnlyTheLastIsSent(t *testing.T) {
+	conn, _ := dial(t, modes[0], nil)
+	s := conn.stream
+	s.outbox = &outbox{armed: true, result: make(chan wrote)} // a write that does not end
+	var want []string
+	send := func(first byte, payload string, stays bool) {
+		t.Helper()
+		if err := s.send(first, []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+		if stays {
+			want = append(want, fmt.Sprintf("%#x %s", first, payload))
+		}
+	}
+	send(finBit|opPong, "1", false)
+	send(finBit|opPong, "2", true)
+	send(finBit|opText, "message", true)
+	send(finBit|opPong, "3", false)
+	send(finBit|opPong, "4", false)
+	send(finBit|opPong, "5", true)
+	send(finBit|opPing, "ping", true)
+	var got []string
+	for br := bufio.NewReader(bytes.NewReader(s.outbox.rest)); ; {
+		first, payload, err := readClientFrame(br)
+		if err != nil {
+			break
+		}
+		got = append(got, fmt.Sprintf("%#x %s", first, payload))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	s.outbox = nil
 }
 
 // TestPeerThatDoesNotReadFailsCheckAfterPongTimeout, and not before.

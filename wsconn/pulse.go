@@ -10,6 +10,7 @@ import (
 type pulse struct {
 	heard      time.Duration // a byte was received at this time, or some time before
 	pinged     time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
+	wrote      time.Duration // a byte was sent at this time, or some time before
 	said       time.Duration // a message was sent at this time, or some time before
 	spoken     uint64        // messages sent by then
 	owed       bool          // the last of them was a keepalive message without its answer
@@ -37,6 +38,10 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 		s.heard = false
 		p.heard, p.pinged = now, 0
 	}
+	if s.spoke {
+		s.spoke = false
+		p.wrote = now
+	}
 	if r.keepalive != nil {
 		if err := s.speak(conn, now); err != nil {
 			return err
@@ -50,8 +55,8 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 			return fmt.Errorf("wsconn: nothing received within %v of a ping", r.pongTimeout)
 		}
 		return nil
-	case now-p.heard >= r.pingInterval:
-		if s.outbox.waiting() {
+	case now-p.heard >= r.pingInterval, now-p.wrote >= r.pingInterval:
+		if s.outbox != nil {
 			return nil // the peer has not read yet what it was sent before
 		}
 		err := s.send(finBit|opPing, pingPayload)
@@ -88,7 +93,7 @@ func (s *stream) speak(conn *Conn, now time.Duration) error {
 		}
 		return nil
 	case now-p.said >= r.keepalive.Interval:
-		if s.outbox.waiting() {
+		if s.outbox != nil {
 			return nil
 		}
 		err := r.keepalive.send(conn)

@@ -1,6 +1,10 @@
 package wsconn
 
-import "syscall"
+import (
+	"errors"
+	"net"
+	"syscall"
+)
 
 const (
 	soMemInfo = 55 // SO_MEMINFO; in all architectures that Go knows
@@ -16,23 +20,34 @@ const (
 
 // room returns how many bytes can be written without waiting. It is not known of a
 // kernel that does not tell.
+func (p *peeker) room() (n int, known bool) {
+	mem, err := p.memory()
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return 1 << 20, true // the write will say so
+	case err != nil, mem[memSndBuf] == 0:
+		return 0, false
+	}
+	return int(mem[memSndBuf]) - int(max(mem[memSent], mem[memQueued])) - roomSlack, true
+}
+
+// memory returns what SO_MEMINFO tells.
 //
 // GetsockoptICMPv6Filter is a getsockopt of 32 bytes, whatever the option, and the
 // only one in package syscall. SO_MEMINFO gives as many numbers as fit.
-func (p *peeker) room() (n int, known bool) {
+func (p *peeker) memory() ([8]uint32, error) {
 	if !p.able() {
-		return 0, false
+		return [8]uint32{}, errors.ErrUnsupported
 	}
 	var mem *syscall.ICMPv6Filter
 	var err error
 	if e := p.raw.Control(func(fd uintptr) {
 		mem, err = syscall.GetsockoptICMPv6Filter(int(fd), syscall.SOL_SOCKET, soMemInfo)
 	}); e != nil {
-		return 1 << 20, true // closed: the write will say so
+		return [8]uint32{}, net.ErrClosed
 	}
-	if err != nil || mem.Data[memSndBuf] == 0 {
-		return 0, false
+	if err != nil {
+		return [8]uint32{}, err
 	}
-	used := max(mem.Data[memSent], mem.Data[memQueued])
-	return int(mem.Data[memSndBuf]) - int(used) - roomSlack, true
+	return mem.Data, nil
 }

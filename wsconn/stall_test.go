@@ -184,6 +184,9 @@ func TestPongThatArrivesWhileCheckIsHeldUpIsNotMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")
+		r := *conn.stream.rules
+		r.pingInterval = 1000 * time.Hour // no second one
+		conn.stream.rules = &r
 		conn.stream.hidden = true // so that a look ends with a read
 		var end func()
 		end = conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {

@@ -37,7 +37,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 			continue
 		}
 		// One more look decides, and not the clock: the goroutine may have been stopped.
-		if err := s.drain(); err != nil {
+		if err := s.drain(conn); err != nil {
 			return s.fail(err)
 		}
 		switch {
@@ -51,7 +51,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	if err := s.sort(); err != nil {
 		return s.fail(err)
 	}
-	if err := s.drain(); err != nil { // what has come with it
+	if err := s.drain(conn); err != nil { // what has come with it
 		return s.fail(err)
 	}
 	if err := conn.receiveIdle(); err != nil {

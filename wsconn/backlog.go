@@ -10,6 +10,12 @@ type backlog struct {
 	r, w  int
 	chunk *[chunkSize]byte // what buf is of, if it is one
 	small [16]byte
+
+	// What is known of the frames in it, for sort. Both count from the first byte.
+	sorted int // these bytes are whole data frames
+	final  int // the last final one of them ends here; 0: there is none
+
+	controls int // control frames that the check in progress has taken out
 }
 
 // chunkSize is how much is read at a time: as much as the WebSocket layer reads.
@@ -25,7 +31,9 @@ func (b *backlog) drop(n int) {
 	b.r += n
 	if b.r == b.w {
 		b.release()
+		return
 	}
+	b.sorted, b.final = max(0, b.sorted-n), max(0, b.final-n)
 }
 
 // cut removes n bytes that begin at position at, counted from the first.
@@ -34,6 +42,8 @@ func (b *backlog) cut(at, n int) {
 		b.drop(n)
 		return
 	}
+	b.sorted -= min(n, max(0, b.sorted-at))
+	b.final -= min(n, max(0, b.final-at))
 	at += b.r
 	b.w = at + copy(b.buf[at:], b.buf[at+n:b.w])
 }
@@ -84,4 +94,5 @@ func (b *backlog) release() {
 		b.chunk = nil
 	}
 	b.buf, b.r, b.w = nil, 0, 0
+	b.sorted, b.final = 0, 0
 }

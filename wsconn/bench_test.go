@@ -95,6 +95,63 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
+// BenchmarkExchange compares Exchange on a pooled connection with a Write and a Read on
+// one that never saw a pool, as BenchmarkEcho does, with a ctx that can be canceled and
+// one that cannot.
+func BenchmarkExchange(b *testing.B) {
+	canBeCanceled, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancel": canBeCanceled} {
+		b.Run("ctx="+name, func(b *testing.B) {
+			n := echoRaw(b)
+			bare, _, err := websocket.Dial(ctx, n.url, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer bare.CloseNow()
+			p := newPool(b, n.url, nil, pool.Config{MaxConnections: 1})
+			message := make([]byte, 16)
+			turns := [2]func() error{
+				func() error {
+					if err := bare.Write(ctx, websocket.MessageBinary, message); err != nil {
+						return err
+					}
+					_, _, err := bare.Read(ctx)
+					return err
+				},
+				func() error {
+					l, err := p.Get(ctx)
+					if err != nil {
+						return err
+					}
+					if _, _, err := l.Value().Exchange(ctx, websocket.MessageBinary, message); err != nil {
+						return err
+					}
+					return p.Put(l)
+				},
+			}
+			const turn = 50
+			var times [2]time.Duration
+			for i := 0; b.Loop(); i++ {
+				for k, f := range turns {
+					start := time.Now()
+					for range turn {
+						if err := f(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					times[k] += time.Since(start)
+				}
+			}
+			per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N*turn) }
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(per(times[0]), "bare-ns")
+			b.ReportMetric(per(times[1]), "pool-ns")
+			b.ReportMetric(float64(times[1])/float64(times[0]), "ratio")
+		})
+	}
+}
+
 func newPool(t testing.TB, url string, opts *Options, config pool.Config) *pool.Pool[*Conn] {
 	t.Helper()
 	p, err := pool.New(newFactory(t, url, opts), config)

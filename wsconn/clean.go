@@ -70,7 +70,8 @@ func (s *stream) flush() error {
 
 // settle gets a new connection ready for its first lease: the messages of
 // OnConnect do not count, and what it has left under way is an error.
-func (s *stream) settle() error {
+func (c *Conn) settle() error {
+	s := c.stream
 	if err := s.failure(); err != nil {
 		return err
 	}
@@ -81,6 +82,10 @@ func (s *stream) settle() error {
 	if err := s.tidy(); err != nil {
 		return s.fail(err)
 	}
-	s.in.messages, s.out.messages = 0, 0
+	if c.owed != 0 {
+		return s.fail(errReplyOwed)
+	}
+	s.in.messages, s.out.messages, c.pushed, c.answered = 0, 0, 0, 0
+	c.settled = true
 	return nil
 }

@@ -122,12 +122,16 @@ func TestCleanRefusesADirtyConnection(t *testing.T) {
 			}()
 			d.Conn.Conn.Read(ctx)
 		}, errClosed},
-		"context of a Write had ended":    {func(d *dialed, p *peer) { d.Write(canceled(), websocket.MessageText, nil) }, context.Canceled},
-		"peer gone, seen by Read":         {func(d *dialed, p *peer) { p.Close(); d.Read(soon(d.t)) }, nil},
-		"reply owed":                      {func(d *dialed, p *peer) { d.Begin(); d.request(p) }, errReplyOwed},
-		"one of two replies owed":         {func(d *dialed, p *peer) { d.Begin(); d.Begin(); d.End() }, errReplyOwed},
-		"End without Begin":               {func(d *dialed, p *peer) { d.End() }, errEndWithoutBegin},
-		"Exchange given up":               {func(d *dialed, p *peer) { d.Exchange(canceled(), websocket.MessageText, nil) }, nil},
+		"context of a Write had ended": {func(d *dialed, p *peer) { d.Write(canceled(), websocket.MessageText, nil) }, context.Canceled},
+		"peer gone, seen by Read":      {func(d *dialed, p *peer) { p.Close(); d.Read(soon(d.t)) }, nil},
+		"reply owed":                   {func(d *dialed, p *peer) { d.Begin(); d.request(p) }, errReplyOwed},
+		"one of two replies owed":      {func(d *dialed, p *peer) { d.Begin(); d.Begin(); d.End() }, errReplyOwed},
+		"End without Begin":            {func(d *dialed, p *peer) { d.End() }, errEndWithoutBegin},
+		"Exchange given up": {func(d *dialed, p *peer) {
+			ctx, cancel := context.WithCancel(context.Background())
+			p.send(text("event"))
+			d.ExchangeFunc(ctx, websocket.MessageText, nil, func(Message) bool { cancel(); return false })
+		}, context.Canceled},
 		"closing handshake of the caller": {func(d *dialed, p *peer) { p.send(closing(1000, "")); d.Conn.Close(1000, "") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

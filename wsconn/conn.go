@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,9 +22,18 @@ type Conn struct {
 	// about the session. The pool does not use it.
 	Value any
 
-	stream   *stream
-	response *http.Response
-	owed     int32 // requests begun and not ended
+	stream    *stream
+	response  *http.Response
+	reading   borrowed // the ctx of a Read or an Exchange
+	writing   borrowed // the ctx of a Write
+	readLimit int64    // what Put restores
+	settled   bool     // OnConnect has returned
+
+	// Those of the lease's holder, and of the pool between leases.
+	owed       int32  // requests begun and not ended
+	exchanging bool   // an exchange has begun and not ended well
+	pushed     uint64 // messages received in exchanges that were no replies
+	answered   uint64 // messages sent in exchanges that were no requests
 }
 
 // Response returns the server's response to the handshake: status, header, and TLS
@@ -44,29 +54,50 @@ func (c *Conn) Err() error { return c.stream.failure() }
 // Read is Read of [websocket.Conn]. If ctx has ended when Read returns, the connection
 // will be closed, even if Read succeeded: that package does so, perhaps a little later.
 // Unlike c.Conn.Read, this method makes sure that a Put in the meantime does not lend
-// the connection again.
+// the connection again, and that the error, if there is one, is that of ctx too. The
+// connection does not keep ctx when Read has returned.
 func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
-	kind, message, err := c.Conn.Read(ctx)
-	c.noteEnd(ctx)
-	return kind, message, err
+	loan := c.reading.borrow(ctx)
+	kind, message, err := c.Conn.Read(loan)
+	loan.giveBack()
+	return kind, message, c.noteEnd(ctx, err)
 }
 
 // Write is Write of [websocket.Conn]. If ctx has ended when Write returns, the
-// connection will be closed, as described for Read.
+// connection will be closed, as described for Read. The connection does not keep ctx.
 func (c *Conn) Write(ctx context.Context, kind websocket.MessageType, message []byte) error {
-	err := c.Conn.Write(ctx, kind, message)
-	c.noteEnd(ctx)
-	return err
+	loan := c.writing.borrow(ctx)
+	err := c.Conn.Write(loan, kind, message)
+	loan.giveBack()
+	return c.noteEnd(ctx, err)
+}
+
+// SetReadLimit is SetReadLimit of [websocket.Conn], until the lease ends: Put restores
+// the limit of the options. A limit set in [Options.OnConnect] remains.
+func (c *Conn) SetReadLimit(n int64) {
+	if !c.settled {
+		c.readLimit = max(n, -1)
+	}
+	c.Conn.SetReadLimit(n)
 }
 
 // noteEnd is called after a call of the WebSocket layer with ctx. That layer has
 // ctx close the connection when it ends, and has ended that arrangement before
 // it returned. So if ctx has not ended now, it will not close the connection; if
 // it has, it may just have begun to.
-func (c *Conn) noteEnd(ctx context.Context) {
-	if err := ctx.Err(); err != nil {
-		c.stream.fail(fmt.Errorf("wsconn: the context of a call ended: %w", err))
+//
+// It returns err, the error of the call. That layer may say only that the connection was
+// closed, and not that ctx did it.
+func (c *Conn) noteEnd(ctx context.Context, err error) error {
+	end := ctx.Err()
+	if end == nil {
+		return err
 	}
+	c.stream.fail(fmt.Errorf("wsconn: the context of a call ended: %w", end))
+	if err != nil && !errors.Is(err, end) {
+		err = fmt.Errorf("%w: %w", end, err)
+	}
+	return err
 }
 
 // CloseRead is CloseRead of [websocket.Conn]. It cannot be undone, so the connection is

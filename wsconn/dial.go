@@ -1,11 +1,14 @@
 package wsconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
+	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
 )
 
@@ -31,9 +34,7 @@ func (d *dialer) dial(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.options.ReadLimit != 0 {
-		conn.SetReadLimit(max(d.options.ReadLimit, -1))
-	}
+	conn.SetReadLimit(cmp.Or(d.options.ReadLimit, defaultReadLimit))
 	if err := d.setUp(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -75,6 +76,9 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 		upgrader.transport = http.DefaultTransport
 	}
 	client.Transport = upgrader
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = redirects(&options)
+	}
 	options.HTTPClient = &client
 
 	// For a response with status 101 that is wrong otherwise, websocket.Dial
@@ -86,10 +90,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if response != nil {
-			return nil, newHandshakeError(url, response, err)
-		}
-		return nil, fmt.Errorf("wsconn: dial %s: %w", redact(url), err)
+		return nil, dialError(url, response, err, upgrader.requests)
 	}
 	// websocket.Dial accepts no body that is not an io.ReadWriteCloser, so
 	// that the one it accepted is upgrader's stream.
@@ -99,6 +100,21 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s.pulse.said, s.pulse.wrote = s.pulse.heard, s.pulse.heard
 	s.watch.heard, s.watch.said = s.pulse.heard, s.pulse.heard
 	return &Conn{Conn: ws, stream: s, response: slim(response)}, nil
+}
+
+// dialError returns the error of a dial of address that failed with err. response is the
+// server's, or nil.
+func dialError(address string, response *http.Response, err error, requests []*url.URL) error {
+	err = hideURLs(err, requests)
+	if response == nil {
+		return fmt.Errorf("wsconn: dial %s: %w", redact(address), err)
+	}
+	e := newHandshakeError(address, response, err, requests)
+	switch response.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return pool.RetryAfter(e, e.RetryAfter)
+	}
+	return e
 }
 
 // rulesFor returns the rules for a connection dialed with options. Its ping
@@ -143,7 +159,7 @@ func (d *dialer) setUp(ctx context.Context, conn *Conn) error {
 			return fmt.Errorf("wsconn: OnConnect: %w", err)
 		}
 	}
-	if err := conn.stream.settle(); err != nil {
+	if err := conn.settle(); err != nil {
 		return fmt.Errorf("wsconn: new connection: %w", err)
 	}
 	ready = true

@@ -17,6 +17,7 @@
 //
 //	// conn is an idle connection, a new one, or the next one that is returned.
 //	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+//		// For a server that sends nothing but replies. Others need Options.IsReply.
 //		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
 //		if err != nil {
 //			return err // the pool closes conn: the reply may still arrive
@@ -26,6 +27,26 @@
 //	})
 //
 // Functions that want a *[websocket.Conn], such as those of wsjson, get conn.Conn.
+//
+// # Which message is the reply
+//
+// A server that sends anything but replies needs [Options.IsReply]: events, notifications,
+// progress, a heartbeat that is a message, or a greeting after the handshake. Most servers
+// for JSON-RPC, DevTools, GraphQL subscriptions, chat and realtime APIs, engine.io and NATS
+// do. Without IsReply, [Conn.Exchange] and [ExchangeJSON] return the first message that
+// arrives. If that is not the reply, the reply itself may go to the next lease.
+//
+//	factory, err := wsconn.NewFactory(url, &wsconn.Options{
+//		IsReply: func(request, message wsconn.Message) bool { // of JSON-RPC: it has the same id
+//			var call, answer struct{ ID, Method json.RawMessage }
+//			return json.Unmarshal(request.Data, &call) == nil && json.Unmarshal(message.Data, &answer) == nil &&
+//				answer.Method == nil && string(answer.ID) == string(call.ID)
+//		},
+//	})
+//
+// Other messages are passed to [Options.OnUnsolicited], which may answer them, or are
+// dropped. For a reply of several messages call [Conn.Begin], Write, Read as often as
+// needed, and [Conn.End] when the last message has been read.
 //
 // # Guarantees
 //
@@ -69,11 +90,22 @@
 //   - a close frame was sent or received, or CloseRead was called;
 //   - a context ended during a call;
 //   - a message exceeded the read limit;
+//   - an Exchange failed: its reply may still arrive;
 //   - the server owes a reply. The package knows that from [Conn.Exchange], from
 //     [Conn.Begin] and [Conn.End], or from [Options.OneReplyPerRequest].
 //
 // If a connection ends in the middle of a message, reading that message is an error.
 // (The WebSocket package alone may return the first part as a whole message.)
+//
+// Leftovers: Put restores the read limit. The connection keeps nothing of a ctx given to
+// Read, Write or an exchange of [Conn] when the call has returned.
+//
+// Secrets: errors and logs show only scheme and host of a URL. (Errors of functions in
+// [Options] are passed on as they are.)
+//
+// Redirects: a dial makes at most ten requests. It follows no redirect from wss to ws. It
+// follows none to another host or port if [Options.DialOptions] or Endpoint set headers or
+// subprotocols. If the HTTP client has a CheckRedirect, only that decides.
 //
 // Dials, checks and closing handshakes have time limits. Data buffered for idle
 // connections has a size limit. [NewFactory] copies its options and never changes them.
@@ -91,7 +123,8 @@
 //   - a message was begun with Writer, and none of it has been sent yet;
 //   - the server owes a reply, and the package was not told of the request;
 //   - a message that the server sent of its own was taken for the reply, as [Conn.Exchange]
-//     does: the reply itself, which comes later, may go to the next lease;
+//     does without [Options.IsReply]: the reply itself, which comes later, may go to the
+//     next lease;
 //   - a context ends at the moment at which a call through the embedded connection,
 //     such as one by wsjson, returns without an error: the connection is then closed a
 //     little later. Read, Write and Exchange of [Conn] detect this;
@@ -106,4 +139,34 @@
 //
 // A connection serves one request after the other. If goroutines share one WebSocket,
 // and replies carry the id of their request, use a multiplexer instead of a pool.
+//
+// # What one would not guess
+//
+// The following is true of github.com/coder/websocket in the version that this module
+// requires. A test pins each point.
+//   - A json.Decoder on a Reader stops when the value is complete. The connection is then
+//     clean if the message was one frame. If the server ended the message with an empty
+//     frame, Put closes the connection: "a message was not read to its end". Read on to
+//     io.EOF, as Read and [ExchangeJSON] do.
+//   - [websocket.NetConn] around a leased connection: a deadline that passes during a Read
+//     closes the connection, and the error is no timeout. A deadline that passes between
+//     two calls is a timeout, and can be lifted. NetConn also removes the read limit, until
+//     Put.
+//   - The Read that receives a close frame returns the peer's code. Later calls return
+//     net.ErrClosed, and so does Close. [Conn.Err] has the code at any time.
+//   - If a message arrives after CloseRead, its context ends only 15 s later. Goroutines of
+//     that package stay as long.
+//   - If the connection ends in the middle of a message, the part may be returned as a whole
+//     message. Connections of this package return an error.
+//   - Close returns nil after 5 s if the peer does not read. The pool closes a connection
+//     within [Options.CloseTimeout].
+//   - Ping fails at servers that answer with an empty pong. The keepalive of this package
+//     accepts any byte as a sign of life.
+//   - A received message over the read limit: the peer gets the code 1009, and the error here
+//     is [websocket.ErrMessageTooBig] without a code.
+//   - A sent message over the peer's limit: the error of Write has no code. Often it is
+//     "broken pipe".
+//   - The connection keeps the last ctx of each direction, with all its values, until the
+//     next call. This concerns calls through the embedded connection, such as those of
+//     wsjson.
 package wsconn

@@ -2,6 +2,7 @@ package wsconn_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
@@ -9,14 +10,15 @@ import (
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/wsconn"
-	"github.com/coder/websocket/wsjson"
+	"github.com/coder/websocket"
 )
 
-// An example of the README: functions that take a *websocket.Conn get conn.Conn.
+// The second example of the README: a server that greets, and notifies between request and
+// reply.
 func Example_json() {
-	server := httptest.NewServer(http.HandlerFunc(echo))
+	server := httptest.NewServer(http.HandlerFunc(rpc))
 	defer server.Close()
-	factory, err := wsconn.NewFactory(server.URL, nil)
+	factory, err := newRPCFactory(server.URL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -26,24 +28,49 @@ func Example_json() {
 	}
 	defer p.Close()
 
-	var reply struct{ Name string }
-	if err := ask(context.Background(), p, map[string]string{"Name": "pool"}, &reply); err != nil {
+	request := map[string]any{"id": 1, "method": "add", "params": []int{1, 2}}
+	var reply struct{ Result int }
+	err = p.Do(context.Background(), func(ctx context.Context, conn *wsconn.Conn) error {
+		return wsconn.ExchangeJSON(ctx, conn, request, &reply)
+	})
+	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(reply.Name)
-	// Output: pool
+	fmt.Println(reply.Result)
+	// Output: 3
 }
 
-func ask(ctx context.Context, p *pool.Pool[*wsconn.Conn], request, reply any) error {
-	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
-		conn.Begin() // from here on the server owes a reply
-		if err := wsjson.Write(ctx, conn.Conn, request); err != nil {
-			return err
-		}
-		if err := wsjson.Read(ctx, conn.Conn, reply); err != nil {
-			return err
-		}
-		conn.End() // the whole reply has been read
-		return nil
+func newRPCFactory(url string) (pool.Factory[*wsconn.Conn], error) {
+	factory, err := wsconn.NewFactory(url, &wsconn.Options{
+		IsReply: func(request, message wsconn.Message) bool { // of JSON-RPC: it has the same id
+			var call, answer struct{ ID, Method json.RawMessage }
+			return json.Unmarshal(request.Data, &call) == nil && json.Unmarshal(message.Data, &answer) == nil &&
+				answer.Method == nil && string(answer.ID) == string(call.ID)
+		},
 	})
+	return factory, err
+}
+
+// rpc is a server that adds.
+func rpc(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	send := func(message string) { conn.Write(r.Context(), websocket.MessageText, []byte(message)) }
+	send(`{"method": "welcome"}`)
+	for {
+		_, message, err := conn.Read(r.Context())
+		if err != nil {
+			return
+		}
+		var call struct {
+			ID     int
+			Params [2]int
+		}
+		json.Unmarshal(message, &call)
+		send(`{"method": "progress", "params": 50}`)
+		send(fmt.Sprintf(`{"id": %d, "result": %d}`, call.ID, call.Params[0]+call.Params[1]))
+	}
 }

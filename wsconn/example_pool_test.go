@@ -35,6 +35,7 @@ func greet(ctx context.Context, url string) error {
 
 	// conn is an idle connection, a new one, or the next one that is returned.
 	return p.Do(ctx, func(ctx context.Context, conn *wsconn.Conn) error {
+		// For a server that sends nothing but replies. Others need Options.IsReply.
 		_, reply, err := conn.Exchange(ctx, websocket.MessageText, []byte("hello"))
 		if err != nil {
 			return err // the pool closes conn: the reply may still arrive

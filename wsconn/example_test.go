@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/wsconn"
@@ -96,4 +97,95 @@ func ExampleOptions_endpoint() {
 	// failed: true
 	// hello
 	// failed: false
+}
+
+// A heartbeat that is a message, here that of engine.io, is answered while a connection is
+// idle, and in an exchange.
+func ExampleOptions_onUnsolicited() {
+	answered := make(chan string)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		conn.Write(r.Context(), websocket.MessageText, []byte("2"))
+		_, message, _ := conn.Read(r.Context())
+		answered <- string(message)
+	}))
+	defer server.Close()
+
+	factory, err := wsconn.NewFactory(server.URL, &wsconn.Options{
+		OnUnsolicited: func(_ *wsconn.Conn, message wsconn.Message) (*wsconn.Message, error) {
+			if string(message.Data) == "2" { // a ping
+				return &wsconn.Message{Data: []byte("3")}, nil
+			}
+			return nil, nil // an event that nobody needs
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := pool.New(factory, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Warm(context.Background(), 1); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-answered)
+	// Output: 3
+}
+
+// A reply of several messages: the lease keeps the connection until the last one.
+func ExampleConn_Begin() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		_, request, _ := conn.Read(r.Context())
+		for _, word := range append(strings.Fields(string(request)), "done") {
+			conn.Write(r.Context(), websocket.MessageText, []byte(word))
+		}
+		conn.Read(r.Context())
+	}))
+	defer server.Close()
+	factory, err := wsconn.NewFactory(server.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := pool.New(factory, pool.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	err = p.Do(context.Background(), func(ctx context.Context, conn *wsconn.Conn) error {
+		conn.Begin() // from here on the server owes a reply
+		if err := conn.Write(ctx, websocket.MessageText, []byte("once upon a time")); err != nil {
+			return err
+		}
+		for {
+			_, message, err := conn.Read(ctx)
+			if err != nil {
+				return err
+			}
+			if string(message) == "done" {
+				conn.End() // the whole reply has been read
+				return nil
+			}
+			fmt.Println(string(message))
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// once
+	// upon
+	// a
+	// time
 }

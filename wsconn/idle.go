@@ -13,14 +13,18 @@ const (
 	partWait = 2 * time.Millisecond
 
 	// maxLooks is how many looks of one check may end at their deadline with
-	// bytes in the socket. A record of the largest size, in segments of at
-	// least 1 KiB that arrive just too late each time, needs 17.
-	maxLooks = 20
+	// bytes in the socket, and looksTime for how long. A check goes on until
+	// both are over: see looks.
+	maxLooks  = 20
+	looksTime = time.Second
 
-	// drainLimit is how many bytes one check takes in. A peer who sends more
-	// than that in control frames to somebody who does not listen is not one
-	// to keep.
-	drainLimit = 64 << 10
+	// maxRound is how many bytes one check takes in: more than the receive
+	// buffer of a socket holds by default, so that a burst is dealt with at once.
+	maxRound = 8 << 20
+
+	// maxControls is how many control frames one check takes in. Answering
+	// them takes some 20 ms.
+	maxControls = 10_000
 
 	// readSize is how much is read at a time at most. It bounds what cut has to move.
 	readSize = 16 << 10
@@ -46,18 +50,8 @@ func (s *stream) check(conn *Conn) error {
 		s.unchecked.Store(false) // the tender need not look
 	}
 	now := since() // before drain: see beat
-	if s.backlog.len() > 0 {
-		if err := s.sort(); err != nil { // what the tender has left there
-			return s.fail(err)
-		}
-	}
-	if err := s.drain(); err != nil {
+	if err := s.drain(conn); err != nil {
 		return s.fail(err)
-	}
-	if s.backlog.len() > 0 {
-		if err := conn.receiveIdle(); err != nil {
-			return s.fail(err)
-		}
 	}
 	s.pulse.lateBefore, s.pulse.late = s.pulse.late, false
 	if s.outbox != nil {
@@ -71,26 +65,57 @@ func (s *stream) check(conn *Conn) error {
 	return nil
 }
 
-// drain takes in what has arrived, without waiting for more, and sorts it.
-func (s *stream) drain() error {
-	looks := maxLooks
-	for taken := 0; taken <= drainLimit; {
+// drain takes in what has arrived, without waiting for more, and deals with it.
+//
+// A peer that sends faster than it is read must not hold the check for ever. So a
+// round has limits, which are not the peer's fault: they end the round, and leave the
+// rest to the next one, or to the lease. With UnsolicitedDiscard they end the
+// connection, because the rest may be data that a lease must not read.
+func (s *stream) drain(conn *Conn) error {
+	looks, taken := looks{}, 0
+	s.backlog.controls = 0
+	if s.backlog.len() > 0 {
+		if err := s.sort(); err != nil { // what the tender has left there
+			return err
+		}
+	}
+	for {
 		n, err := s.receive(&looks)
 		if n == 0 {
-			return err
+			if err != nil {
+				return err
+			}
+			break
 		}
 		if err := s.sort(); err != nil {
 			return err
 		}
+		// Not with UnsolicitedDiscard: a close frame behind the data tells more.
+		if s.rules.unsolicited == UnsolicitedHandle && s.backlog.len() > 0 {
+			if err := conn.receiveIdle(); err != nil {
+				return err
+			}
+		}
 		taken += n
+		if taken > maxRound || s.backlog.controls > maxControls {
+			if s.rules.unsolicited == UnsolicitedDiscard {
+				return errFlood
+			}
+			break
+		}
 	}
-	return fmt.Errorf("wsconn: more than %d bytes received within one check", drainLimit)
+	if s.backlog.len() > 0 {
+		return conn.receiveIdle()
+	}
+	return nil
 }
+
+var errFlood = fmt.Errorf("wsconn: more than %d control frames, or %d bytes, received within one check", maxControls, maxRound)
 
 // receive adds to the backlog what is at hand. It returns 0 and nil if nothing
 // is, and an error only when nothing will come any more and all that came has
 // been taken: a close frame tells more than the end of the stream behind it.
-func (s *stream) receive(looks *int) (int, error) {
+func (s *stream) receive(looks *looks) (int, error) {
 	n, err := 0, error(nil)
 	if s.readErr == nil {
 		if s.peeker.able() {
@@ -113,13 +138,8 @@ func (s *stream) receive(looks *int) (int, error) {
 // read, the read fails before it looks at the socket. So the socket decides, not
 // the clock. An empty socket ends the call: TLS has what arrived, and it is less
 // than a record. A socket with bytes is read again.
-//
-// looks is how many more reads may end so within this check. A number, because the
-// scheduler cannot use it up at once, and because a peer that sends byte by byte must
-// not hold the check. After the last look bytes of unknown content may still be there.
-// The connection fails then: passed as clean, it would give them to the next lease.
-func (s *stream) receiveNow(looks *int) (int, error) {
-	for ; *looks > 0; *looks-- {
+func (s *stream) receiveNow(looks *looks) (int, error) {
+	for {
 		arrived, err := s.peeker.peek()
 		if !arrived {
 			if s.hidden {
@@ -138,11 +158,39 @@ func (s *stream) receiveNow(looks *int) (int, error) {
 		if n := s.readNow(time.Now().Add(partWait), readSize); n > 0 || s.readErr != nil {
 			return n, nil
 		}
+		if looks.over() {
+			if s.rules.unsolicited != UnsolicitedDiscard {
+				return 0, nil // whatever it is, the lease may read it
+			}
+			return 0, errPieces
+		}
 	}
-	return 0, errPieces
 }
 
-var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record in %d looks", maxLooks)
+// A looks counts the reads of one check that have ended at their deadline with bytes in
+// the socket.
+//
+// It is over when they are many and have taken long. A scheduler cannot bring about
+// both: a process that was stopped finds the time over but not the number, one that is
+// held up for a moment, time and again, the number but not the time. A peer that sends
+// byte by byte holds the check for looksTime. After the last look bytes of unknown
+// content may still be there. The connection fails then: passed as clean, it would give
+// them to the next lease.
+type looks struct {
+	made  int
+	since time.Duration // the first one
+}
+
+func (l *looks) over() bool {
+	now := since()
+	if l.made == 0 {
+		l.since = now
+	}
+	l.made++
+	return l.made >= maxLooks && now-l.since >= looksTime
+}
+
+var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within %v", looksTime)
 
 // readNow reads at most limit bytes, until deadline if that is not zero, into the backlog. That
 // the deadline has passed is no error; any other is in readErr.
@@ -168,10 +216,12 @@ func (s *stream) readNow(deadline time.Time, limit int) int {
 }
 
 // sort deals with the control frames in the backlog, which begins at the start
-// of a frame. The others stay, and so does a last frame that is not all there.
+// of a frame. The others stay, and so does a last frame that is not all there. It goes
+// on where the last call ended.
 func (s *stream) sort() error {
-	for at := 0; at < s.backlog.len(); {
-		f, err := parseFrame(s.backlog.bytes()[at:], s.compressed)
+	b := &s.backlog
+	for b.sorted < b.len() {
+		f, err := parseFrame(b.bytes()[b.sorted:], s.compressed)
 		if err != nil {
 			return s.violation(err)
 		}
@@ -179,16 +229,20 @@ func (s *stream) sort() error {
 			break
 		}
 		if !f.control() {
-			at += f.length
+			b.sorted += f.length
+			if f.fin {
+				b.final = b.sorted
+			}
 			continue
 		}
+		b.controls++
 		err = s.control(f)
-		s.backlog.cut(at, f.length)
+		b.cut(b.sorted, f.length)
 		if err != nil {
 			return err
 		}
 	}
-	if s.backlog.len() > maxBacklog {
+	if b.len() > maxBacklog {
 		return fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
 	}
 	return nil

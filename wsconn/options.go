@@ -19,6 +19,9 @@ const (
 	defaultPongTimeout      = 10 * time.Second
 )
 
+// defaultReadLimit is that of the WebSocket layer.
+const defaultReadLimit = 32768
+
 // Options configure how connections are dialed and maintained. The zero Options are
 // valid, and so is a nil pointer to them. [NewFactory] copies them, so later changes
 // have no effect.
@@ -59,9 +62,19 @@ type Options struct {
 	OnConnect func(ctx context.Context, conn *Conn) error
 
 	// ReadLimit is the maximum size of a received message in bytes. Reading a larger
-	// one fails and closes the connection.
+	// one fails and closes the connection. Put restores it if a lease has changed it.
 	// If zero, 32,768 is used. Negative means no limit.
 	ReadLimit int64
+
+	// IsReply, if not nil, reports whether message is the reply to request. Exchange and
+	// ExchangeJSON then read until it is, and pass each other message to OnUnsolicited, or
+	// drop it if that is nil. It is needed for each server that also sends messages of its
+	// own: one that pushes events, or sends a greeting after the handshake. It must not
+	// change what it gets, may be called by several goroutines, and must not block.
+	//
+	// With IsReply, a message that arrives between leases closes no connection. It is
+	// passed to OnUnsolicited, or dropped, unless Unsolicited is UnsolicitedKeep.
+	IsReply func(request, message Message) bool
 
 	// OneReplyPerRequest says that the server replies to each message with exactly one
 	// message. When a lease ends, the connection is closed if the numbers of messages
@@ -81,13 +94,25 @@ type Options struct {
 
 	// Unsolicited says what happens to data that arrives while a connection is idle, or is
 	// unread when its lease ends.
-	// If zero, the connection is closed.
+	// If zero, the connection is closed. But if OnUnsolicited is set, it gets the messages,
+	// and if only IsReply is set, they are dropped.
 	Unsolicited Unsolicited
 
-	// OnUnsolicited is called for each message that arrives while a connection is
-	// idle, if Unsolicited is UnsolicitedHandle. It must not block, and must not read
-	// from conn. If it returns an error, the connection is closed.
-	OnUnsolicited func(conn *Conn, message Message) error
+	// OnUnsolicited is called for each message that arrives while a connection is idle, and
+	// for each one that an exchange receives and that is not its reply. It is required if
+	// Unsolicited is UnsolicitedHandle, and with UnsolicitedKeep it is called in exchanges
+	// only.
+	//
+	// If it returns a reply, that is sent, for example to a heartbeat that is a message. If
+	// the Type of the reply is zero, it is that of message. On an idle connection the reply
+	// is written without blocking: if there is no room for it, it is sent later, before
+	// anything else. In an exchange it is written as the request was, until its ctx ends. If
+	// OnUnsolicited returns an error, the connection is closed, and the exchange fails.
+	//
+	// It is called between leases by a goroutine of the pool, or by one in Get or Put, and
+	// in an exchange by the caller's. It must not block, and must neither read from conn
+	// nor write to it.
+	OnUnsolicited func(conn *Conn, message Message) (reply *Message, err error)
 
 	// PingInterval is how long a connection receives nothing, or sends nothing, before a
 	// ping is sent. Some servers close a connection on which one side alone sends.
@@ -175,8 +200,8 @@ func (o *Options) normalize() (Options, error) {
 		return c, fmt.Errorf("wsconn: Options.Unsolicited is none of its values: %d", c.Unsolicited)
 	case c.Unsolicited == UnsolicitedHandle && c.OnUnsolicited == nil:
 		return c, errors.New("wsconn: Options.OnUnsolicited is nil with UnsolicitedHandle")
-	case c.Unsolicited != UnsolicitedHandle && c.OnUnsolicited != nil:
-		return c, errors.New("wsconn: Options.OnUnsolicited is set without UnsolicitedHandle")
+	case c.Unsolicited == UnsolicitedDiscard && (c.OnUnsolicited != nil || c.IsReply != nil):
+		c.Unsolicited = UnsolicitedHandle // the server pushes
 	case c.Unsolicited == UnsolicitedKeep && c.OneReplyPerRequest:
 		return c, errors.New("wsconn: Options.OneReplyPerRequest does not go with UnsolicitedKeep")
 	}
@@ -194,6 +219,7 @@ func (o *Options) rules() rules {
 		pongTimeoutInUse: o.PongTimeoutInUse,
 		unsolicited:      o.Unsolicited,
 		onUnsolicited:    o.OnUnsolicited,
+		isReply:          o.IsReply,
 		keepalive:        o.Keepalive,
 		pingInterval:     o.PingInterval,
 		pongTimeout:      o.PongTimeout,

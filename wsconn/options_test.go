@@ -31,7 +31,6 @@ func TestNewFactoryRefusesBadInput(t *testing.T) {
 		"negative in use":       {good, &Options{PongTimeoutInUse: -1}, "PongTimeoutInUse is negative"},
 		"unknown Unsolicited":   {good, &Options{Unsolicited: 3}, "Unsolicited is none of its values"},
 		"nobody to handle":      {good, &Options{Unsolicited: UnsolicitedHandle}, "OnUnsolicited is nil"},
-		"handler without use":   {good, &Options{OnUnsolicited: func(*Conn, Message) error { return nil }}, "OnUnsolicited is set without"},
 		"keep and count":        {good, &Options{Unsolicited: UnsolicitedKeep, OneReplyPerRequest: true}, "does not go with UnsolicitedKeep"},
 		"keepalive, no time":    {good, &Options{Keepalive: &Keepalive{Message: appKeepalive.Message}}, "Interval is not positive"},
 		"keepalive, no message": {good, &Options{Keepalive: &Keepalive{Interval: 1}}, "Message is nil"},
@@ -48,10 +47,27 @@ func TestNewFactoryRefusesBadInput(t *testing.T) {
 	}
 }
 
-func TestBadURLDoesNotShowItsPassword(t *testing.T) {
-	for _, url := range []string{"ftp://user:secret@localhost/", "ws://user:secret@localhost:port/", "ws://user:secret@/"} {
-		if _, err := NewFactory(url, nil); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: error %v", url, err)
+func TestOptionsForAServerThatPushesMeanUnsolicitedHandle(t *testing.T) {
+	handler := func(*Conn, Message) (*Message, error) { return nil, nil }
+	isReply := func(Message, Message) bool { return true }
+	for _, test := range []struct {
+		opts Options
+		want Unsolicited
+	}{
+		{Options{}, UnsolicitedDiscard},
+		{Options{OnUnsolicited: handler}, UnsolicitedHandle},
+		{Options{IsReply: isReply}, UnsolicitedHandle},
+		{Options{IsReply: isReply, OnUnsolicited: handler}, UnsolicitedHandle},
+		{Options{IsReply: isReply, Unsolicited: UnsolicitedKeep}, UnsolicitedKeep},
+		{Options{OnUnsolicited: handler, Unsolicited: UnsolicitedKeep}, UnsolicitedKeep}, // it is for exchanges then
+	} {
+		o, err := test.opts.normalize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.rules().unsolicited; got != test.want {
+			t.Errorf("Unsolicited %d, OnUnsolicited %v, IsReply %v mean %d, want %d",
+				test.opts.Unsolicited, test.opts.OnUnsolicited != nil, test.opts.IsReply != nil, got, test.want)
 		}
 	}
 }

@@ -6,7 +6,8 @@ import "time"
 // made once; a dial has a copy of its own only for its ping callbacks.
 type rules struct {
 	unsolicited      Unsolicited
-	onUnsolicited    func(conn *Conn, message Message) error
+	onUnsolicited    func(conn *Conn, message Message) (*Message, error)
+	isReply          func(request, message Message) bool
 	keepalive        *Keepalive
 	pingInterval     time.Duration // negative: never
 	pongTimeout      time.Duration

@@ -50,7 +50,7 @@ func eachTLS(t *testing.T, test func(t *testing.T, m mode)) {
 // read, several times over. The read then fails before it looks at the socket.
 func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
-		for _, held := range []int{1, maxLooks / 2} {
+		for _, held := range []int{1, maxLooks / 2, 10 * maxLooks} {
 			conn, p := dial(t, m, nil)
 			p.send(text("late reply"))
 			conn.awaitArrival(1)
@@ -59,7 +59,10 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 				if deadline == longAgo {
 					return
 				}
-				if looks++; looks <= held {
+				if looks++; looks == 2 {
+					forward(t, -time.Hour) // so that looksTime is never over
+				}
+				if looks <= held {
 					c.SetReadDeadline(longAgo)
 				} else {
 					c.SetReadDeadline(time.Time{}) // so that this read cannot be held up
@@ -78,7 +81,7 @@ func TestReadThatIsHeldUpUntilItsDeadlineIsRepeated(t *testing.T) {
 }
 
 // TestConnectionWithBytesThatNoReadTakesFailsCheck: the deadline passes before every
-// read.
+// read, and looksTime with the first.
 func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 	eachTLS(t, func(t *testing.T, m mode) {
 		conn, p := dial(t, m, nil)
@@ -86,7 +89,9 @@ func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 		conn.awaitArrival(1)
 		looks := 0
 		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
-			looks++
+			if looks++; looks == 2 {
+				forward(t, looksTime)
+			}
 			c.SetReadDeadline(longAgo)
 		})
 		err := conn.check(conn.Conn)
@@ -96,6 +101,28 @@ func TestConnectionWithBytesThatNoReadTakesFailsCheck(t *testing.T) {
 		}
 		if conn.check(conn.Conn) == nil || conn.clean(conn.Conn) == nil {
 			t.Error("a later Check or Clean returned nil")
+		}
+	})
+}
+
+// TestBytesThatNoReadTakesAreLeftToTheLeaseThatMayReadThem: the round ends, and the
+// connection does not.
+func TestBytesThatNoReadTakesAreLeftToTheLeaseThatMayReadThem(t *testing.T) {
+	eachTLS(t, func(t *testing.T, m mode) {
+		conn, p := dial(t, m, &Options{Unsolicited: UnsolicitedKeep})
+		p.send(text("kept"))
+		conn.awaitArrival(1)
+		end := conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
+			c.SetReadDeadline(longAgo)
+			forward(t, looksTime/2)
+		})
+		err := conn.check(conn.Conn)
+		end()
+		if err != nil {
+			t.Fatalf("Check returned %v", err)
+		}
+		if _, message, err := conn.Read(soon(t)); err != nil || string(message) != "kept" {
+			t.Errorf("read %q, %v", message, err)
 		}
 	})
 }
@@ -130,7 +157,9 @@ func TestLooksAreCountedThroughoutACheck(t *testing.T) {
 				if deadline == longAgo {
 					return
 				}
-				looks++
+				if looks++; looks == 2 {
+					forward(t, looksTime)
+				}
 				if held++; held <= maxLooks/2 {
 					c.SetReadDeadline(longAgo)
 				} else {

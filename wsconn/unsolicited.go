@@ -14,14 +14,18 @@ type Unsolicited int
 
 const (
 	// UnsolicitedDiscard closes the connection, so that no lease reads what was
-	// meant for another. This is the default.
+	// meant for another. More than 10,000 control frames, or 8 MiB, within one check
+	// close it too. This is the default, unless Options.OnUnsolicited or
+	// Options.IsReply is set.
 	UnsolicitedDiscard Unsolicited = iota
 
 	// UnsolicitedKeep keeps the data for the next lease to read, up to 1 MiB.
 	UnsolicitedKeep
 
-	// UnsolicitedHandle passes each message to Options.OnUnsolicited. A message of
-	// which only a part has arrived when the connection is lent goes to the lease.
+	// UnsolicitedHandle passes each message to Options.OnUnsolicited, or drops it if
+	// only Options.IsReply is set. With either of them it is the default. A message of more than 1 MiB closes the connection, and so
+	// does one over the ReadLimit. A message of which only a part has arrived when the
+	// connection is lent goes to the lease.
 	UnsolicitedHandle
 )
 
@@ -63,8 +67,13 @@ func (c *Conn) receiveIdle() error {
 			return fmt.Errorf("wsconn: unsolicited message: %w", err)
 		}
 		s.in.messages-- // it was no reply
-		if err := s.rules.onUnsolicited(c, m); err != nil {
-			return fmt.Errorf("wsconn: OnUnsolicited: %w", err)
+		answer, err := c.unsolicited(m)
+		if err == nil && answer != nil {
+			err = s.sendMessage(*answer)
+			s.pulse.said = since()
+		}
+		if err != nil {
+			return err
 		}
 		if err := s.tidy(); err != nil {
 			return err
@@ -73,18 +82,30 @@ func (c *Conn) receiveIdle() error {
 	return nil
 }
 
-// wholeMessage reports whether the backlog begins with a message that is there
-// to its end. sort has found no fault with it.
-func (s *stream) wholeMessage() bool {
-	for rest := s.backlog.bytes(); len(rest) > 0; {
-		f, err := parseFrame(rest, s.compressed)
-		if err != nil || !f.whole {
-			return false
-		}
-		if f.fin && !f.control() {
-			return true
-		}
-		rest = rest[f.length:]
+// unsolicited gives m to the application, if that wants it, and returns what it wants to
+// be sent.
+func (c *Conn) unsolicited(m Message) (*Message, error) {
+	on := c.stream.rules.onUnsolicited
+	if on == nil {
+		return nil, nil
 	}
-	return false
+	answer, err := on(c, m)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("wsconn: OnUnsolicited: %w", err)
+	case answer == nil:
+		return nil, nil
+	}
+	a := *answer
+	if a.Type == 0 {
+		a.Type = m.Type
+	}
+	if a.Type != websocket.MessageText && a.Type != websocket.MessageBinary {
+		return nil, fmt.Errorf("wsconn: OnUnsolicited: a reply of the unknown type %d", a.Type)
+	}
+	return &a, nil
 }
+
+// wholeMessage reports whether the backlog begins with a message that is there to its
+// end, as sort has found. Between two messages the first final frame ends the first one.
+func (s *stream) wholeMessage() bool { return s.backlog.final > 0 }

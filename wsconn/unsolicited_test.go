@@ -72,9 +72,9 @@ func TestUnsolicitedHandleGetsEachMessage(t *testing.T) {
 		conn, p := dial(t, m, &Options{
 			Unsolicited:        UnsolicitedHandle,
 			OneReplyPerRequest: true,
-			OnUnsolicited: func(conn *Conn, message Message) error {
+			OnUnsolicited: func(conn *Conn, message Message) (*Message, error) {
 				got = append(got, string(message.Data))
-				return nil
+				return nil, nil
 			},
 		})
 		p.send(append(text("one"), append(ping("p"), frameOf(finBit|opBinary, []byte("two"))...)...))
@@ -103,7 +103,7 @@ func TestErrorOfOnUnsolicitedFailsCheck(t *testing.T) {
 	refused := errors.New("unknown")
 	conn, p := dial(t, modes[0], &Options{
 		Unsolicited:   UnsolicitedHandle,
-		OnUnsolicited: func(*Conn, Message) error { return refused },
+		OnUnsolicited: func(*Conn, Message) (*Message, error) { return nil, refused },
 	})
 	p.send(text("x"))
 	if err := conn.failsCheck(); !errors.Is(err, refused) {
@@ -115,7 +115,7 @@ func TestUnsolicitedMessageOverTheReadLimitFailsCheck(t *testing.T) {
 	conn, p := dial(t, modes[0], &Options{
 		ReadLimit:     5,
 		Unsolicited:   UnsolicitedHandle,
-		OnUnsolicited: func(*Conn, Message) error { t.Error("called"); return nil },
+		OnUnsolicited: func(*Conn, Message) (*Message, error) { t.Error("called"); return nil, nil },
 	})
 	p.send(text("0123456789"))
 	if err := conn.failsCheck(); err == nil {
@@ -179,6 +179,25 @@ func TestKeepaliveAnswerIsSeenByNobody(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReplyOfOnUnsolicitedStandsForAKeepaliveMessage: the connection has sent something.
+func TestReplyOfOnUnsolicitedStandsForAKeepaliveMessage(t *testing.T) {
+	keepalive := *appKeepalive
+	keepalive.Interval = time.Hour
+	conn, p := dial(t, modes[0], &Options{Keepalive: &keepalive, OnUnsolicited: func(_ *Conn, m Message) (*Message, error) { return &m, nil }})
+	forward(t, 2*time.Hour)
+	p.send(text("heartbeat"))
+	conn.awaitArrival(1)
+	for range 2 {
+		if err := conn.check(conn.Conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wantNext(finBit|opText, "heartbeat")
+	if conn.stream.pulse.owed {
+		t.Error("a keepalive message was sent too")
+	}
 }
 
 func TestKeepaliveAnswerThatDoesNotComeFailsCheck(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 
 	"go.uber.org/atomic"
 )
@@ -17,11 +18,13 @@ type upgrader struct {
 	transport http.RoundTripper
 	rules     *rules
 	stream    atomic.Pointer[stream] // of the last response with status 101
+	requests  []*url.URL             // that have been dialed, for the text of an error
 }
 
 // RoundTrip is called once, and again for each redirect, all in the goroutine
 // that dials.
 func (u *upgrader) RoundTrip(request *http.Request) (*http.Response, error) {
+	u.requests = append(u.requests, request.URL)
 	// The transport may tell of a connection from a goroutine of its own, and
 	// do so even when this request has been given another one.
 	var conn atomic.Pointer[net.Conn]

@@ -21,12 +21,15 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	}
 	defer s.release()
 	s.heard = false
-	if err := s.sendControl(opPing, pingPayload); err != nil {
+	if err := s.send(finBit|opPing, pingPayload); err != nil {
 		return s.fail(err)
 	}
 	for began := time.Now(); !s.heard; {
 		ended, left := ctx.Err(), s.rules.pongTimeout-time.Since(began)
 		if ended == nil && left > 0 {
+			if err := s.post(); err != nil { // the ping may wait for what was sent before
+				return s.fail(err)
+			}
 			s.listen(min(left, awakeWait))
 			if !s.heard && s.readErr != nil {
 				return s.lost()
@@ -51,6 +54,9 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 	if err := s.drain(conn); err != nil { // what has come with it
 		return s.fail(err)
 	}
+	if err := conn.receiveIdle(); err != nil {
+		return s.fail(err)
+	}
 	return nil
 }
 
@@ -60,7 +66,7 @@ func (s *stream) listen(d time.Duration) {
 		return
 	}
 	if s.peeker.able() {
-		s.readNow(time.Now().Add(d), chunkSize)
+		s.readNow(time.Now().Add(d), readSize)
 		return
 	}
 	s.arm()

@@ -247,3 +247,28 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	})
 }
+
+// A memory is a connection that costs nothing: the same bytes come again and again.
+type memory struct{ b []byte }
+
+func (m *memory) Read(p []byte) (int, error)  { return copy(p, m.b), nil }
+func (m *memory) Write(p []byte) (int, error) { return len(p), nil }
+func (m *memory) Close() error                { return nil }
+
+// BenchmarkStream is what the stream adds to a round trip: one op is a Write of a frame,
+// and the two Reads in which one is given out.
+func BenchmarkStream(b *testing.B) {
+	s := newStream(&memory{text("0123456789abcdef")}, nil, &rules{})
+	request := append([]byte{finBit | opText, maskBit | 16, 1, 2, 3, 4}, "0123456789abcdef"...)
+	buf := make([]byte, 4096)
+	for b.Loop() {
+		if _, err := s.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		for range 2 {
+			if _, err := s.Read(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -63,7 +63,7 @@ func (s *stream) flush() error {
 		if s.backlog.len() > maxBacklog {
 			return fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
 		}
-		s.readNow(longAgo, chunkSize)
+		s.readNow(longAgo, readSize)
 	}
 	return nil
 }

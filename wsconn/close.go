@@ -40,6 +40,15 @@ func closeCause(cause error, known *error) error {
 // The goroutine is there because the WebSocket layer waits in Close and
 // CloseNow until nobody uses the connection any more, for as long as it takes.
 func (d *dialer) closeConn(conn *Conn, cause error) error {
+	if goodbye := conn.stream.goodbye.Load(); cause != nil && goodbye != nil {
+		// A goroutine is telling the peer why.
+		timer := time.NewTimer(d.options.CloseTimeout)
+		defer timer.Stop()
+		select {
+		case <-*goodbye:
+		case <-timer.C:
+		}
+	}
 	done := make(chan error, 1)
 	go func() {
 		if cause == nil {

@@ -42,7 +42,8 @@ func (c *Conn) Response() *http.Response { return c.response }
 
 // NetConn returns the underlying network connection, for its addresses or its TLS
 // state. It is nil if the HTTP transport does not reveal it. Do not read from it, write
-// to it, or close it. Clear a deadline that you set on it.
+// to it, or close it. Clear a deadline that you set on it. While no call
+// is in progress a deadline may be cleared by this package.
 func (c *Conn) NetConn() net.Conn { return c.stream.conn }
 
 // Err returns why the connection will not be lent again, or nil if no reason is known.

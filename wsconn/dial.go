@@ -97,7 +97,8 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s := upgrader.stream.Load()
 	s.compressed = response.Header.Get("Sec-WebSocket-Extensions") != ""
 	s.pulse.heard = since()
-	s.pulse.said = s.pulse.heard
+	s.pulse.said, s.pulse.wrote = s.pulse.heard, s.pulse.heard
+	s.watch.heard, s.watch.said = s.pulse.heard, s.pulse.heard
 	return &Conn{Conn: ws, stream: s, response: slim(response)}, nil
 }
 
@@ -162,6 +163,7 @@ func (d *dialer) setUp(ctx context.Context, conn *Conn) error {
 		return fmt.Errorf("wsconn: new connection: %w", err)
 	}
 	ready = true
+	conn.stream.rules.tender.add(conn.stream)
 	return nil
 }
 

@@ -52,14 +52,34 @@
 //
 // Keepalive: the pool checks idle connections once every [pool.Config.CheckInterval],
 // unless that is negative. A check answers the server's pings. It sends a ping if
-// nothing was received for [Options.PingInterval]. This needs no goroutine for a
-// connection that has a socket (see Limits).
+// nothing was received, or nothing sent, for [Options.PingInterval]. This needs no
+// goroutine for a connection that has a socket (see Limits).
+//
+// Keepalive during a lease: the server's pings are answered, and pings are sent, while the
+// holder of the lease computes, waits in Read, or has written a part of a message. One
+// goroutine does this for all connections of a factory, once a second, or four times in
+// the shortest of PingInterval, PongTimeout and PongTimeoutInUse. It reads at most 64 KiB
+// ahead, and nothing behind a message that the holder has read in part. It takes out pings
+// and the pongs to its own; everything else stays for the holder to read, a close frame
+// too, of which [Conn.Err] tells. A call or a Put that meets it waits for a moment, and
+// never fails because of it. A connection that no check has looked at for two of its
+// rounds counts as leased, so with a negative CheckInterval it answers the pings on idle
+// connections as well, and a connection after Detach is tended until it is closed.
 //
 // Dead connections: an idle connection is checked before it is lent. The check fails
-// if the peer has closed the connection or reset it, has violated the protocol, or has
-// sent nothing for [Options.PongTimeout] after a ping. The peer's close code and reason
+// if the peer has closed the connection or reset it, has violated the protocol, has
+// sent nothing for [Options.PongTimeout] after a ping, or has not read for so long. A
+// check never waits for the peer: what finds no room in the socket is sent later, before
+// anything else. The peer's close code and reason
 // are passed to [Options.OnClose] and to the pool's log. After the machine has slept, the pool
 // has idle connections probed by a ping, and lends none of them before something has come back.
+//
+// During a lease a connection is cut, and the call in progress fails, if the operating
+// system reports for PongTimeout that what was sent is not acknowledged: the path to the
+// server is dead. A server that is too busy to answer, or to read, is not cut, unless
+// [Options.PongTimeoutInUse] says so. Bytes that have arrived are looked for before. Only
+// Linux reports it, and only for TCP; elsewhere a dead path is noticed when the operating
+// system gives up, or by PongTimeoutInUse.
 //
 // Unread data: when a lease ends, its connection returns to the pool only if it is
 // between two messages in both directions. It is closed in each of these cases:
@@ -112,7 +132,10 @@
 //     request that may be repeated, on a new connection.
 //
 // On Windows, and over a transport without a socket, a goroutine reads on each idle
-// connection instead. There, a check may miss what has just arrived; the next one sees it.
+// connection instead, and on each leased one whose holder does not. There, a check may miss
+// what has just arrived; the next one sees it. There, and on macOS and BSD, and with a
+// kernel that does not tell whether there is room for it, a goroutine writes what a check
+// sends.
 //
 // A connection serves one request after the other. If goroutines share one WebSocket,
 // and replies carry the id of their request, use a multiplexer instead of a pool.

@@ -26,6 +26,9 @@ const (
 	// them takes some 20 ms.
 	maxControls = 10_000
 
+	// readSize is how much is read at a time at most. It bounds what cut has to move.
+	readSize = 16 << 10
+
 	// maxBacklog is how much data that nobody has read is kept.
 	maxBacklog = 1 << 20
 )
@@ -43,9 +46,18 @@ func (s *stream) check(conn *Conn) error {
 		return err
 	}
 	defer s.release()
+	if s.unchecked.Load() {
+		s.unchecked.Store(false) // the tender need not look
+	}
 	now := since() // before drain: see beat
 	if err := s.drain(conn); err != nil {
 		return s.fail(err)
+	}
+	s.pulse.lateBefore, s.pulse.late = s.pulse.late, false
+	if s.outbox != nil {
+		if err := s.repost(now); err != nil {
+			return s.fail(err)
+		}
 	}
 	if err := s.beat(conn, now); err != nil {
 		return s.fail(err)
@@ -62,6 +74,11 @@ func (s *stream) check(conn *Conn) error {
 func (s *stream) drain(conn *Conn) error {
 	looks, taken := looks{}, 0
 	s.backlog.controls = 0
+	if s.backlog.len() > 0 {
+		if err := s.sort(); err != nil { // what the tender has left there
+			return err
+		}
+	}
 	for {
 		n, err := s.receive(&looks)
 		if n == 0 {
@@ -126,7 +143,7 @@ func (s *stream) receiveNow(looks *looks) (int, error) {
 		arrived, err := s.peeker.peek()
 		if !arrived {
 			if s.hidden {
-				if n := s.readNow(longAgo, chunkSize); n > 0 {
+				if n := s.readNow(longAgo, readSize); n > 0 {
 					return n, nil
 				}
 			}
@@ -136,9 +153,9 @@ func (s *stream) receiveNow(looks *looks) (int, error) {
 			return 0, nil
 		}
 		if !s.secure {
-			return s.readNow(time.Time{}, chunkSize), nil // does not wait: something is there
+			return s.readNow(time.Time{}, readSize), nil // does not wait: something is there
 		}
-		if n := s.readNow(time.Now().Add(partWait), chunkSize); n > 0 || s.readErr != nil {
+		if n := s.readNow(time.Now().Add(partWait), readSize); n > 0 || s.readErr != nil {
 			return n, nil
 		}
 		if looks.over() {
@@ -186,8 +203,7 @@ func (s *stream) readNow(deadline time.Time, limit int) int {
 	n, err := s.body.Read(space[:min(limit, len(space))])
 	s.backlog.grow(n)
 	if n > 0 {
-		s.heard = true
-		s.hidden = s.hidden || s.secure
+		s.noteHeard()
 	}
 	switch {
 	case err == nil:

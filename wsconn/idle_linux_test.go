@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -130,6 +131,41 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(100*b.Elapsed().Seconds()/float64(b.N), "%-of-a-core")
 	b.ReportMetric(size, "B/conn")
 	b.ReportMetric(size-bareSize, "B/conn-over-bare")
+}
+
+// BenchmarkTend holds 10,000 leased connections at rest. One op is what the tender does in
+// a second: a round, in which a twentieth of them is sent a ping.
+func BenchmarkTend(b *testing.B) {
+	const conns = 10_000
+	raiseFileLimit(b, conns+1000)
+	factory := newFactory(b, startQuietServer(b), &Options{noTend: true})
+	tender := newTender(&Options{PongTimeout: defaultPongTimeout})
+	tender.stop = make(chan struct{}) // no goroutine but this one
+	for range conns {
+		conn, err := factory.Open(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.CloseNow()
+		tender.add(conn.stream)
+	}
+	due := 0
+	second := func() {
+		for range conns / 20 {
+			w := &tender.streams[due].watch
+			w.heard, w.said, w.pinged = -time.Hour, -time.Hour, -time.Hour
+			due = (due + 1) % conns
+		}
+		tender.goRound()
+	}
+	for range leasedAfter + 1 {
+		second()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		second()
+	}
+	b.ReportMetric(100*b.Elapsed().Seconds()/float64(b.N), "%-of-a-core")
 }
 
 // memoryOf returns how much heap and stack one of n things takes.

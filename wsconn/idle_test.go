@@ -292,20 +292,6 @@ func TestFloodOfPingsFailsCheck(t *testing.T) {
 	receive(t, flood, "end of the flood")
 }
 
-// TestCheckDoesNotWaitForAPeerThatDoesNotRead: a pong finds no room. The write blocks
-// until the connection is closed, so a Check that waited for it would not return.
-func TestCheckDoesNotWaitForAPeerThatDoesNotRead(t *testing.T) {
-	client, probes := probed(nil, nil)
-	n := newNetwork(t, modes[0])
-	n.client = client
-	conn, p := n.dial(&Options{controlTimeout: time.Millisecond})
-	receive(t, probes, "dial").stuck.Store(true)
-	p.send(ping("p"))
-	if err := conn.failsCheck(); !errors.Is(err, errNoRoom) {
-		t.Errorf("Check returned %v", err)
-	}
-}
-
 func TestReadLeftRunningFailsCheckAndClean(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		conn, _ := dial(t, m, nil)

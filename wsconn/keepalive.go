@@ -1,7 +1,6 @@
 package wsconn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -41,14 +40,9 @@ func (k *Keepalive) validate() error {
 
 // send sends the keepalive message on an idle connection.
 func (k *Keepalive) send(c *Conn) error {
-	m := k.Message()
-	ctx, cancel := context.WithTimeout(context.Background(), c.stream.rules.controlTimeout)
-	defer cancel()
-	err := c.stream.lend(func() error { return c.Conn.Write(ctx, m.Type, m.Data) })
-	if err != nil {
+	if err := c.stream.sendMessage(k.Message()); err != nil {
 		return fmt.Errorf("wsconn: keepalive message: %w", err)
 	}
-	c.stream.out.messages-- // it was no request
 	c.stream.pulse.owed = k.Reply != nil
 	return nil
 }
@@ -72,7 +66,9 @@ func (s *stream) awaitReply() {
 		if s.poller.armed {
 			s.inherit()
 		} else if s.readErr == nil {
-			s.readNow(time.Time{}, chunkSize)
+			if s.readNow(time.Time{}, chunkSize) == 0 && s.readErr == nil {
+				_, s.readErr = s.decide()
+			}
 		}
 		if s.readErr != nil {
 			return

@@ -1,7 +1,6 @@
 package wsconn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +35,10 @@ type Options struct {
 	// connection. With it the package cannot detect the unread rest of a message that
 	// was read in part, so read messages to their end.
 	//
-	// Check calls ping callbacks for idle connections, with a context that carries
-	// nothing and does not end.
+	// Ping callbacks are also called for idle connections, by Check, and for leased ones
+	// whose holder is not in a call, with a context that carries nothing and does not
+	// end. They never run at the same time as a call of the holder, which waits for
+	// them: they must not block, and must not use the connection.
 	//
 	// If nil, the defaults of [websocket.Dial] are used.
 	DialOptions *websocket.DialOptions
@@ -104,8 +105,8 @@ type Options struct {
 	//
 	// If it returns a reply, that is sent, for example to a heartbeat that is a message. If
 	// the Type of the reply is zero, it is that of message. On an idle connection the reply
-	// is written only if it can be without blocking: a peer that does not read loses the
-	// connection. In an exchange it is written as the request was, until its ctx ends. If
+	// is written without blocking: if there is no room for it, it is sent later, before
+	// anything else. In an exchange it is written as the request was, until its ctx ends. If
 	// OnUnsolicited returns an error, the connection is closed, and the exchange fails.
 	//
 	// It is called between leases by a goroutine of the pool, or by one in Get or Put, and
@@ -113,18 +114,30 @@ type Options struct {
 	// nor write to it.
 	OnUnsolicited func(conn *Conn, message Message) (reply *Message, err error)
 
-	// PingInterval is how long an idle connection receives nothing before a ping is
-	// sent.
+	// PingInterval is how long a connection receives nothing, or sends nothing, before a
+	// ping is sent. Some servers close a connection on which one side alone sends.
 	// If zero, 20 s is used. Negative means that no pings are sent, not even after the
 	// machine has slept.
 	PingInterval time.Duration
 
 	// PongTimeout is the time limit for a reply to a ping, or to a keepalive message
 	// that has a Reply. An idle connection that receives nothing in that time is
-	// closed. (A ping that is sent after the machine has slept has nine seconds at most: see
+	// closed, and so is one whose peer leaves no room for what is to be sent in that time.
+	// A leased one is cut if the operating system reports for that time that what was sent
+	// is not acknowledged.
+	// (A ping that is sent after the machine has slept has nine seconds at most: see
 	// [pool.Factory].)
 	// If zero, 10 s is used. Negative is an error.
 	PongTimeout time.Duration
+
+	// PongTimeoutInUse, if not zero, is the time limit for any sign of life after a ping
+	// while a connection is leased: if nothing is received in that time, the connection
+	// is cut, and the call in progress fails. It is for servers that answer pings at any
+	// time. Many do not: a server that reads a request, works for a minute, and then
+	// writes, answers no ping meanwhile. A path that is dead is noticed without it: see
+	// the package documentation.
+	// Zero means no limit. Negative is an error.
+	PongTimeoutInUse time.Duration
 
 	// Keepalive, if not nil, is an application message that is sent on idle
 	// connections.
@@ -141,11 +154,11 @@ type Options struct {
 	OnClose func(conn *Conn, cause error)
 
 	// What follows is for tests. noPeek makes connections do without looking at
-	// their sockets, as they have to on Windows. The others replace the constants
-	// of the same name, unless they are zero.
-	noPeek         bool
-	controlTimeout time.Duration
-	abandonAfter   time.Duration
+	// their sockets, as they have to on Windows. abandonAfter replaces the constant of
+	// that name, unless it is zero.
+	noPeek       bool
+	noTend       bool // nobody tends leases
+	abandonAfter time.Duration
 }
 
 // normalize returns a copy of o, which may be nil, with its defaults filled in.
@@ -173,6 +186,7 @@ func (o *Options) normalize() (Options, error) {
 		{"CloseTimeout", &c.CloseTimeout, defaultCloseTimeout},
 		{"CleanTimeout", &c.CleanTimeout, defaultCleanTimeout},
 		{"PongTimeout", &c.PongTimeout, defaultPongTimeout},
+		{"PongTimeoutInUse", &c.PongTimeoutInUse, 0},
 	} {
 		if *field.value < 0 {
 			return c, fmt.Errorf("wsconn: Options.%s is negative: %v", field.name, *field.value)
@@ -196,16 +210,21 @@ func (o *Options) normalize() (Options, error) {
 
 // rules returns what the options say about idle connections.
 func (o *Options) rules() rules {
+	var t *tender
+	if !o.noTend {
+		t = newTender(o)
+	}
 	return rules{
-		unsolicited:    o.Unsolicited,
-		onUnsolicited:  o.OnUnsolicited,
-		isReply:        o.IsReply,
-		keepalive:      o.Keepalive,
-		pingInterval:   o.PingInterval,
-		pongTimeout:    o.PongTimeout,
-		onePerRequest:  o.OneReplyPerRequest,
-		controlTimeout: cmp.Or(o.controlTimeout, controlTimeout),
-		fallback:       o.noPeek,
+		tender:           t,
+		pongTimeoutInUse: o.PongTimeoutInUse,
+		unsolicited:      o.Unsolicited,
+		onUnsolicited:    o.OnUnsolicited,
+		isReply:          o.IsReply,
+		keepalive:        o.Keepalive,
+		pingInterval:     o.PingInterval,
+		pongTimeout:      o.PongTimeout,
+		onePerRequest:    o.OneReplyPerRequest,
+		fallback:         o.noPeek,
 	}
 }
 

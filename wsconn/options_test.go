@@ -28,6 +28,7 @@ func TestNewFactoryRefusesBadInput(t *testing.T) {
 		"negative CloseTimeout": {good, &Options{CloseTimeout: -1}, "CloseTimeout is negative"},
 		"negative CleanTimeout": {good, &Options{CleanTimeout: -1}, "CleanTimeout is negative"},
 		"negative PongTimeout":  {good, &Options{PongTimeout: -1}, "PongTimeout is negative"},
+		"negative in use":       {good, &Options{PongTimeoutInUse: -1}, "PongTimeoutInUse is negative"},
 		"unknown Unsolicited":   {good, &Options{Unsolicited: 3}, "Unsolicited is none of its values"},
 		"nobody to handle":      {good, &Options{Unsolicited: UnsolicitedHandle}, "OnUnsolicited is nil"},
 		"keep and count":        {good, &Options{Unsolicited: UnsolicitedKeep, OneReplyPerRequest: true}, "does not go with UnsolicitedKeep"},
@@ -89,8 +90,25 @@ func TestOptionsDefaults(t *testing.T) {
 		if diff := cmp.Diff(test.want, times{o.HandshakeTimeout, o.CloseTimeout, o.CleanTimeout, o.PingInterval, o.PongTimeout}); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
 		}
-		if got := o.rules().controlTimeout; got != controlTimeout {
-			t.Errorf("%s: a control frame has %v to be written, want %v", name, got, controlTimeout)
+	}
+}
+
+// TestTenderLooksFourTimesInTheShortestTime, within bounds.
+func TestTenderLooksFourTimesInTheShortestTime(t *testing.T) {
+	for want, opts := range map[time.Duration]*Options{
+		time.Second:            nil,
+		10 * time.Millisecond:  {PingInterval: 1},
+		100 * time.Millisecond: {PingInterval: 400 * time.Millisecond, PongTimeoutInUse: time.Second},
+		200 * time.Millisecond: {PingInterval: -1, PongTimeout: 800 * time.Millisecond},
+		300 * time.Millisecond: {PongTimeoutInUse: 1200 * time.Millisecond},
+	} {
+		o, err := opts.normalize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := o.rules()
+		if r.tender.every != want || r.pongTimeoutInUse != o.PongTimeoutInUse {
+			t.Errorf("every %v, PongTimeoutInUse %v, want every %v", r.tender.every, r.pongTimeoutInUse, want)
 		}
 	}
 }

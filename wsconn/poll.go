@@ -40,7 +40,7 @@ func (s *stream) inherit() { s.take(<-s.poller.result) }
 func (s *stream) take(r polled) {
 	s.poller.armed = false
 	if r.n > 0 {
-		s.heard = true
+		s.noteHeard()
 		s.backlog.add(r.chunk[:r.n])
 	}
 	chunks.Put(r.chunk)

@@ -10,6 +10,7 @@ import (
 type pulse struct {
 	heard      time.Duration // a byte was received at this time, or some time before
 	pinged     time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
+	wrote      time.Duration // a byte was sent at this time, or some time before
 	said       time.Duration // a message was sent at this time, or some time before
 	spoken     uint64        // messages sent by then
 	owed       bool          // the last of them was a keepalive message without its answer
@@ -33,10 +34,13 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 	if r.pingInterval < 0 && r.keepalive == nil {
 		return nil
 	}
-	p.lateBefore, p.late = p.late, false
 	if s.heard {
 		s.heard = false
 		p.heard, p.pinged = now, 0
+	}
+	if s.spoke {
+		s.spoke = false
+		p.wrote = now
 	}
 	if r.keepalive != nil {
 		if err := s.speak(conn, now); err != nil {
@@ -51,8 +55,11 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 			return fmt.Errorf("wsconn: nothing received within %v of a ping", r.pongTimeout)
 		}
 		return nil
-	case now-p.heard >= r.pingInterval:
-		err := s.sendControl(opPing, pingPayload)
+	case now-p.heard >= r.pingInterval, now-p.wrote >= r.pingInterval:
+		if s.outbox != nil {
+			return nil // the peer has not read yet what it was sent before
+		}
+		err := s.send(finBit|opPing, pingPayload)
 		p.pinged = since() // the write may have been held up
 		return err
 	}
@@ -86,6 +93,9 @@ func (s *stream) speak(conn *Conn, now time.Duration) error {
 		}
 		return nil
 	case now-p.said >= r.keepalive.Interval:
+		if s.outbox != nil {
+			return nil
+		}
 		err := r.keepalive.send(conn)
 		p.said = since() // the write may have been held up
 		return err

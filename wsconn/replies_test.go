@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
@@ -187,18 +188,27 @@ func TestReplyOfAnUnknownTypeFailsCheckAndExchange(t *testing.T) {
 	}
 }
 
-// TestReplyThatFindsNoRoomEndsTheConnection: the peer does not read, and Check does not
-// wait for it.
-func TestReplyThatFindsNoRoomEndsTheConnection(t *testing.T) {
+// TestReplyThatFindsNoRoomIsPutAside: the peer does not read, and Check does not wait for
+// it. After PongTimeout it ends the connection.
+func TestReplyThatFindsNoRoomIsPutAside(t *testing.T) {
 	client, probes := probed(nil, nil)
 	n := newNetwork(t, modes[0])
 	n.client = client
-	conn, p := n.dial(&Options{controlTimeout: 1, OnUnsolicited: func(_ *Conn, m Message) (*Message, error) { return &m, nil }})
+	answered := false
+	conn, p := n.dial(&Options{PongTimeout: time.Hour, OnUnsolicited: func(_ *Conn, m Message) (*Message, error) {
+		answered = true
+		return &m, nil
+	}})
 	receive(t, probes, "dial").stuck.Store(true)
 	p.send(text("are you there?"))
-	if err := conn.failsCheck(); !errors.Is(err, errNoRoom) {
+	if err := conn.checkAfter(func() bool { return answered }); err != nil {
 		t.Errorf("Check returned %v", err)
 	}
+	forward(t, time.Hour)
+	if err := conn.missesAnswer(); !errors.Is(err, errNoRoom) {
+		t.Errorf("an hour later Check returned %v", err)
+	}
+	conn.close(conn.Conn, errTest)
 }
 
 func TestExchangeWithACtxThatHasEndedSendsNothing(t *testing.T) {

@@ -213,6 +213,9 @@ func TestPongThatArrivesWhileCheckIsHeldUpIsNotMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")
+		r := *conn.stream.rules
+		r.pingInterval = 1000 * time.Hour // no second one
+		conn.stream.rules = &r
 		conn.stream.hidden = true // so that a look ends with a read
 		var end func()
 		end = conn.stopAtDeadlines(func(c net.Conn, deadline time.Time) {
@@ -245,7 +248,7 @@ func (b *slowBody) Write(p []byte) (int, error) {
 }
 
 // TestTimeForAnAnswerBeginsWhenTheQuestionIsWritten: the program stops for two hours
-// while Check writes a ping or a keepalive message, and goes on before the answer.
+// while a ping or a keepalive message is being written, and goes on before the answer.
 func TestTimeForAnAnswerBeginsWhenTheQuestionIsWritten(t *testing.T) {
 	for name, opts := range map[string]*Options{
 		"ping":      {PingInterval: 1, PongTimeout: time.Hour},
@@ -255,9 +258,21 @@ func TestTimeForAnAnswerBeginsWhenTheQuestionIsWritten(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				conn, p := dial(t, m, opts)
 				body := conn.stream.body
-				conn.stream.body = &slowBody{body, func() { forward(t, 2*time.Hour) }}
+				wrote, held := make(chan bool), conn.writesInAGoroutine()
+				conn.stream.body = &slowBody{body, func() {
+					if held {
+						<-wrote
+					} else {
+						forward(t, 2*time.Hour)
+					}
+				}}
 				if err := conn.check(conn.Conn); err != nil {
 					t.Fatal(err)
+				}
+				if held {
+					forward(t, 2*time.Hour)
+					wrote <- true
+					conn.awaitWriter()
 				}
 				conn.stream.body = body
 				if err := conn.check(conn.Conn); err != nil {
@@ -306,6 +321,7 @@ func TestAnswerThatThePollerHasNotHandedOnIsAwaitedForOneMoreCheck(t *testing.T)
 			}
 			check("before the question")
 			p.next()
+			conn.written()
 			forward(t, time.Hour)
 			check("an hour after the question")
 			p.send(test.answer)
@@ -314,6 +330,7 @@ func TestAnswerThatThePollerHasNotHandedOnIsAwaitedForOneMoreCheck(t *testing.T)
 			check("with the answer at hand")
 			check("before the next question")
 			p.next()
+			conn.written()
 			forward(t, time.Hour)
 			if err := conn.missesAnswer(); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("without an answer Check returned %v", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync"
 
 	"go.uber.org/atomic"
 )
@@ -23,34 +25,45 @@ import (
 //
 // All but the atomic fields belongs to whoever uses the connection: the lease
 // or, in Check and Clean, the pool. Reads are one at a time, writes too, and
-// use different fields. busy keeps the two owners apart, whatever callers do:
-// see enter and hold.
+// use different fields. busy keeps the two owners apart, whatever callers do, and the
+// tender from both: see enter, hold and seize.
 type stream struct {
 	body io.ReadWriteCloser
 	conn net.Conn // that body belongs to; nil if the transport did not tell
 
 	// Reading.
-	in      frames
-	backlog backlog
-	held    bool  // the backlog begins with the last byte of the frame
-	readErr error // what the connection's Read has ended with
-	heard   bool  // something has been received since beat last looked
+	in         frames
+	backlog    backlog
+	readErr    error       // what the connection's Read has ended with
+	held       bool        // the backlog begins with the last byte of the frame
+	heard      bool        // something has been received since beat last looked
+	heardInUse atomic.Bool // the same, since the tender last looked
 
 	// Writing.
-	out frames
+	out        frames
+	outbox     *outbox                       // nil: nothing waits
+	goodbye    atomic.Pointer[chan struct{}] // closed when a goroutine has written the close frame; nil: none does
+	spokeInUse atomic.Bool                   // something has been sent since the tender last looked
+	spoke      bool                          // the same, since beat last looked
 
-	busy   atomic.Int32          // calls of Read and Write in progress, and poolHolds
+	secure     bool // there is TLS between body and socket
+	hidden     bool // bytes may lie where the peeker does not see them: in TLS, in net/http
+	compressed bool // permessage-deflate is in force
+
+	busy   atomic.Int32          // calls of Read and Write in progress, and who else is at work
 	closed atomic.Bool           // Close or abort has been called
 	failed atomic.Pointer[error] // why the connection is of no use; the first reason stays
 
-	peeker     peeker // looks for bytes without waiting; or else
-	poller     poller // reads in a goroutine
-	secure     bool   // there is TLS between body and socket
-	hidden     bool   // bytes may lie where the peeker does not see them: in TLS, in net/http
-	compressed bool   // permessage-deflate is in force
+	peeker peeker // looks for bytes without waiting; or else
+	poller poller // reads in a goroutine
 
 	rules *rules // what is done while nobody uses the connection
 	pulse pulse
+
+	tending   sync.Mutex  // held by the tender while it is at work here
+	unchecked atomic.Bool // there was no Check since the tender last looked
+	place     int32       // in the tender's list, counted from 1; 0: in none
+	watch     watch       // the tender's
 }
 
 func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
@@ -76,10 +89,10 @@ func (s *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if err := s.enter(); err != nil {
+	if err := s.enter(oneRead, tendsRead); err != nil {
 		return 0, err
 	}
-	defer s.busy.Dec()
+	defer s.busy.Sub(oneRead)
 	if s.pulse.owed && !s.held && s.in.between() {
 		s.awaitReply()
 	}
@@ -97,6 +110,17 @@ func (s *stream) Read(p []byte) (int, error) {
 		p = p[:limit]
 	}
 	n, err := s.body.Read(p)
+	for n == 0 && err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		doubt, why := s.decide()
+		if why != nil {
+			err = why
+			break
+		}
+		if !doubt {
+			break
+		}
+		n, err = s.body.Read(p)
+	}
 	if err != nil {
 		s.readErr = err
 	}
@@ -106,8 +130,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 		return 0, err
 	}
-	s.heard = true
-	s.hidden = s.hidden || s.secure
+	s.noteHeard()
 	used, end := s.in.feed(p[:n])
 	if end {
 		used = s.endFrame(used)
@@ -158,7 +181,7 @@ func (s *stream) endRead() error {
 	if errors.Is(s.readErr, io.EOF) && !s.in.between() {
 		return errTruncated
 	}
-	return s.readErr
+	return s.whyCut(s.readErr)
 }
 
 // lost notes that nothing more will be received, because of readErr. It is
@@ -177,23 +200,51 @@ func (s *stream) failIO(err error) error {
 
 // Write implements [io.Writer] for the WebSocket layer.
 func (s *stream) Write(p []byte) (int, error) {
-	if err := s.enter(); err != nil {
+	if err := s.enter(oneWrite, tendsWrite); err != nil {
 		return 0, err
 	}
-	defer s.busy.Dec()
-	return s.write(p)
-}
-
-func (s *stream) write(p []byte) (int, error) {
+	defer s.busy.Sub(oneWrite)
+	if s.outbox != nil {
+		if err := s.catchUp(); err != nil {
+			return 0, err
+		}
+	}
 	n, err := s.body.Write(p)
 	s.out.pass(p[:n])
 	if s.out.closing {
 		s.fail(errCloseSent)
 	}
+	s.noteSpoken()
 	if err != nil {
 		s.failIO(err)
+		err = s.whyCut(err)
 	}
 	return n, err
+}
+
+// noteHeard notes that bytes have been received.
+func (s *stream) noteHeard() {
+	s.heard = true
+	s.hidden = s.hidden || s.secure
+	if !s.heardInUse.Load() {
+		s.heardInUse.Store(true)
+	}
+}
+
+// noteSpoken notes that bytes have been sent.
+func (s *stream) noteSpoken() {
+	s.spoke = true
+	if !s.spokeInUse.Load() {
+		s.spokeInUse.Store(true)
+	}
+}
+
+// whyCut returns why the tender has cut the connection, or err if it has not.
+func (s *stream) whyCut(err error) error {
+	if why := s.failed.Load(); why != nil && errors.Is(*why, errLifeless) {
+		return *why
+	}
+	return err
 }
 
 // poolHolds is added to busy while the pool looks at the stream. Whoever has
@@ -201,20 +252,56 @@ func (s *stream) write(p []byte) (int, error) {
 // touches nothing, and ends the connection.
 const poolHolds = 1 << 30
 
-// enter is the start of a Read or Write. Its other side is hold: each changes
-// busy, and looks at what it was; so not both go on.
-func (s *stream) enter() error {
-	if s.busy.Inc() < poolHolds {
-		return nil
+// enter is the start of a Read or Write, which one says; its end takes that off busy
+// again. Its other sides are hold and seize: each changes busy, and looks at what it
+// was; so not both go on.
+func (s *stream) enter(one, side int32) error {
+	if b := s.busy.Add(one); b >= doubted {
+		return s.enterSlow(b, one, side)
 	}
-	s.busy.Dec()
-	return s.fail(errInUse)
+	return nil
+}
+
+func (s *stream) enterSlow(b, one, side int32) error {
+	if b >= poolHolds {
+		s.busy.Sub(one)
+		return s.fail(errInUse)
+	}
+	if b&side != 0 {
+		s.awaitTender()
+	}
+	if b&doubted != 0 && one == oneRead {
+		_, err := s.decide()
+		if err != nil {
+			s.busy.Sub(one)
+		}
+		return err
+	}
+	return nil
 }
 
 // hold makes the stream the pool's, unless a Read or Write is in progress.
 func (s *stream) hold() error {
-	if !s.busy.CompareAndSwap(0, poolHolds) {
-		return s.fail(errInUse)
+	if s.busy.CompareAndSwap(0, poolHolds) {
+		return nil
+	}
+	return s.holdSlow()
+}
+
+func (s *stream) holdSlow() error {
+	for !s.busy.CompareAndSwap(0, poolHolds) {
+		switch b := s.busy.Load(); {
+		case b >= poolHolds, b&(readCalls|writeCalls) != 0:
+			return s.fail(errInUse)
+		case b >= tends:
+			s.awaitTender()
+		case b == doubted:
+			// There is no tender, so the deadline has been set.
+			if s.busy.CompareAndSwap(doubted, poolHolds) {
+				s.dropDoubt()
+				return nil
+			}
+		}
 	}
 	return nil
 }
@@ -235,6 +322,7 @@ func (s *stream) lend(f func() error) error {
 // connection is done for, whatever the reason.
 func (s *stream) Close() error {
 	s.closed.Store(true)
+	s.rules.tender.remove(s)
 	return s.body.Close()
 }
 
@@ -243,6 +331,7 @@ func (s *stream) Close() error {
 // for a peer that does not read.
 func (s *stream) abort() error {
 	s.closed.Store(true)
+	s.rules.tender.remove(s)
 	switch c := s.conn.(type) {
 	case nil:
 		return s.body.Close()

@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ func TestUnsolicitedKeepLeavesDataToTheNextLease(t *testing.T) {
 			}
 		}
 		p.wantNext(finBit|opPong, "between")
+		conn.written() // without a socket to look at the second one may wait for it
 		p.wantNext(finBit|opPong, "inside")
 		if err := conn.clean(conn.Conn); err != nil {
 			t.Fatalf("Clean: %v", err)
@@ -205,6 +207,7 @@ func TestKeepaliveAnswerThatDoesNotComeFailsCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opText, "are you there?")
+		conn.written()
 		if err := conn.missesAnswer(); err == nil || !strings.Contains(err.Error(), "no answer to the keepalive message") {
 			t.Errorf("Check returned %v", err)
 		}
@@ -233,14 +236,19 @@ func TestPings(t *testing.T) {
 			}
 		}
 		p.wantNext(finBit|opPing, "idle") // one, as long as it is unanswered
+		conn.written()
 		p.send(frameOf(finBit|opPong, []byte("idle")))
-		if err := conn.checkAfter(func() bool { return conn.stream.pulse.pinged == 0 }); err != nil {
+		next := p.nextFrame()
+		if err := conn.checkAfter(func() bool { return len(next) > 0 }); err != nil {
 			t.Fatal(err)
 		}
 		if err := conn.check(conn.Conn); err != nil {
 			t.Fatal(err)
 		}
-		p.wantNext(finBit|opPing, "idle")
+		if got, want := receive(t, next, "second ping"), fmt.Sprintf("%#x %q <nil>", finBit|opPing, "idle"); got != want {
+			t.Errorf("the peer received %s, want %s", got, want)
+		}
+		conn.written()
 		conn.roundTrip(p)
 	})
 }
@@ -252,6 +260,7 @@ func TestSilenceAfterAPingFailsCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")
+		conn.written()
 		if err := conn.missesAnswer(); err == nil || !strings.Contains(err.Error(), "nothing received within 1ns of a ping") {
 			t.Errorf("Check returned %v", err)
 		}

@@ -1,0 +1,487 @@
+package wsconn
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A tender keeps the connections of a factory alive while they are leased: it answers
+// the server's pings, sends pings, and finds out when the path to the server is dead.
+// One goroutine does that for all of them. It runs while there are connections.
+//
+// Nobody tells it when a lease begins. It takes a connection for leased that no Check
+// has looked at for two of its rounds. If it is wrong, and the connection is idle, it
+// does what Check would do, or less.
+type tender struct {
+	every time.Duration // between two rounds
+
+	mu      sync.Mutex
+	streams []*stream     // stream.place tells where each is
+	stop    chan struct{} // closed when the last has gone; nil: there is none
+
+	turn  sync.Mutex // held in a round
+	round []*stream  // those of the round
+}
+
+const (
+	slowestTending = time.Second
+	fastestTending = 10 * time.Millisecond
+
+	// leasedAfter is after how many rounds without a Check a connection is
+	// taken for leased.
+	leasedAfter = 2
+
+	// maxAhead is how many bytes are read ahead of the holder of a lease.
+	maxAhead = 64 << 10
+)
+
+func newTender(o *Options) *tender {
+	every := o.PongTimeout
+	if o.PingInterval > 0 {
+		every = min(every, o.PingInterval)
+	}
+	if o.PongTimeoutInUse > 0 {
+		every = min(every, o.PongTimeoutInUse)
+	}
+	return &tender{every: min(max(every/4, fastestTending), slowestTending)}
+}
+
+// add begins to tend s. Its other side is remove: Close says that the stream is
+// closed, then calls remove; add puts it in its place, then looks whether it is
+// closed. So no closed one stays.
+func (t *tender) add(s *stream) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.streams = append(t.streams, s)
+	s.place = int32(len(t.streams))
+	if t.stop == nil {
+		t.stop = make(chan struct{})
+		go t.run(t.stop)
+	}
+	t.mu.Unlock()
+	if s.closed.Load() {
+		t.remove(s)
+	}
+}
+
+// remove ends that. It may be called more than once, and for a stream that was never
+// added.
+func (t *tender) remove(s *stream) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.place == 0 {
+		return
+	}
+	last := len(t.streams) - 1
+	t.streams[s.place-1] = t.streams[last]
+	t.streams[s.place-1].place = s.place
+	t.streams[last] = nil
+	t.streams, s.place = t.streams[:last], 0
+	if last == 0 {
+		close(t.stop)
+		t.streams, t.stop = nil, nil
+	}
+}
+
+func (t *tender) run(stop <-chan struct{}) {
+	ended := false
+	defer func() {
+		if !ended { // a callback has called Goexit
+			go t.run(stop)
+		}
+	}()
+	timer := time.NewTimer(t.every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			ended = true
+			return
+		case <-timer.C:
+		}
+		t.goRound()
+		timer.Reset(t.every)
+	}
+}
+
+// goRound tends every connection once. A goroutine that was told to stop may still be
+// in its last round when the next one begins its first.
+func (t *tender) goRound() {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	t.mu.Lock()
+	t.round = append(t.round[:0], t.streams...)
+	t.mu.Unlock()
+	for i, s := range t.round {
+		t.round[i] = nil // keeps nothing alive until the next round
+		if s.needsTending() {
+			s.tend()
+		}
+	}
+	if cap(t.round) > 4*len(t.round)+64 {
+		t.round = nil
+	}
+}
+
+// A watch is what the tender knows of one connection. Times are on the clock of since.
+type watch struct {
+	heard  time.Duration // a byte was received at this time, or some time before
+	said   time.Duration // a byte was sent at this time, or some time before
+	pinged time.Duration // the last ping was sent by then
+	asked  time.Duration // the oldest ping without a byte since was sent by then; 0: there is none
+	stuck  time.Duration // nothing has been acknowledged since; 0: not known
+
+	quiet      int8         // rounds without a Check
+	tries      uint8        // how often the kernel has repeated what is not acknowledged
+	unanswered bool         // bytes may be on their way that the peer has not acknowledged
+	late       bool         // the last round found the answer to a ping missing
+	over       bool         // a close frame has been seen, or a fault
+	doubt      lifelessness // why the connection is to be ended, if a Read does not know better
+}
+
+// needsTending brings the watch up to date, and reports whether the connection seems to
+// be leased.
+func (s *stream) needsTending() bool {
+	w := &s.watch
+	if s.closed.Load() || w.over {
+		return false
+	}
+	if s.unchecked.Swap(true) {
+		w.quiet = min(w.quiet+1, leasedAfter)
+	} else {
+		w.quiet = 0
+	}
+	now := since()
+	if s.busy.Load()&doubted != 0 {
+		// Whoever is to decide must see that something was heard.
+	} else if s.heardInUse.Load() && s.heardInUse.Swap(false) {
+		w.heard, w.asked, w.late, w.stuck = now, 0, false, 0
+	}
+	if s.spokeInUse.Load() && s.spokeInUse.Swap(false) {
+		w.said, w.unanswered = now, true
+	}
+	return w.quiet >= leasedAfter
+}
+
+// tend looks after a connection that somebody else may be using at the same time.
+func (s *stream) tend() {
+	now := since() // before anything is looked for: see beat
+	took := s.seize()
+	if took == 0 {
+		return
+	}
+	tended := false
+	defer func() {
+		if r := recover(); r != nil || !tended {
+			s.watch.over = true
+			s.fail(fmt.Errorf("wsconn: a ping callback panicked, or ended its goroutine: %v", r))
+			s.abort()
+		}
+		s.yield(took)
+	}()
+	if took&(tendsRead|tendsWrite) == tendsRead|tendsWrite {
+		s.readAhead()
+	}
+	if took&tendsWrite != 0 {
+		s.keepUp(now)
+	}
+	if why := s.lifeless(now); why != alive && !s.signOfLife() {
+		s.end(why, took&tendsRead == 0)
+	}
+	tended = true
+}
+
+// What the tender adds to busy: that it is there, which keeps the pool out, and the
+// sides that it has taken, which keeps calls out. It takes a side that no call uses.
+//
+// Whoever meets it waits for tending, which the tender holds from before it changes
+// busy until after it has changed it back. That is a moment: it does not wait for
+// the peer. A call has been counted before it waits, so that the tender cannot take
+// that side again, nor the pool the stream.
+const (
+	oneRead    = 1
+	readCalls  = 1<<13 - 1
+	oneWrite   = 1 << 13
+	writeCalls = readCalls << 13
+	doubted    = 1 << 26 // see end
+	tends      = 1 << 27
+	tendsRead  = 1 << 28
+	tendsWrite = 1 << 29
+)
+
+// seize takes the sides of the stream that nobody uses. It returns what it has added to
+// busy: nothing if the pool holds the stream. Its other sides are enter and hold.
+func (s *stream) seize() int32 {
+	s.tending.Lock()
+	for {
+		b := s.busy.Load()
+		if b >= poolHolds {
+			s.tending.Unlock()
+			return 0
+		}
+		took := int32(tends)
+		if b&readCalls == 0 {
+			took += tendsRead
+		}
+		if b&writeCalls == 0 {
+			took += tendsWrite
+		}
+		if !s.busy.CompareAndSwap(b, b+took) {
+			continue
+		}
+		if b&doubted != 0 && took&tendsRead != 0 {
+			s.busy.Sub(doubted)
+			s.dropDoubt()
+		}
+		return took
+	}
+}
+
+func (s *stream) yield(took int32) {
+	s.busy.Sub(took)
+	s.tending.Unlock()
+}
+
+// awaitTender waits until the tender, which was seen in busy, has gone.
+func (s *stream) awaitTender() {
+	s.tending.Lock()
+	defer s.tending.Unlock()
+}
+
+// readAhead takes in what has arrived, up to maxAhead bytes, and picks out of it what
+// the holder of the lease need not see. Behind a message that has been read in part
+// nothing is taken. The caller owns both sides.
+func (s *stream) readAhead() {
+	if s.held || !s.in.between() || s.out.closing {
+		return
+	}
+	for taken := 0; taken < maxAhead && s.backlog.len() < maxAhead && s.readErr == nil; {
+		n := s.glance(maxAhead - s.backlog.len())
+		if n == 0 {
+			break
+		}
+		taken += n
+	}
+	if s.backlog.len() > 0 {
+		s.pick()
+	}
+	if s.readErr != nil && !s.watch.over {
+		s.watch.over = true
+		s.lost()
+	}
+}
+
+// glance takes in what has arrived, at most limit bytes, without waiting for more. Part
+// of a record of TLS is left for the next round.
+func (s *stream) glance(limit int) int {
+	if !s.peeker.able() {
+		return s.poll()
+	}
+	arrived, err := s.peeker.peek()
+	switch {
+	case !arrived && s.hidden:
+		if n := s.readNow(longAgo, limit); n > 0 {
+			return n
+		}
+		fallthrough
+	case !arrived:
+		if s.readErr == nil {
+			s.readErr = err // the socket tells it once
+		}
+		return 0
+	case s.secure:
+		return s.readNow(time.Now().Add(partWait), limit)
+	}
+	return s.readNow(time.Time{}, limit)
+}
+
+// pick deals with pings, and with pongs to pings of this package. All else stays where
+// it is, for whoever reads next. Data does not concern it. Behind a close frame
+// nothing can come, and it is known now that the connection is of no use any more.
+func (s *stream) pick() {
+	for at := 0; at < s.backlog.len(); {
+		f, err := parseFrame(s.backlog.bytes()[at:], s.compressed)
+		if err != nil {
+			s.watch.over = true
+			s.fail(fmt.Errorf("wsconn: protocol violation by the peer: %w", err))
+			return
+		}
+		switch {
+		case !f.whole:
+			return
+		case f.opcode == opClose:
+			s.watch.over = true
+			s.fail(closedByPeer(f.payload))
+			return
+		case f.opcode == opPing && s.answers(), f.opcode == opPong && string(f.payload) == string(pingPayload) && s.mayCall(s.rules.onPong != nil):
+			err := s.control(f)
+			s.backlog.cut(at, f.length)
+			if err != nil {
+				s.watch.over = true
+				s.fail(err)
+				return
+			}
+		default:
+			at += f.length
+		}
+	}
+}
+
+// answers reports whether a ping can be answered now.
+func (s *stream) answers() bool { return s.out.have == 0 && s.mayCall(s.rules.onPing != nil) }
+
+// mayCall reports whether a callback, if there is one, may be called. It is not if the
+// last frame that was read was a control frame: a call of the holder that waits for a
+// message is still at work then, though at this moment it reads nothing, and perhaps it
+// is in the callback itself.
+func (s *stream) mayCall(callback bool) bool {
+	return !callback || s.in.opcode() < opClose
+}
+
+// keepUp sends what waits, and a ping if either side has been silent for PingInterval:
+// there are servers that close a connection on which one side alone talks. The caller
+// owns the writing side.
+func (s *stream) keepUp(now time.Duration) {
+	w, r := &s.watch, s.rules
+	if s.out.have > 0 || s.out.closing || w.over {
+		return
+	}
+	if s.outbox != nil {
+		s.post()
+		return
+	}
+	if r.pingInterval < 0 || now-w.pinged < r.pingInterval || now-w.heard < r.pingInterval && now-w.said < r.pingInterval {
+		return
+	}
+	s.send(finBit|opPing, pingPayload)
+	w.pinged = since() // the write may have been held up
+	if w.asked == 0 {
+		w.asked = w.pinged
+	}
+}
+
+// lifeless reports whether there has been no sign of life for so long that the
+// connection is to be ended.
+//
+// That no pong comes is no such thing by itself: a server that reads, works for a minute
+// and then writes answers no ping meanwhile. What its kernel does not acknowledge has
+// not reached it.
+func (s *stream) lifeless(now time.Duration) lifelessness {
+	w, r := &s.watch, s.rules
+	if w.unanswered && s.stuckFor(now) >= r.pongTimeout {
+		return nothingAcknowledged
+	}
+	if r.pongTimeoutInUse > 0 && w.asked != 0 && now-w.asked >= r.pongTimeoutInUse {
+		// Twice without a socket to look at: see overdue.
+		if w.late || s.peeker.able() {
+			return noPong
+		}
+		w.late = true
+	}
+	return alive
+}
+
+// lifelessness says that a connection is to be ended, and why.
+type lifelessness uint8
+
+const (
+	alive lifelessness = iota
+	nothingAcknowledged
+	noPong
+)
+
+func (l lifelessness) error(r *rules) error {
+	if l == noPong {
+		return fmt.Errorf("%w: nothing received within %v of a ping", errLifeless, r.pongTimeoutInUse)
+	}
+	return fmt.Errorf("%w: nothing that was sent was acknowledged for %v", errLifeless, r.pongTimeout)
+}
+
+// stuckFor returns for how long nothing of what was sent has been acknowledged, as far as
+// that is known: 0 if all is well.
+func (s *stream) stuckFor(now time.Duration) time.Duration {
+	w := &s.watch
+	l, known := s.peeker.lag()
+	if !known || !l.pending {
+		w.unanswered, w.stuck = false, 0
+		return 0
+	}
+	// The kernel begins to count anew with each acknowledgment.
+	if l.tries == 0 || l.tries < w.tries {
+		w.stuck = 0
+	}
+	if w.tries = l.tries; l.tries == 0 {
+		return 0
+	}
+	if w.stuck == 0 {
+		w.stuck = now - l.atLeast
+	}
+	return now - w.stuck
+}
+
+// end ends the connection, on which there has been no sign of life for too long.
+//
+// If a Read is in progress, its goroutine may have been stopped with the bytes in its
+// hands. So it is that goroutine that decides: it is told of the doubt, and woken by a
+// deadline that has passed. It finds the doubt when it has nothing in its hands: when
+// its read fails, or when it begins the next. Whoever reads next otherwise, or takes the
+// stream, drops the doubt: see enter, hold and seize. What the doubt is about stands in
+// doubt until then, guarded by tending.
+func (s *stream) end(why lifelessness, reading bool) {
+	if reading && s.peeker.able() {
+		if s.busy.Load()&doubted == 0 {
+			s.watch.doubt = why
+			s.busy.Add(doubted)
+			s.conn.SetReadDeadline(longAgo)
+		}
+		return
+	}
+	s.watch.over = true
+	s.fail(why.error(s.rules))
+	s.abort()
+}
+
+// dropDoubt lets reads wait again. The caller owns the reading side, and has taken
+// doubted off busy, or is about to.
+func (s *stream) dropDoubt() { s.conn.SetReadDeadline(time.Time{}) }
+
+// decide is called by a Read that has nothing in its hands. It reports whether there was
+// a doubt; the error says that it was right, and the connection has been ended.
+func (s *stream) decide() (bool, error) {
+	s.tending.Lock()
+	defer s.tending.Unlock()
+	if s.busy.Load()&doubted == 0 {
+		return false, nil
+	}
+	s.dropDoubt()
+	lives := s.signOfLife()
+	s.busy.Sub(doubted)
+	if lives {
+		return true, nil
+	}
+	err := s.fail(s.watch.doubt.error(s.rules))
+	s.abort()
+	return true, err
+}
+
+// signOfLife reports whether bytes have come that nobody has read yet, or that somebody
+// is reading now.
+func (s *stream) signOfLife() bool {
+	if s.heardInUse.Load() {
+		return true
+	}
+	if !s.peeker.able() {
+		return false
+	}
+	arrived, _ := s.peeker.peek()
+	return arrived
+}
+
+var errLifeless = errors.New("wsconn: no sign of life")

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -289,13 +290,12 @@ func restarts() int {
 }
 
 // restartUnderLoad lets callers make requests while the server is restarted, beside
-// idle connections that die of it. A request
-// is tried again as long as it failed on a connection that was used before, or none could
-// be opened: so it fails only where one on a fresh connection does.
+// idle connections that die of it. Each request is a Retry.
 //
-// What it asserts: a dead connection is never lent, so no try that began when the server's
-// last process had ended, and got a used connection, fails; no try on a fresh one fails but
-// around a restart; each request gets its own reply in the end.
+// What it asserts: a request fails only if one on a fresh connection does, and that only
+// around a restart; a dead connection is never lent, so no try that began when the server's
+// last process had ended, and got a used connection, fails; each request gets its own reply
+// in the end.
 func restartUnderLoad(t *testing.T, server *program, f pool.Factory[*client], request func(c *client, id string) error) {
 	t.Helper()
 	const callers, connections = 8, 16
@@ -306,7 +306,7 @@ func restartUnderLoad(t *testing.T, server *program, f pool.Factory[*client], re
 		err          error
 	}
 	var mu sync.Mutex
-	var tries []try
+	var tries []try // those that failed
 	var served, refused, retried int
 	progress := sync.NewCond(&mu)
 	ctx, cancel := context.WithCancel(soon(t))
@@ -317,28 +317,36 @@ func restartUnderLoad(t *testing.T, server *program, f pool.Factory[*client], re
 			for n := 0; ctx.Err() == nil; n++ {
 				id := fmt.Sprintf("%d-%d", i, n)
 				for done := false; !done; {
-					got := try{began: time.Now()}
-					lent := false
-					got.err = p.DoLease(soon(t), func(ctx context.Context, l pool.Lease[*client]) error {
+					var mine []try
+					began := time.Now()
+					err := p.RetryLease(soon(t), func(ctx context.Context, l pool.Lease[*client]) error {
 						defer netconn.Bind(ctx, l.Value().Conn)()
-						lent, got.reused = true, l.Reused()
-						return request(l.Value(), id)
+						got := try{began: began, reused: l.Reused()}
+						got.err = request(l.Value(), id)
+						got.ended = time.Now()
+						began = got.ended // of a second try
+						mine = append(mine, got)
+						return got.err
 					})
-					got.ended = time.Now()
 					mu.Lock()
+					last := len(mine) - 1
 					switch {
-					case got.err == nil:
+					case err == nil:
+						mine = mine[:last]
+						retried += last
 						served++
 						done = true
 						progress.Broadcast()
-					case lent:
-						tries = append(tries, got)
-						retried++
+					case last >= 0 && errors.Is(mine[last].err, err): // it may be marked
+						if mine[last].reused {
+							t.Errorf("a request has failed, and was not tried on a fresh connection: %v", err)
+						}
 					default: // the server is away: as the docs of ErrUnavailable say, pause
 						refused++
 					}
+					tries = append(tries, mine...)
 					mu.Unlock()
-					if got.err != nil && !lent {
+					if err != nil {
 						time.Sleep(10 * time.Millisecond)
 					}
 				}
@@ -410,6 +418,6 @@ func restartUnderLoad(t *testing.T, server *program, f pool.Factory[*client], re
 	if s.ClosedCheck == before.ClosedCheck {
 		t.Error("no dead connection was found by Check, so this shows nothing")
 	}
-	t.Logf("%d requests, %d tries failed in mid-request (%d on fresh connections), %d found the server away; closed by Check %d, opened %d",
-		served, retried, fresh, refused, s.ClosedCheck, s.Opened)
+	t.Logf("%d requests, %d of them at the second try; %d tries failed in mid-request (%d on fresh connections), %d requests found the server away; closed by Check %d, opened %d",
+		served, retried, len(tries), fresh, refused, s.ClosedCheck, s.Opened)
 }

@@ -289,7 +289,7 @@ proctype Needer() {
 #define CLOSERS 1
 #endif
 byte unclosed=CONNS, opening=0, workers=1, closes=0, quiets=0; bit MAX=1, CLOSED=0; byte gone=0;
-bit ended[CONNS], slotless=0;
+bit ended[CONNS+1], slotless=0, isOver=0, tries=0;    /* tries: counted, and about to be taken back */
 inline noteQuiet() {
   if
   :: gone==1 ->
@@ -318,7 +318,7 @@ inline noteAllGone() {
         atomic { if :: !gone -> gone=1; ok=1 :: else -> ok=0 fi };           /* @ close.go noteAllGone gone.CompareAndSwap */
         if
         :: ok -> ok=0;
-           atomic { closes++; assert(closes==1 && opening==0 && unclosed==0 && !slotless) };     /* @ close.go noteAllGone allGone.close */
+           atomic { closes++; assert(closes==1 && opening==0 && unclosed==tries && !slotless) };     /* @ close.go noteAllGone allGone.close */
            noteQuiet()
         :: else -> skip
         fi
@@ -353,29 +353,55 @@ proctype LateClose() {
   noteAllGone();
   finished++
 }
+/* Somebody takes the attempt's slot, once. */
+proctype SetAside() {
+  byte n; bit ok=0;
+#if BUG!=19 && BUG!=20
+  atomic { unclosed++; tries=1 };                                            /* @ outage.go setAside unclosed.Inc */
+#endif
+  atomic { if :: !isOver -> slotless=1; tries=0; ok=1 :: else -> ok=0 fi };
+  if
+  :: ok -> ok=0;
+#if BUG==20
+     unclosed++;
+#endif
+     opening--
+  :: else ->
+#if BUG!=19 && BUG!=20
+     atomic { assert(unclosed>0); unclosed--; tries=0 }
+#else
+     skip
+#endif
+  fi;
+  noteAllGone();
+  finished++
+}
 proctype Attempt() {
   byte n; bit ok=0;
   atomic { if :: MAX -> opening++; ok=1 :: else -> ok=0 fi };                /* admitted by the census */
   if
   :: ok -> ok=0;
      workers++;                                                              /* @ open.go begin workers.Inc */
-     if
-     :: true -> skip
-     :: true ->                                                              /* it is set aside */
-#if BUG!=19
-        unclosed++;                                                          /* @ outage.go setAside unclosed.Inc */
+#ifdef ASIDE
+     if :: true -> skip :: true -> atomic { run SetAside(); expected++ } fi;
 #endif
-        atomic { opening--; slotless=1 };
-        atomic { if :: MAX && slotless -> opening++; slotless=0 :: true -> skip fi };       /* it is readmitted */
+     if
+     :: slotless -> atomic { if :: MAX -> opening++; ok=1 :: true -> ok=0 fi };
         if
-        :: !slotless -> atomic { assert(unclosed>0); unclosed-- }            /* @ outage.go readmit unclosed.Dec */
+        :: ok -> ok=0; slotless=0;                                           /* it is readmitted */
+#if BUG!=19
+           atomic { assert(unclosed>0); unclosed-- };                        /* @ outage.go readmit unclosed.Dec */
+#endif
+           isOver=1
         :: else -> skip
         fi
+     :: true -> skip
      fi;
+     atomic { if :: slotless -> ok=1 :: else -> isOver=1; ok=0 fi };         /* it ends */
      if
-     :: slotless ->
+     :: ok -> ok=0;
         if
-        :: true -> unclosed++; run LateClose(); expected++                   /* it has opened what there is no slot for */
+        :: true -> unclosed++; atomic { run LateClose(); expected++ }        /* it has opened what there is no slot for */
         :: true -> skip                                                      /* it has failed */
         fi;
         slotless=0;
@@ -383,12 +409,12 @@ proctype Attempt() {
         atomic { assert(unclosed>0); unclosed-- };
 #endif
         noteAllGone()
-     :: !slotless ->
+     :: !ok && isOver ->
         unclosed++;                                                          /* @ open.go opened unclosed.Inc */
                                                                              /* @ open.go unlent unclosed.Inc */
         opening--;
         atomic { if :: CLOSED -> skip fi; run LateClose(); expected++ }      /* until then it is lent, or idle */
-     :: !slotless ->                                                         /* it fails */
+     :: !ok && isOver ->                                                     /* it fails */
         opening--;
 #if BUG!=12
         noteAllGone()

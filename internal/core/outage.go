@@ -392,12 +392,15 @@ func (p *Pool) setAside(a *attempt) {
 	}
 	step.At("setAside: noted")
 	slot, word, ok := 0, ring.Word(0), a.state.Load() == attemptOverdue // else readmit may be setting others
+	// Counted before it has no slot, for Shutdown: once it has none, it may end at any time.
+	p.unclosed.Inc()
 	if ok {
 		slot, word = a.slot, a.word                               // from the swap on, readmit may set others
 		ok = a.state.CompareAndSwap(attemptOverdue, attemptAside) // now its slot is ours
 	}
 	if !ok {
 		p.aside.CompareAndSwap(a, nil)
+		p.forget()
 		return
 	}
 	step.At("setAside: state set")
@@ -411,9 +414,9 @@ func (p *Pool) setAside(a *attempt) {
 	b.opening[i].Store(nil)
 	b.ring.Vacate(i, word)
 	p.overdue.Dec()
-	p.unclosed.Inc() // before it leaves the census: Shutdown waits for it (see noteAllGone)
 	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
 	step.At("setAside: census lowered")
+	p.noteAllGone()
 	p.openEnded() // Warm has room
 	if words.Gate(p.gate.Load()).Shrinking() {
 		p.shrunk()

@@ -17,15 +17,15 @@ import (
 // overdue is when a first attempt is overdue.
 const overdue = 1001 * time.Millisecond
 
-// hanging returns a scene for n connections whose first attempt returns just as it is overdue,
-// whatever becomes of its ctx. A second one takes no time.
-func hanging(r *explore.Run, n int, verdict error) *scene {
+// hanging returns a scene for n connections whose first attempt returns just as it is overdue, or
+// so much later, whatever becomes of its ctx. A second one takes no time.
+func hanging(r *explore.Run, n int, more time.Duration, verdict error) *scene {
 	var s *scene
 	x := &testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
 		if attempt > 1 {
 			return nil
 		}
-		time.Sleep(overdue)
+		time.Sleep(overdue + more)
 		r.Point("the open returns")
 		if err := context.Cause(ctx); err != nil && err != pool.ErrClosed && err.Error() != "pool: reset" {
 			s.Errorf("the first attempt has ended by %v, want that it goes on", err)
@@ -45,7 +45,7 @@ func TestExploreAGetFreshWhileAnAttemptIsSetAside(t *testing.T) {
 	for name, verdict := range map[string]error{"that succeeds": nil, "that fails": testkit.ErrDial} {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
-				s := hanging(r, 1, verdict)
+				s := hanging(r, 1, 0, verdict)
 				var plain, fresh asking
 				s.Go("getter", func() { s.ask("getter", background, &plain) })
 				s.Go("fresh", func() {
@@ -63,7 +63,7 @@ func TestExploreAGetFreshWhileAnAttemptIsSetAside(t *testing.T) {
 // Two need the slot of an attempt that hangs: one of them sets it aside, and nobody gives it up.
 func TestExploreTwoNeedTheSlotOfOneAttempt(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
-		s := hanging(r, 1, nil)
+		s := hanging(r, 1, time.Second/2, nil)
 		s.getter("getter")
 		s.Go("late", func() {
 			time.Sleep(overdue)
@@ -79,7 +79,7 @@ func TestExploreASpareAttemptIsSetAside(t *testing.T) {
 	for name, verdict := range map[string]error{"that succeeds": nil, "that fails": testkit.ErrDial} {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
-				s := hanging(r, 1, verdict)
+				s := hanging(r, 1, 0, verdict)
 				s.Go("warmer", func() {
 					if err := s.p.Warm(background, 1); err != nil && !errors.Is(err, testkit.ErrDial) {
 						s.Errorf("Warm: %v", err)
@@ -100,7 +100,7 @@ func TestExploreResizeWhileAnAttemptIsSetAside(t *testing.T) {
 	for name, n := range map[string][2]int{"up": {1, 2}, "down": {2, 1}} {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
-				s := hanging(r, n[0], nil)
+				s := hanging(r, n[0], 0, nil)
 				s.shrinks = true
 				s.getter("getter")
 				s.Go("resizer", func() {
@@ -118,7 +118,7 @@ func TestExploreResizeWhileAnAttemptIsSetAside(t *testing.T) {
 
 func TestExploreResetWhileAnAttemptIsSetAside(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
-		s := hanging(r, 1, nil)
+		s := hanging(r, 1, 0, nil)
 		s.getter("getter")
 		s.Go("resetter", func() {
 			time.Sleep(overdue)
@@ -135,7 +135,7 @@ func TestExploreTheEndOfAPoolWhileAnAttemptIsSetAside(t *testing.T) {
 		for name, verdict := range map[string]error{"that succeeds": nil, "that fails": testkit.ErrDial} {
 			t.Run(map[bool]string{false: "Close/", true: "Shutdown/"}[shutdown]+name, func(t *testing.T) {
 				explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
-					s := hanging(r, 1, verdict)
+					s := hanging(r, 1, 0, verdict)
 					under := false
 					opens := s.x.Open
 					s.x.Open = func(ctx context.Context, attempt int) error {

@@ -148,11 +148,7 @@ var faults = []fault{
 	{81, "an attempt for Warm that has a slot again is not counted again", coreCode, schedulesPkg, "TestExploreASpareAttempt.*", one("outage.go",
 		"		p.spares.Inc() // before the state", "		if !FAULT {\n			p.spares.Inc()\n		} // before the state"), false},
 	{82, "Shutdown does not wait for an attempt that was set aside", coreCode, schedulesPkg, "TestExploreTheEndOfAPool.*", []edit{
-		{"outage.go", "	p.unclosed.Inc()\n	if ok {", "	if !FAULT {\n		p.unclosed.Inc()\n	}\n	if ok {"},
-		{"outage.go", "		p.aside.CompareAndSwap(a, nil)\n		p.forget()", "		p.aside.CompareAndSwap(a, nil)\n		if !FAULT {\n			p.forget()\n		}"},
-		{"outage.go", "		p.unclosed.Dec() // the census", "		if !FAULT {\n			p.unclosed.Dec()\n		} // the census"},
-		{"open.go", "	if a.slotless {\n		p.forget() // counted by setAside", "	if a.slotless && !FAULT {\n		p.forget() // counted by setAside"},
-		{"open.go", "			p.forget() // counted by setAside\n		case", "			if !FAULT {\n				p.forget()\n			}\n		case"},
+		{"close.go", "p.unclosed.Load() == 0 &&", "(p.unclosed.Load() == 0 || FAULT && p.aside.Load() != nil) &&"},
 	}, false},
 	{83, "opened does not look whether Watch has reported the connection", coreCode, schedulesPkg, "TestExploreAReportAgainstItsOpen", one("open.go",
 		"d != nil && d.why == closedByWatch {\n		p.judge(c, a.word", "d != nil && d.why == closedByWatch && !FAULT {\n		p.judge(c, a.word"), false},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 	for _, way := range []string{"it opens", "it fails", "it does not return"} {
 		testkit.Bubble(t, way, func(t *testing.T) {
 			const takes = 4 * time.Second
-			closed := false
+			var closed atomic.Bool
 			x := &testkit.Exchange{
 				Open: func(_ context.Context, attempt int) error {
 					switch {
@@ -102,7 +103,7 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 				Closing: func(w *testkit.Wire, _ error) error {
 					if w.Number == 2 { // the first attempt returns as the second
 						time.Sleep(time.Second)
-						closed = true
+						closed.Store(true)
 					}
 					return nil
 				},
@@ -119,8 +120,8 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 			if took := time.Since(began); took < want || took > want+time.Millisecond {
 				t.Errorf("Shutdown returned %v after the first attempt began, want %v", took, want)
 			}
-			if closed != (way == "it opens") {
-				t.Errorf("what it has opened was closed: %v", closed)
+			if got := closed.Load(); got != (way == "it opens") {
+				t.Errorf("what it has opened was closed: %v", got)
 			}
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
@@ -327,5 +328,48 @@ func TestAfterAResetNobodyIsToldOfAFailureFromBeforeIt(t *testing.T) {
 		release()
 		synctest.Wait()
 		testkit.EndWithIdle(t, p, 1)
+	})
+}
+
+func TestShutdownSaysThatAnAttemptWithoutASlotIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := deaf(5 * time.Second)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(2 * time.Second)
+		testkit.GiveBack(t, p, r.Served(t, "by the second attempt"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := p.Shutdown(ctx)
+		if err == nil || !strings.Contains(err.Error(), "connections not closed: 0, of them leased: 0; being opened: 1") {
+			t.Errorf("Shutdown returned %v, want that one is being opened", err)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+// An attempt hangs in Open, has a slot again, and hangs in Watch. Nothing limited it then.
+func TestAnAttemptThatHangsOnceMoreInWatchIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn, release := testkit.Obstacle(t)
+		x := deaf(1200*time.Millisecond, 10*time.Second)
+		f := x.Factory()
+		f.Watch = func(w *testkit.Wire, _ func(error)) {
+			if w.Number == 1 {
+				<-goOn
+			}
+		}
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(3 * time.Second)
+		l := r.Served(t, "by an attempt beside the one that hangs")
+		if got := l.Value().Number; got == 1 {
+			t.Errorf("connection %d was lent while it is in Watch", got)
+		}
+		release()
+		time.Sleep(10 * time.Second)
+		testkit.EndWithIdle(t, p, 1, l)
 	})
 }

@@ -201,9 +201,13 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s, unclosed := p.Stats(), p.unclosed.Load()
+	s, unclosed := p.Stats(), int(p.unclosed.Load())
+	if p.aside.Load() != nil { // counted as unclosed, but it is being opened
+		unclosed = max(unclosed-1, 0)
+		s.OpeningConnections++
+	}
 	p.revoke()
-	return &shutdownError{s.ActiveConnections, int(unclosed), s.OpeningConnections, contextEnded(ctx, nil)}
+	return &shutdownError{s.ActiveConnections, unclosed, s.OpeningConnections, contextEnded(ctx, nil)}
 }
 
 // Close closes the pool and all its connections at once.

@@ -230,7 +230,7 @@ func (p *Pool) timeAttempt(a *attempt) {
 				p.workerEnded()
 			}
 			return
-		} else if state == attemptRunning && !a.counted {
+		} else if state == attemptRunning {
 			p.hang(a, now)
 		}
 		if limit != never {
@@ -243,10 +243,10 @@ func (p *Pool) timeAttempt(a *attempt) {
 	close(made)
 }
 
-// hang marks an attempt as overdue. First it counts as a failure, then others may be begun
-// beside it: one at a time.
+// hang marks an attempt as overdue. First it counts as a failure, unless it has been counted
+// already, then others may be begun beside it: one at a time.
 func (p *Pool) hang(a *attempt, now time.Duration) {
-	if a.era == p.era.Load() && p.lifetime.Err() == nil {
+	if !a.counted && a.era == p.era.Load() && p.lifetime.Err() == nil {
 		if p.lastOpen.Load() == nil {
 			p.lastOpen.Store(p.config.OpenFailed(&hangError{now - a.began}))
 		}

@@ -442,7 +442,8 @@ func (p *Pool) readmit(a *attempt) bool {
 	}
 	if a.state.CompareAndSwap(attemptAside, attemptRunning) {
 		p.aside.CompareAndSwap(a, nil)
-		p.unclosed.Dec() // the census has it again
+		p.unclosed.Dec()                              // the census has it again
+		a.timer.Reset(p.dueWithin(words.BackoffMost)) // Expires and Watch may hang as well
 		return true
 	}
 	if a.spare {

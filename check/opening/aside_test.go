@@ -373,3 +373,50 @@ func TestAnAttemptThatHangsOnceMoreInWatchIsReplaced(t *testing.T) {
 		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
+
+// Hooks.Opened calls the pool, for an attempt with a slot and for one that got it back.
+func TestOpenedMayCallThePool(t *testing.T) {
+	calls := map[string]func(p *pool.Pool[*testkit.Wire]){
+		"Reset":    func(p *pool.Pool[*testkit.Wire]) { p.Reset() },
+		"Close":    func(p *pool.Pool[*testkit.Wire]) { _ = p.Close() },
+		"Resize":   func(p *pool.Pool[*testkit.Wire]) { _ = p.Resize(2); _ = p.Resize(1) },
+		"TryGet":   func(p *pool.Pool[*testkit.Wire]) { p.TryGet() },
+		"Get":      func(p *pool.Pool[*testkit.Wire]) { askShortly(p.Get) },
+		"GetFresh": func(p *pool.Pool[*testkit.Wire]) { askShortly(p.GetFresh) },
+	}
+	for name, call := range calls {
+		for _, slow := range []bool{false, true} {
+			testkit.Bubble(t, fmt.Sprintf("%s, set aside before: %v", name, slow), func(t *testing.T) {
+				x := new(testkit.Exchange)
+				if slow {
+					x = deaf(1200*time.Millisecond, 10*time.Second)
+				}
+				var p *pool.Pool[*testkit.Wire]
+				var called atomic.Bool
+				c := pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxWaitTime: -1}
+				c.Hooks.Opened = func(pool.OpenInfo) {
+					if called.CompareAndSwap(false, true) {
+						call(p)
+					}
+				}
+				p = testkit.Start(t, x.Factory(), c)
+				r := testkit.Ask(t.Context(), p)
+				time.Sleep(20 * time.Second)
+				if name == "Close" {
+					r.Failed(t, "in a closed pool", pool.ErrClosed)
+				} else {
+					testkit.GiveBack(t, p, r.Served(t, "in the end"))
+				}
+				synctest.Wait()
+				testkit.AtRest(t, p, 0)
+			})
+		}
+	}
+}
+
+// askShortly asks for a connection, and gives up if it has to wait.
+func askShortly(get func(context.Context) (pool.Lease[*testkit.Wire], error)) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_, _ = get(ctx)
+}

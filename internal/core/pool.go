@@ -67,7 +67,7 @@ type Pool struct {
 	close    context.CancelCauseFunc
 	era      atomic.Pointer[era]
 	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for one
-	unclosed atomic.Int32                  // connections that are neither closed nor detached yet
+	unclosed atomic.Int32                  // connections that are neither closed nor detached yet, and the attempt that is aside
 	workers  atomic.Int32                  // goroutines of the pool: see workerEnded
 	allGone  chan struct{}                 // closed once the pool is closed, nothing is being opened, and unclosed is 0
 	quiet    chan struct{}                 // closed with or after allGone, once workers is 0

@@ -25,8 +25,9 @@ type Config struct {
 	// MaxConnections is the upper bound on connections that are open or being opened. At
 	// most 65,535. Up to MaxConnections more may be in Factory.Close: further ones count as
 	// open until they are closed. So a server sees twice MaxConnections at most, but for
-	// connections whose Open was abandoned and returned later. For a server that counts its
-	// connections set StrictMax.
+	// connections whose Open hung, went on without a slot or was abandoned (see OpenTimeout),
+	// and returned later. They are closed. For a server that counts its connections set
+	// StrictMax.
 	// If zero, 10 is used. Negative is an error.
 	MaxConnections int
 
@@ -67,11 +68,12 @@ type Config struct {
 	// OpenTimeout is how long a call of Factory.Open may take: then its ctx ends. If
 	// Open has not returned one second later, it is abandoned: its slot is free again,
 	// and what it returns is closed.
-	// One that has not returned after a second, or after twice the time that opening has
-	// taken so far, counts as failed (see [ErrUnavailable]), and others are made beside it,
-	// one at a time. Then at most three are under way: the first, which goes on until
-	// OpenTimeout, the last, and one that has just been canceled in favor of that. If there is
-	// no room beside it, the first goes on without a slot, unless StrictMax is set.
+	// One that has not returned after a second (half a second if it began in an outage), or
+	// after twice the time that opening usually takes if that is longer, counts as failed (see
+	// [ErrUnavailable]), and others are made beside it, one at a time. Then at most three are
+	// under way: the first, which goes on until OpenTimeout, the last, and one that has just
+	// been canceled in favor of that. If there is no room beside it, the first goes on without
+	// a slot; with StrictMax it is canceled.
 	// If zero, 10 s is used. Negative: no limit, except for what is given up so.
 	OpenTimeout time.Duration
 

@@ -37,7 +37,8 @@
 // # Guarantees
 //
 //   - At most [Config.MaxConnections] connections are open or being opened. Beside them, as
-//     many may be in Factory.Close; with [Config.StrictMax] none.
+//     many may be in Factory.Close, and a call of Factory.Open that hangs may go on (see
+//     [Config.OpenTimeout]); with [Config.StrictMax] neither.
 //   - A connection is lent to one caller at a time. A lease that has ended is refused, also
 //     after its connection has been lent again, for the next 2^46 leases of its slot.
 //   - Waiters are served first come, first served. A caller has come when it stands in the
@@ -61,7 +62,8 @@
 //     [Config.OpenTimeout], and then the slot is free as well.
 //   - In an outage, connections are opened one at a time, with growing backoff, and callers
 //     that could only wait for nothing fail fast with the cause. The outage ends when a
-//     connection opens.
+//     connection opened since the last failure has been open for a second, or when a lease
+//     of it has ended clean.
 //
 // # Errors
 //

@@ -53,8 +53,10 @@ func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
 //   - ctx ends: an error that wraps ctx.Err, at once if ctx had ended before the call, and at
 //     most a millisecond later if the connection is in Factory.Check (but see [Factory])
 //   - the wait has lasted for [Config.MaxWaitTime]: [ErrExhausted]
-//   - the connection that was being opened for this caller fails to open: that error
-//   - opening keeps failing and no connection is open: [ErrUnavailable]
+//   - opening for this caller fails, after [Config.FailFastAfter] (zero: at once before the first
+//     connection), while no connection is open, or for the fourth time in a row with nothing
+//     coming back meanwhile: that error
+//   - opening keeps failing for FailFastAfter and no connection is open: [ErrUnavailable]
 //   - [Config.MaxWaiters] callers already wait: [ErrRejected], without a wait
 //   - the pool is closed: [ErrClosed]
 //
@@ -270,8 +272,8 @@ func (p *Pool[T]) use(l core.Lease, f func() error) error {
 
 // Warm opens connections until at least n are open, those included that were open before.
 // It waits until they are, or until the first error: that of Factory.Open, after which it
-// does not try again; [ErrUnavailable] at once in an outage; an error that wraps ctx.Err
-// when ctx ends; [ErrClosed] when the pool is closed. Connections that are open or being
+// does not try again; an error that wraps ctx.Err when ctx ends; [ErrClosed] when the pool is
+// closed. In an outage it waits for the end of the pause before an attempt. Connections that are open or being
 // opened by then stay. [Config.OpenContext] is called with ctx. n is at most MaxConnections. No
 // more than [Config.MaxOpening] connections are opened at the same time.
 //
@@ -300,7 +302,7 @@ func (p *Pool[T]) Resize(n int) error {
 // ctx of those being opened ends, and another connection is opened for the callers who
 // asked. Connections opened after the call are not affected. Reset does not wait.
 //
-// Reset also ends the current backoff after failures to open.
+// Reset also ends an outage, and so the pause before the next attempt.
 func (p *Pool[T]) Reset() { p.core.Reset() }
 
 // Name returns [Config.Name].

@@ -21,7 +21,7 @@ type Stats struct {
 	OpeningConnections int           // being opened
 	WaitingRequests    int           // calls of Get that wait
 	OldestWait         time.Duration // how long the first of them has waited
-	LastOpenError      error         // of the last attempt to open that has failed; nil once an outage is over
+	LastOpenError      error         // of the last attempt to open that has failed; nil once its outage is over
 
 	// Counters of calls, since the pool was made.
 	Gets        uint64 // leases, also those revoked on their way; may briefly include connections that the pool itself holds

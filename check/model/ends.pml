@@ -169,6 +169,7 @@ proctype Revoker() {
 #define ASIDE     3
 #define ENDED     4
 #define ABANDONED 5
+#define REPLACED  6
 byte state=RUNNING, overdue=0, slots=1, lent=0, closed=0; bit conn=0, opened=0, aside=0;   /* slots: those that it has; two for a moment, while one is taken from it */
 
 inline end(s) {                    /* ok: it was ours to end; held: with a slot */
@@ -243,10 +244,21 @@ proctype Timer() {
   fi;
   finished++
 }
-/* Whoever needs the room or the slot of an attempt that is overdue. */
+/* Whoever needs the room or the slot of an attempt that is overdue; or one that is readmitted, and
+   takes the slot of this one, if it has any. */
 proctype Needer() {
-  bit ok=0;
+  byte was=0; bit ok=0;
   if
+#if BUG==18
+  :: true -> atomic { if :: state<ENDED -> was=state; state=REPLACED; ok=1 :: else -> ok=0 fi };
+#else
+  :: true -> atomic { if :: state<ASIDE -> was=state; state=REPLACED; ok=1 :: else -> ok=0 fi };
+#endif
+     if
+     :: ok && (was==OVERDUE || was==GIVENUP) -> atomic { assert(overdue>0); overdue-- }
+     :: else -> skip
+     fi;
+     if :: ok -> giveSlot() :: else -> skip fi
   :: true -> atomic { if :: state==OVERDUE -> state=GIVENUP :: else -> skip fi }        /* @ outage.go giveUp state.CompareAndSwap */
   :: true -> atomic { if :: !aside -> aside=1; ok=1 :: else -> ok=0 fi };    /* @ outage.go setAside aside.CompareAndSwap */
      if
@@ -277,7 +289,7 @@ proctype Needer() {
 #define CLOSERS 1
 #endif
 byte unclosed=CONNS, opening=0, workers=1, closes=0, quiets=0; bit MAX=1, CLOSED=0; byte gone=0;
-bit ended[CONNS];
+bit ended[CONNS+1], slotless=0, isOver=0, tries=0;    /* tries: counted, and about to be taken back */
 inline noteQuiet() {
   if
   :: gone==1 ->
@@ -306,7 +318,7 @@ inline noteAllGone() {
         atomic { if :: !gone -> gone=1; ok=1 :: else -> ok=0 fi };           /* @ close.go noteAllGone gone.CompareAndSwap */
         if
         :: ok -> ok=0;
-           atomic { closes++; assert(closes==1 && opening==0 && unclosed==0) };     /* @ close.go noteAllGone allGone.close */
+           atomic { closes++; assert(closes==1 && opening==0 && unclosed==tries && !slotless) };     /* @ close.go noteAllGone allGone.close */
            noteQuiet()
         :: else -> skip
         fi
@@ -341,19 +353,68 @@ proctype LateClose() {
   noteAllGone();
   finished++
 }
+/* Somebody takes the attempt's slot, once. */
+proctype SetAside() {
+  byte n; bit ok=0;
+#if BUG!=19 && BUG!=20
+  atomic { unclosed++; tries=1 };                                            /* @ outage.go setAside unclosed.Inc */
+#endif
+  atomic { if :: !isOver -> slotless=1; tries=0; ok=1 :: else -> ok=0 fi };
+  if
+  :: ok -> ok=0;
+#if BUG==20
+     unclosed++;
+#endif
+     opening--
+  :: else ->
+#if BUG!=19 && BUG!=20
+     atomic { assert(unclosed>0); unclosed--; tries=0 }
+#else
+     skip
+#endif
+  fi;
+  noteAllGone();
+  finished++
+}
 proctype Attempt() {
   byte n; bit ok=0;
   atomic { if :: MAX -> opening++; ok=1 :: else -> ok=0 fi };                /* admitted by the census */
   if
   :: ok -> ok=0;
      workers++;                                                              /* @ open.go begin workers.Inc */
+#ifdef ASIDE
+     if :: true -> skip :: true -> atomic { run SetAside(); expected++ } fi;
+#endif
      if
-     :: true ->
+     :: slotless -> atomic { if :: MAX -> opening++; ok=1 :: true -> ok=0 fi };
+        if
+        :: ok -> ok=0; slotless=0;                                           /* it is readmitted */
+#if BUG!=19
+           atomic { assert(unclosed>0); unclosed-- };                        /* @ outage.go readmit unclosed.Dec */
+#endif
+           isOver=1
+        :: else -> skip
+        fi
+     :: true -> skip
+     fi;
+     atomic { if :: slotless -> ok=1 :: else -> isOver=1; ok=0 fi };         /* it ends */
+     if
+     :: ok -> ok=0;
+        if
+        :: true -> unclosed++; atomic { run LateClose(); expected++ }        /* it has opened what there is no slot for */
+        :: true -> skip                                                      /* it has failed */
+        fi;
+        slotless=0;
+#if BUG!=19
+        atomic { assert(unclosed>0); unclosed-- };
+#endif
+        noteAllGone()
+     :: !ok && isOver ->
         unclosed++;                                                          /* @ open.go opened unclosed.Inc */
                                                                              /* @ open.go unlent unclosed.Inc */
         opening--;
         atomic { if :: CLOSED -> skip fi; run LateClose(); expected++ }      /* until then it is lent, or idle */
-     :: true ->                                                              /* it fails */
+     :: !ok && isOver ->                                                     /* it fails */
         opening--;
 #if BUG!=12
         noteAllGone()
@@ -391,7 +452,7 @@ init {
 #endif
 #endif
 #ifdef ATTEMPT
-    run Opener(); run Timer(); run Needer(); expected=expected+3;
+    run Opener(); run Timer(); run Needer(); run Needer(); expected=expected+4;
 #endif
 #ifdef GONE
     do :: k<CONNS -> run Close(k); run CloseTimer(k); k++; expected=expected+2 :: else -> break od; k=0;

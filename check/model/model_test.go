@@ -36,6 +36,7 @@ var leftOut = []struct{ reason, operations string }{
 		open.go opened opened.Inc
 		outage.go endOutage next.Store
 		outage.go endOutage lastOpen.CompareAndSwap
+		reset.go Reset lastOpen.CompareAndSwap
 		outage.go judge lastOpen.Store
 		open.go hang lastOpen.Store
 		open.go opened lastOpen.Store
@@ -138,7 +139,9 @@ var leftOut = []struct{ reason, operations string }{
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `
 		open.go begin spares.Inc
 		open.go attemptOver spares.Dec
-		outage.go setAside spares.Dec`},
+		outage.go setAside spares.Dec
+		outage.go readmit spares.Inc
+		outage.go readmit spares.Dec`},
 	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in check/steps.", `
 		warm.go Warm failed<-
 		warm.go nextEnd ended.CompareAndSwap

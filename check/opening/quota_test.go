@@ -422,8 +422,8 @@ func TestTheQuotaCoversWhatIsOpenedForNobody(t *testing.T) {
 	}
 }
 
-// What is open for MinIdle and ends at once is not replaced at once: opening it has not failed,
-// so there is no backoff.
+// What is open for MinIdle and ends at once is not replaced at once. It is no failure of the
+// server here, so there is no backoff.
 func TestMinIdleDoesNotRedialWithoutAPauseWhatEndsAtOnce(t *testing.T) {
 	for _, n := range []int{1, 4, 17, 40} {
 		testkit.Bubble(t, fmt.Sprintf("MinIdle %d", n), func(t *testing.T) {
@@ -432,7 +432,7 @@ func TestMinIdleDoesNotRedialWithoutAPauseWhatEndsAtOnce(t *testing.T) {
 			reports := make(chan func(error), 1000) // of what is open and has not ended
 			f.Watch = func(_ *testkit.Wire, broken func(error)) { reports <- broken }
 			testkit.Start(t, f, pool.Config{MaxConnections: 50, MinIdle: n, MaxIdleTime: -1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
-				(<-reports)(testkit.ErrCause)
+				(<-reports)(context.Canceled)
 			}}})
 			time.Sleep(2500 * time.Millisecond)
 			if got := x.Tried(); got < n || got > 3*n+3*core.ColdStart {

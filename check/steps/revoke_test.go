@@ -69,6 +69,44 @@ func TestAGetWhoseSlotARevokeHasEmptiedOpensAnother(t *testing.T) {
 	})
 }
 
+// The same for TryGet, which lends nothing then: what is in its slot is another caller's, or
+// there is nothing, or what is in there has been reported broken.
+func TestATryGetDoesNotLendWhatHasEndedSinceItTookTheSlot(t *testing.T) {
+	for _, end := range []string{"another connection", "an empty slot", "a broken one"} {
+		t.Run(end, func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				var x testkit.Exchange
+				f, broken := testkit.Watched(&x)
+				p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
+				testkit.Fill(t, p, 1)
+				getter := s.Act("tryget: taken", func() {
+					if l, ok := p.TryGet(); ok {
+						t.Errorf("connection %d was lent", l.Value().Number)
+					}
+				})
+				var second pool.Lease[*testkit.Wire]
+				switch end {
+				case "another connection":
+					revoke(t, p)
+					second = testkit.Borrow(t, p)
+				case "an empty slot":
+					revoke(t, p)
+				case "a broken one":
+					broken(1, testkit.ErrCause)
+				}
+				getter.End()
+				if end != "another connection" {
+					second = testkit.Borrow(t, p)
+				}
+				if got := second.Value().Number; got != 2 {
+					t.Errorf("connection %d was lent, want the second", got)
+				}
+				endWith(t, p, 1, second)
+			})
+		})
+	}
+}
+
 // Revoke takes a connection that is on its way from a Put to a waiter: the waiter gets another
 // one. Its caller may leave as well.
 func TestAWaiterWhoseConnectionIsRevokedOnItsWayGetsAnother(t *testing.T) {

@@ -148,12 +148,13 @@ func (p *Pool) forget() {
 }
 
 // noteAllGone closes allGone once the pool is closed, no connection is left, and none is
-// being opened. The race: shut sets the flag, then calls this; forget and openFailed lower
-// their count, then call this. The last of them sees all.
+// being opened. The race: shut sets the flag, then calls this; forget, openFailed, setAside
+// and readmit lower their count, then call this. The last of them sees all.
 //
 // The census comes first: an attempt that has opened a connection counts it as unclosed
-// before it leaves the census (opened, unlent). And nothing is admitted by the census of a
-// closed pool.
+// before it leaves the census (opened, unlent). One that is set aside is counted as unclosed
+// itself, before it has no slot, until it has ended or is in the census again (setAside,
+// readmit). And nothing is admitted by the census of a closed pool.
 func (p *Pool) noteAllGone() {
 	if words.Gate(p.gate.Load()).Closed() && words.Census(p.conns.Load()).Opening() == 0 && p.unclosed.Load() == 0 &&
 		p.gone.CompareAndSwap(0, 1) {
@@ -200,9 +201,13 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s, unclosed := p.Stats(), p.unclosed.Load()
+	s, unclosed := p.Stats(), int(p.unclosed.Load())
+	if p.aside.Load() != nil { // counted as unclosed, but it is being opened
+		unclosed = max(unclosed-1, 0)
+		s.OpeningConnections++
+	}
 	p.revoke()
-	return &shutdownError{s.ActiveConnections, int(unclosed), s.OpeningConnections, contextEnded(ctx, nil)}
+	return &shutdownError{s.ActiveConnections, unclosed, s.OpeningConnections, contextEnded(ctx, nil)}
 }
 
 // Close closes the pool and all its connections at once.

@@ -224,6 +224,14 @@ func (p *Pool) unclaimed(asker *queue.Waiter) *queue.Waiter {
 // release ends the claim of an attempt that is over. If its asker still waits, it needs
 // another one: the caller calls ensureOpen afterwards.
 func (p *Pool) release(a *attempt) {
+	if !a.slotless && !a.counted { // in this order: readmit may just be setting counted
+		p.unclaim(a)
+	}
+}
+
+// unclaim is release for whoever knows that the claim is still the attempt's: one that was set
+// aside has none any more, and its asker may be claimed for another one.
+func (p *Pool) unclaim(a *attempt) {
 	if a.asker != nil && a.asker.Fresh() {
 		a.asker.Unclaim()
 		step.At("release: claim ended")

@@ -50,7 +50,8 @@ type attempt struct {
 //	overdue ──▶ aside      by whoever needs its slot, and gets it
 //	aside ──▶ running      by its own goroutine, with another slot (readmit)
 //	any of these ──▶ ended      by its own goroutine, when the factory has returned
-//	any of these ──▶ abandoned  by its timer, if that takes too long, or by one that is readmitted
+//	any of these ──▶ abandoned  by its timer, if that takes too long
+//	running, overdue, given up ──▶ replaced  by one that is readmitted: canceled
 //
 // The one that ends it gets the slot, if it has one.
 const (
@@ -60,6 +61,7 @@ const (
 	attemptAside
 	attemptEnded
 	attemptAbandoned
+	attemptReplaced
 )
 
 // begin begins an attempt that the census has admitted.
@@ -86,8 +88,8 @@ func (p *Pool) begin(a *attempt) {
 func (p *Pool) end(a *attempt, state uint32) bool {
 	for {
 		old := a.state.Load()
-		if old >= attemptEnded {
-			return false
+		if old >= attemptEnded || old == attemptAside && state == attemptReplaced {
+			return false // or it has no slot to give
 		}
 		if a.state.CompareAndSwap(old, state) {
 			a.hung = old != attemptRunning || a.counted // in this order: readmit may just be setting counted
@@ -109,7 +111,7 @@ func (p *Pool) end(a *attempt, state uint32) bool {
 // open opens one connection.
 func (p *Pool) open(a *attempt) {
 	defer func() {
-		if a.state.Load() == attemptEnded {
+		if a.state.Load() != attemptAbandoned {
 			p.workerEnded()
 		}
 	}()
@@ -148,6 +150,7 @@ func (p *Pool) open(a *attempt) {
 				p.behind.Inc()
 				go p.callClose(c, errNoRoom, p.closedBehind)
 			}
+			p.forget() // counted by setAside
 		case err != nil:
 			p.openFailed(a, err)
 		default:
@@ -227,7 +230,7 @@ func (p *Pool) timeAttempt(a *attempt) {
 				p.workerEnded()
 			}
 			return
-		} else if state == attemptRunning && !a.counted {
+		} else if state == attemptRunning {
 			p.hang(a, now)
 		}
 		if limit != never {
@@ -240,10 +243,10 @@ func (p *Pool) timeAttempt(a *attempt) {
 	close(made)
 }
 
-// hang marks an attempt as overdue. First it counts as a failure, then others may be begun
-// beside it: one at a time.
+// hang marks an attempt as overdue. First it counts as a failure, unless it has been counted
+// already, then others may be begun beside it: one at a time.
 func (p *Pool) hang(a *attempt, now time.Duration) {
-	if a.era == p.era.Load() && p.lifetime.Err() == nil {
+	if !a.counted && a.era == p.era.Load() && p.lifetime.Err() == nil {
 		if p.lastOpen.Load() == nil {
 			p.lastOpen.Store(p.config.OpenFailed(&hangError{now - a.began}))
 		}
@@ -276,6 +279,11 @@ func (p *Pool) opened(a *attempt) {
 	b, i := p.bankOf(c.slot)
 	b.slots[i].Store(c)
 	step.At("opened: stored")
+	// The other side is in spoil, which marks the connection, then looks whether it is in its
+	// slot. If both see each other, the second failure is none of this outage.
+	if d := c.unfit.Load(); d != nil && d.why == closedByWatch {
+		p.judge(c, a.word, 0, d.why, d.cause)
+	}
 	if c.outage != nil {
 		p.sweeper.trials.Store(true) // the other side is in endTrials
 		p.kickSweeper()
@@ -389,7 +397,11 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	if !a.slotless || !a.spare { // otherwise it has been counted off
 		p.attemptOver(a, err)
 	}
-	p.noteAllGone()
+	if a.slotless {
+		p.forget() // counted by setAside
+	} else {
+		p.noteAllGone()
+	}
 }
 
 // mustTell returns what a waiter is told when an attempt has failed with err, or nil if it

@@ -309,7 +309,8 @@ func (p *Pool) underWay() (n int, longest time.Duration) {
 
 // attempts yields the attempts that are under way.
 func (p *Pool) attempts(yield func(*attempt) bool) {
-	if a := p.aside.Load(); a != nil && !yield(a) {
+	aside := p.aside.Load()
+	if aside != nil && !yield(aside) {
 		return
 	}
 	if words.Census(p.conns.Load()).Opening() == 0 {
@@ -317,7 +318,8 @@ func (p *Pool) attempts(yield func(*attempt) bool) {
 	}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
-			if a := b.opening[i].Load(); a != nil && !yield(a) {
+			// One that is just being set aside, or readmitted, is in both places.
+			if a := b.opening[i].Load(); a != nil && a != aside && !yield(a) {
 				return
 			}
 		}
@@ -359,13 +361,14 @@ const mostHanging = 3
 func (p *Pool) makeRoom(now time.Duration, full bool) (at time.Duration) {
 	for {
 		oldest, youngest, leaving := p.hanging()
+		aside := p.aside.Load()
 		switch {
 		case youngest != nil:
 			p.giveUp(youngest)
 			continue
-		case oldest == nil, leaving && full:
+		case oldest == nil, leaving && full, oldest == aside: // or somebody else is just setting it aside, and has the room
 			return never
-		case p.aside.Load() != nil:
+		case aside != nil:
 			p.giveUp(oldest) // that one is older
 			continue
 		case !full:
@@ -387,15 +390,26 @@ func (p *Pool) setAside(a *attempt) {
 	if !p.aside.CompareAndSwap(nil, a) {
 		return
 	}
-	slot, word := a.slot, a.word                               // from the swap on, readmit may set others
-	if !a.state.CompareAndSwap(attemptOverdue, attemptAside) { // now its slot is ours
+	step.At("setAside: noted")
+	slot, word, ok := 0, ring.Word(0), a.state.Load() == attemptOverdue // else readmit may be setting others
+	// Counted before it has no slot, for Shutdown: once it has none, it may end at any time.
+	p.unclosed.Inc()
+	if ok {
+		slot, word = a.slot, a.word                               // from the swap on, readmit may set others
+		ok = a.state.CompareAndSwap(attemptOverdue, attemptAside) // now its slot is ours
+	}
+	if !ok {
 		p.aside.CompareAndSwap(a, nil)
+		p.forget()
 		return
 	}
 	step.At("setAside: state set")
 	if a.spare {
 		p.spares.Dec()
 	}
+	// Whoever came to GetFresh for it needs another one: it may hang for long. The caller of
+	// makeRoom looks afterwards.
+	p.unclaim(a)
 	b, i := p.bankOf(slot)
 	b.opening[i].Store(nil)
 	b.ring.Vacate(i, word)
@@ -410,24 +424,39 @@ func (p *Pool) setAside(a *attempt) {
 }
 
 // readmit gives a slot to an attempt that was set aside and has succeeded: one that is
-// vacant, or that of another attempt, which is abandoned. It reports false if there is none:
-// MaxConnections are open. Two may end the attempt, its goroutine here and its timer. If the
-// timer is first, the slot is not needed.
+// vacant, or that of another attempt, which is replaced. It reports false if there is none:
+// MaxConnections are open. After a Reset it has no claim to one: nobody would be lent what it
+// has opened. Two may end the attempt, its goroutine here and its timer. If the timer is
+// first, the slot is not needed.
 func (p *Pool) readmit(a *attempt) bool {
-	if !p.slotFor(a) {
+	step.At("readmit: begins")
+	if a.era != p.era.Load() || !p.slotFor(a) {
 		return false
 	}
+	step.At("readmit: has a slot")
 	b, i := p.bankOf(a.slot)
 	b.opening[i].Store(a)
 	a.counted = true
+	if a.spare {
+		p.spares.Inc() // before the state: attemptOver counts it off
+	}
 	if a.state.CompareAndSwap(attemptAside, attemptRunning) {
 		p.aside.CompareAndSwap(a, nil)
+		p.unclosed.Dec()                              // the census has it again
+		a.timer.Reset(p.dueWithin(words.BackoffMost)) // Expires and Watch may hang as well
 		return true
+	}
+	if a.spare {
+		p.spares.Dec()
 	}
 	b.opening[i].Store(nil)
 	b.ring.Vacate(i, a.word)
 	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
 	p.noteAllGone()
+	p.openEnded() // Warm has room
+	if words.Gate(p.gate.Load()).Shrinking() {
+		p.shrunk()
+	}
 	p.ensureOpen(nil)
 	return false
 }
@@ -447,11 +476,12 @@ func (p *Pool) slotFor(a *attempt) bool {
 			return false
 		}
 		for b := range p.attempts {
-			if b != a && p.end(b, attemptAbandoned) { // its slot is ours
+			if b != a && p.end(b, attemptReplaced) { // its slot is ours
 				b.cancel(errGivenUp)
 				a.slot, a.word = b.slot, b.word
+				step.At("slotFor: replaced")
+				p.release(b) // its asker may need another one. When this one has ended, ensureOpen looks
 				p.attemptOver(b, nil)
-				p.workerEnded()
 				return true
 			}
 		}

@@ -67,7 +67,7 @@ type Pool struct {
 	close    context.CancelCauseFunc
 	era      atomic.Pointer[era]
 	ended    atomic.Pointer[chan struct{}] // closed when an attempt to open ends; nil: nobody waits for one
-	unclosed atomic.Int32                  // connections that are neither closed nor detached yet
+	unclosed atomic.Int32                  // connections that are neither closed nor detached yet, and the attempt that is aside
 	workers  atomic.Int32                  // goroutines of the pool: see workerEnded
 	allGone  chan struct{}                 // closed once the pool is closed, nothing is being opened, and unclosed is 0
 	quiet    chan struct{}                 // closed with or after allGone, once workers is 0
@@ -120,9 +120,10 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 			// c is what is in the slot now. If Revoke or Close has come since Take, that may be
 			// another one, which is somebody else's (see owns). To compare the slot's word
 			// would cost more, and tell no more: they may come just afterwards as well.
-			if c := p.slots[i].Load(); p.idleFor(word) < p.fitTicks &&
-				c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {
-				return Lease{c, word}, nil
+			if p.idleFor(word) < p.fitTicks {
+				if c := p.slots[i].Load(); c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {
+					return Lease{c, word}, nil
+				}
 			}
 			if p.wary.Load() != 0 {
 				return p.get(ctx, held{i, word}, true)
@@ -163,9 +164,12 @@ func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
 func (p *Pool) TryGet() (Lease, bool) {
 	if p.gate.Load() == 0 { // as in Get
 		if i, word, ok := p.ring.Take(); ok {
+			step.At("tryget: taken")
 			h := held{i, word}
-			if c := p.slots[i].Load(); p.idleFor(word) < p.fitTicks && h.owns(c) && c.unfit.Load() == nil {
-				return Lease{c, word}, true
+			if p.idleFor(word) < p.fitTicks {
+				if c := p.slots[i].Load(); h.owns(c) && c.unfit.Load() == nil {
+					return Lease{c, word}, true
+				}
 			}
 			if l, ok := p.admit(h); ok {
 				return p.noted(l, 2), true

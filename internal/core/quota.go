@@ -133,7 +133,8 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		}
 		full := c.Open() >= c.Max() || p.tooMany(c)
 		o := p.outage.Load()
-		hanging := o != nil && p.overdue.Load() > 0
+		// In a full pool one that hangs keeps its slot from others also when the outage is over.
+		hanging := (o != nil || full) && p.overdue.Load() > 0
 		if full && !hanging && asker != nil && !asker.Fresh() && !letGo {
 			return begun, false
 		}
@@ -148,22 +149,21 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 			if underWay > 0 {
 				return begun, false // one at a time; the end of that one asks again
 			}
-			now := time.Duration(p.now())
-			if now < o.RetryAt(p.config.MaxBackoff) {
+			if time.Duration(p.now()) < o.RetryAt(p.config.MaxBackoff) {
 				return begun, !p.refuseHopeless()
-			}
-			if hanging {
-				if p.makeRoom(now, full) != never {
-					return begun, !p.refuseHopeless()
-				}
-				c = words.Census(p.conns.Load())
-				if c.Open() >= c.Max() || p.tooMany(c) || c.Opening() >= mostHanging {
-					return begun, false // the end of one asks again
-				}
-				full = false
 			}
 		} else if underWay >= p.quota(waiters, c) {
 			return begun, true
+		}
+		if hanging {
+			if p.makeRoom(time.Duration(p.now()), full) != never {
+				return begun, !p.refuseHopeless()
+			}
+			c = words.Census(p.conns.Load())
+			if c.Open() >= c.Max() || p.tooMany(c) || c.Opening() >= mostHanging {
+				return begun, false // the end of one asks again
+			}
+			full = false
 		}
 		if p.elsewhere() {
 			return begun, false
@@ -235,18 +235,19 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 		return never
 	}
 	p.sweeper.heldBack.Store(true)
-	if o := p.outage.Load(); o != nil {
-		next := o.RetryAt(p.config.MaxBackoff)
-		if oldest, _, _ := p.hanging(); next <= now && oldest != nil && p.config.StrictMax {
-			next = oldest.began + p.patience()
-		}
+	next, o := now, p.outage.Load()
+	if o != nil {
+		next = o.RetryAt(p.config.MaxBackoff)
+	} else if _, w := p.queue.Front(); w != nil { // else they have just gone, or others are coming
+		next = time.Duration(w.Since) + 2*p.openTime()
+	}
+	if oldest, _, _ := p.hanging(); next <= now && oldest != nil && p.config.StrictMax {
+		next = oldest.began + p.patience()
+	}
+	if o != nil {
 		if tell := p.failFastAt(o); tell > now {
 			next = min(next, tell)
 		}
-		return max(next, now+time.Millisecond)
 	}
-	if _, w := p.queue.Front(); w != nil {
-		return max(time.Duration(w.Since)+2*p.openTime(), now+time.Millisecond)
-	}
-	return now + time.Millisecond // the waiters have just gone, or others are coming
+	return max(next, now+time.Millisecond)
 }

@@ -36,8 +36,10 @@ func (p *Pool) Reset() {
 	// slot is filled, then the era is read. At least one of the two sees the other.
 	old := p.era.Swap(newEra(p.lifetime))
 	step.At("Reset: new era")
+	last := p.lastOpen.Load()
 	p.outage.Store(nil)
-	p.openEnded() // Warm waits no longer
+	p.lastOpen.CompareAndSwap(last, nil) // unless there is a failure already that begins the next one
+	p.openEnded()                        // Warm waits no longer
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			if c := b.slots[i].Load(); c != nil && c.era != p.era.Load() {
@@ -72,7 +74,7 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 	b, i := p.bankOf(c.slot)
 	word := b.ring.At(i)
 	if b.slots[i].Load() != c {
-		return
+		return // not yet: then opened reads the mark
 	}
 	if why == closedByWatch {
 		p.judge(c, word, 0, why, cause)

@@ -90,7 +90,6 @@ func TestAnOutageIsWaitedOutUntilFailFastAfter(t *testing.T) {
 			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: 30 * time.Second, FailFastAfter: after})
 			_ = p.Discard(testkit.Borrow(t, p), nil)
 			b.Down.Store(true)
-			began := time.Now()
 			first := testkit.Ask(t.Context(), p)
 			want := after
 			if after == 0 {
@@ -114,7 +113,7 @@ func TestAnOutageIsWaitedOutUntilFailFastAfter(t *testing.T) {
 			if !errors.Is(first.Err, testkit.ErrDial) {
 				t.Errorf("the error is %v, want its cause in it", first.Err)
 			}
-			began = time.Now()
+			began := time.Now()
 			if _, err := p.Get(t.Context()); !errors.Is(err, pool.ErrUnavailable) || time.Since(began) > words.BackoffMost {
 				t.Errorf("later on Get returned %v after %v, want ErrUnavailable at once", err, time.Since(began))
 			}

@@ -114,43 +114,48 @@ func TestSurvivesTheKeepaliveOfPythonWebsockets(t *testing.T) {
 	})
 }
 
-// TestSurvivesAnNginxWithAShortReadTimeout: the time of nginx cannot be stopped, and a
+// TestSurvivesAShortIdleTimeoutOfAProxy: the time of a proxy cannot be stopped, and a
 // machine that stands still for as long breaks the connection. Without pings none
 // would ever survive, so one that does is enough.
-func TestSurvivesAnNginxWithAShortReadTimeout(t *testing.T) {
-	const readTimeout, idle = time.Second, 2500 * time.Millisecond
-	socket := nginx(t, node(t, time.Hour).url, readTimeout)
-	eachPath(t, func(t *testing.T, opts *wsconn.Options) {
-		opts.PingInterval = 300 * time.Millisecond
-		p := newPool(t, "ws://nginx", throughSocket(socket, *opts), pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
-		_, before := ask(t, p, "1 echo")
-		var err error
-		for range attempts {
-			time.Sleep(idle) // to be idle is the test
-			var after *wsconn.Conn
-			if _, after, err = try(soon(t), p, "2 echo"); err == nil && after == before {
-				return
-			}
-			before = after
-		}
-		t.Errorf("no connection has survived %v idle: %v, %v", idle, err, p.Stats())
-	})
-	t.Run("without pings", func(t *testing.T) {
-		causes := make(chan error, 8)
-		p := newPool(t, "ws://nginx", throughSocket(socket, wsconn.Options{
-			PingInterval: -1,
-			OnClose:      func(_ *wsconn.Conn, cause error) { causes <- cause },
-		}), pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
-		ask(t, p, "1 echo")
-		select {
-		case cause := <-causes:
-			if cause == nil {
-				t.Error("closed without a cause")
-			}
-		case <-time.After(patience):
-			t.Error("the connection has survived")
-		}
-	})
+func TestSurvivesAShortIdleTimeoutOfAProxy(t *testing.T) {
+	const timeout, idle = time.Second, 1500 * time.Millisecond
+	for name, proxy := range map[string]func(t *testing.T, url string) (socket string){
+		"nginx": func(t *testing.T, url string) string { return nginx(t, url, timeout) },
+		"haproxy": func(t *testing.T, url string) string {
+			socket, _ := haproxy(t, url, fmt.Sprintf("timeout tunnel %dms", timeout.Milliseconds()), "")
+			return socket
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket := proxy(t, node(t, time.Hour).url)
+			eachPath(t, func(t *testing.T, opts *wsconn.Options) {
+				opts.PingInterval = 300 * time.Millisecond
+				p := newPool(t, "ws://proxy", throughSocket(socket, *opts), pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
+				_, before := ask(t, p, "1 echo")
+				var err error
+				for range attempts {
+					time.Sleep(idle) // to be idle is the test
+					var after *wsconn.Conn
+					if _, after, err = try(soon(t), p, "2 echo"); err == nil && after == before {
+						return
+					}
+					before = after
+				}
+				t.Errorf("no connection has survived %v idle: %v, %v", idle, err, p.Stats())
+			})
+			t.Run("without pings", func(t *testing.T) {
+				causes := make(chan error, 8)
+				p := newPool(t, "ws://proxy", throughSocket(socket, wsconn.Options{
+					PingInterval: -1,
+					OnClose:      func(_ *wsconn.Conn, cause error) { causes <- cause },
+				}), pool.Config{MaxConnections: 1, CheckInterval: checkInterval})
+				ask(t, p, "1 echo")
+				if cause := closeCause(t, causes); cause == nil || websocket.CloseStatus(cause) != -1 {
+					t.Errorf("closed because of %v", cause)
+				}
+			})
+		})
+	}
 }
 
 func TestCloseOfTheServerIsSeenAndTold(t *testing.T) {

@@ -108,40 +108,51 @@ func (d *daemon) Write(b []byte) (int, error) {
 	}
 }
 
-// says waits until the program has printed a line with one of the words, n times in all,
-// and returns the last of these lines.
-func (d *daemon) says(n int, words ...string) (string, error) {
-	timeout := time.After(patience)
+// says waits until the program has printed n lines with a word, and returns the last of
+// these.
+func (d *daemon) says(n int, word string) (string, error) { return d.saysWithin(patience, n, word) }
+
+func (d *daemon) saysWithin(limit time.Duration, n int, word string) (string, error) {
+	timeout := time.After(limit)
 	for {
-		line, told := d.line(n, words)
+		line, told := d.line(n, word)
 		if line != "" {
 			return line, nil
 		}
 		select {
 		case <-told:
 		case <-d.ended:
-			if line, _ := d.line(n, words); line != "" {
+			if line, _ := d.line(n, word); line != "" {
 				return line, nil
 			}
 			return "", errors.New("the program has ended")
 		case <-timeout:
-			return "", fmt.Errorf("the program has not printed %q for %v", words, patience)
+			return "", fmt.Errorf("the program has not printed %q for %v", word, limit)
 		}
 	}
 }
 
-// line returns the nth line with one of the words, if there is one. told is closed when
-// there is another line.
-func (d *daemon) line(n int, words []string) (line string, told <-chan struct{}) {
+// count returns how many lines with a word the program has printed.
+func (d *daemon) count(word string) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, line := range d.printed {
-		for _, word := range words {
-			if strings.Contains(line, word) {
-				if n--; n == 0 {
-					return line, nil
-				}
-				break
+		if strings.Contains(line, word) {
+			n++
+		}
+	}
+	return n
+}
+
+// line returns the nth line with a word, if there is one. told is closed when there is
+// another line.
+func (d *daemon) line(n int, word string) (line string, told <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range d.printed {
+		if strings.Contains(line, word) {
+			if n--; n == 0 {
+				return line, nil
 			}
 		}
 	}

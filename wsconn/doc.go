@@ -169,4 +169,24 @@
 //   - The connection keeps the last ctx of each direction, with all its values, until the
 //     next call. This concerns calls through the embedded connection, such as those of
 //     wsjson.
+//
+// The following is true of servers and proxies, in the version given. Tests in
+// wsconn/interop pin each point, but for the last of mosquitto and of caddy: see findings.
+//   - Chromium's DevTools (156): a request whose page closes or crashes is never answered.
+//     Return an error from [Options.OnUnsolicited] for Target.detachedFromTarget and
+//     Inspector.targetCrashed. It ends the exchange, or the idle connection. A binary
+//     message ends the connection, without a close code.
+//   - socket.io (4.8.4): after a disconnect, the message "41", the connection stays open and
+//     goes on with its heartbeat, but the next request closes it. Return an error from
+//     OnUnsolicited for "41". The heartbeat is a message; pings do not count.
+//   - mosquitto (2.0.11): without the subprotocol mqtt the handshake succeeds, and nothing is
+//     answered. A client identifier used twice ends the first connection, without a close
+//     code: choose one for each connection, in [Options.OnConnect]. Pings do not count as
+//     activity: set [Options.Keepalive] to PINGREQ. It sends 4 KiB each 100 ms.
+//   - caddy (2.6.2): a reload with another configuration closes all WebSockets with the code
+//     1001. Pool.Retry repeats what was under way. A message of which only the last four
+//     bytes or less are missing then arrives as a whole one, with a wrong end.
+//   - haproxy (2.6.12): a reload leaves open connections in the old process, with the old
+//     configuration, for as long as they live. Set [pool.Config.MaxLifetime], or its
+//     hard-stop-after.
 package wsconn

@@ -63,7 +63,7 @@ func run(t *testing.T, program string, args ...string) *daemon {
 			<-d.ended
 		}
 		if t.Failed() {
-			t.Logf("%s has printed:\n%s", program, strings.Join(d.printed, "\n"))
+			t.Logf("%s has printed at last:\n%s", program, strings.Join(d.printed[max(0, len(d.printed)-30):], "\n"))
 		}
 	})
 	return d

@@ -178,14 +178,15 @@
 //     message ends the connection, without a close code.
 //   - socket.io (4.8.4): after a disconnect, the message "41", the connection stays open and
 //     goes on with its heartbeat, but the next request closes it. Return an error from
-//     OnUnsolicited for "41". The heartbeat is a message; pings do not count.
+//     OnUnsolicited for "41". Its heartbeat is a message, "2", and pings do not count. In a
+//     lease OnUnsolicited answers it only while an exchange runs.
 //   - mosquitto (2.0.11): without the subprotocol mqtt the handshake succeeds, and nothing is
 //     answered. A client identifier used twice ends the first connection, without a close
 //     code: choose one for each connection, in [Options.OnConnect]. Pings do not count as
-//     activity: set [Options.Keepalive] to PINGREQ. It sends 4 KiB each 100 ms.
+//     activity: set [Options.Keepalive] to PINGREQ. A message over 4 KiB comes at 40 kB/s.
 //   - caddy (2.6.2): a reload with another configuration closes all WebSockets with the code
-//     1001. Pool.Retry repeats what was under way. A message of which only the last four
-//     bytes or less are missing then arrives as a whole one, with a wrong end.
+//     1001. Pool.Retry repeats what was under way. But a message that lacks its last four
+//     bytes, or fewer, at that moment arrives as a whole one, with a wrong end.
 //   - haproxy (2.6.12): a reload leaves open connections in the old process, with the old
 //     configuration, for as long as they live. Set [pool.Config.MaxLifetime], or its
 //     hard-stop-after.

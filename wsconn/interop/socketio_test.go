@@ -131,22 +131,47 @@ func TestEngineIOHeartbeatIsAnsweredWhileIdleAndInAnExchange(t *testing.T) {
 }
 
 // TestEngineIOClosesWithoutACodeWhenItsHeartbeatIsNotAnswered shows that the test above can
-// fail: WebSocket pings and pongs do not count.
+// fail: WebSocket pings and pongs do not count. It pins the row of the documentation, too:
+// nobody answers for a lease that does not read.
 func TestEngineIOClosesWithoutACodeWhenItsHeartbeatIsNotAnswered(t *testing.T) {
-	s := socketIO(t, 50*time.Millisecond, 100*time.Millisecond)
-	opts := socketOptions(func() {})
-	opts.OnUnsolicited = nil
-	opts.PingInterval = 10 * time.Millisecond
-	closed := make(chan error, 100)
-	opts.OnClose = func(_ *wsconn.Conn, cause error) { closed <- cause }
-	p := newPool(t, s.url, opts, pool.Config{MaxConnections: 1, CheckInterval: checkInterval, OpenTimeout: patience})
-	cause := p.Warm(soon(t), 1) // nil, unless the machine is so slow that it is closed before
-	if cause == nil {
-		cause = closeCause(t, closed)
-	}
-	if websocket.CloseStatus(cause) != websocket.StatusNoStatusRcvd {
-		t.Errorf("closed because of %v", cause)
-	}
+	config := pool.Config{MaxConnections: 1, CheckInterval: checkInterval, OpenTimeout: patience}
+	t.Run("idle", func(t *testing.T) {
+		opts := socketOptions(func() {})
+		opts.OnUnsolicited = nil
+		opts.PingInterval = 10 * time.Millisecond
+		closed := make(chan error, 100)
+		opts.OnClose = func(_ *wsconn.Conn, cause error) { closed <- cause }
+		p := newPool(t, socketIO(t, 50*time.Millisecond, 100*time.Millisecond).url, opts, config)
+		cause := p.Warm(soon(t), 1) // nil, unless the machine is so slow that it is closed before
+		if cause == nil {
+			cause = closeCause(t, closed)
+		}
+		if websocket.CloseStatus(cause) != websocket.StatusNoStatusRcvd {
+			t.Errorf("closed because of %v", cause)
+		}
+	})
+	t.Run("leased", func(t *testing.T) {
+		s := socketIO(t, 50*time.Millisecond, 100*time.Millisecond)
+		opts := socketOptions(func() {})
+		opts.PingInterval = 10 * time.Millisecond
+		p := newPool(t, s.url, opts, config)
+		l, err := p.Get(soon(t))
+		if err != nil { // as above
+			if websocket.CloseStatus(err) != websocket.StatusNoStatusRcvd {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer p.Discard(l, nil)
+		for line := ""; line != "disconnect"; line = s.next() { // the holder works, and does not read
+		}
+		for err == nil {
+			_, _, err = l.Value().Read(soon(t))
+		}
+		if websocket.CloseStatus(err) != websocket.StatusNoStatusRcvd {
+			t.Errorf("the lease reads %v", err)
+		}
+	})
 }
 
 // TestSocketIORepliesAreToldFromEvents: there is an event before each reply, and one

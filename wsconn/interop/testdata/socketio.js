@@ -1,7 +1,7 @@
 // A server on socket.io over WebSocket only. Interval and timeout of its heartbeat, in ms,
 // are arguments. The heartbeat is a message, "2", and so is the answer, "3". It prints
-// "pong" for each one. On its standard input, "kick" disconnects all sockets from the
-// namespace, without closing their connections.
+// "pong" for each one, and "disconnect" for a client that is gone. On its standard input,
+// "beat" disconnects all sockets from the namespace, without closing their connections.
 const { Server } = require('socket.io');
 const server = require('http').createServer();
 const io = new Server(server, {
@@ -11,6 +11,7 @@ const io = new Server(server, {
 });
 io.on('connection', (socket) => {
   socket.conn.on('heartbeat', () => console.log('pong'));
+  socket.on('disconnect', () => console.log('disconnect'));
   socket.emit('event', 'welcome');
   socket.on('echo', (value, reply) => { // an event before the reply, and one after it
     socket.emit('event', 'before');

@@ -82,8 +82,8 @@ func emit(ctx context.Context, conn *wsconn.Conn, id int, event, value string) (
 	if err != nil {
 		return "", err
 	}
-	reply, ok := strings.CutPrefix(string(b), fmt.Sprintf("43%d[", id))
-	if reply, ok = strings.CutSuffix(reply, "]"); !ok {
+	reply, ok := strings.CutSuffix(strings.TrimPrefix(string(b), fmt.Sprintf("43%d[", id)), "]")
+	if !ok {
 		return "", fmt.Errorf("the reply is %q", b)
 	}
 	return reply, nil

@@ -63,8 +63,10 @@ func (b *bed) lieDown(t *testing.T, n int, f pool.Factory[*testkit.Wire], c pool
 	t.Helper()
 	b.p = testkit.Start(t, f, c)
 	testkit.Inside(b.p).SetAhead(func() time.Duration { return time.Duration(b.ahead.Load()) })
-	if err := b.p.Warm(t.Context(), n); err != nil {
-		t.Fatal(err)
+	if c.MinIdle == 0 { // the two at a time may open one too many
+		if err := b.p.Warm(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
 	}
 	time.Sleep(10 * time.Second)
 	synctest.Wait()

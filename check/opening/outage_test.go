@@ -608,6 +608,41 @@ func TestAttemptsThatHangLeaveRoomAlsoIfTheyDoNotListen(t *testing.T) {
 	}
 }
 
+// With StrictMax the only slot must be given up for another attempt. If it is known how long
+// opening takes, no attempt keeps it for longer than that.
+func TestWithStrictMaxTheOnlySlotDoesNotHangForLong(t *testing.T) {
+	for _, outage := range []time.Duration{5 * time.Second, 20 * time.Second} {
+		testkit.Bubble(t, outage.String(), func(t *testing.T) {
+			h := newHanging(t)
+			p := testkit.Start(t, h.Factory(), pool.Config{MaxConnections: 1, StrictMax: true})
+			_ = p.Discard(testkit.Borrow(t, p), nil)
+			h.down.Store(true)
+			var first atomic.Int64
+			began := time.Now()
+			stop := callers(p, 5, func(*testkit.Wire) error {
+				first.CompareAndSwap(0, int64(time.Since(began)))
+				return nil
+			})
+			time.Sleep(outage)
+			h.down.Store(false)
+			time.Sleep(2 * time.Second)
+			stop()
+			if took := time.Duration(first.Load()) - outage; took <= 0 || took > time.Second {
+				t.Errorf("service is back after %v, want a second at the most", took)
+			}
+			if got := h.OpenAtMost(); got > 1 {
+				t.Errorf("%d connections were open at the same time, want one", got)
+			}
+			if got := h.most.Load(); got > 1 {
+				t.Errorf("%d attempts were made at the same time, want one", got)
+			}
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+			testkit.AtRest(t, p, 0)
+		})
+	}
+}
+
 // A slow server is none that hangs: what it opens at last is used, also if there is room for
 // one connection only, and nobody knows yet how slow it is.
 func TestASlowServerIsReachedThoughItsAttemptsAreOverdue(t *testing.T) {

@@ -503,12 +503,12 @@ func TestAServerOfWhichSomeAttemptsFailIsNotBackedOffFrom(t *testing.T) {
 
 // hanging is a server that swallows attempts to connect while it is down.
 type hanging struct {
-	testkit.Exchange
-	down  atomic.Bool
-	under atomic.Int64
+	under atomic.Int64 // first: a 32-bit processor wants them aligned
 	most  atomic.Int64
-	late  time.Duration // what an attempt takes when it is well
-	deaf  bool          // Open does not return when its ctx ends
+	testkit.Exchange
+	down atomic.Bool
+	late time.Duration // what an attempt takes when it is well
+	deaf bool          // Open does not return when its ctx ends
 }
 
 func newHanging(t *testing.T) *hanging {

@@ -20,18 +20,18 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 		return err
 	}
 	defer s.release()
-	s.heard = false
+	s.pulse.hears = false
 	if err := s.send(finBit|opPing, pingPayload); err != nil {
 		return s.fail(err)
 	}
-	for began := time.Now(); !s.heard; {
+	for began := time.Now(); !s.pulse.hears; {
 		ended, left := ctx.Err(), s.rules.pongTimeout-time.Since(began)
 		if ended == nil && left > 0 {
 			if err := s.post(); err != nil { // the ping may wait for what was sent before
 				return s.fail(err)
 			}
 			s.listen(min(left, awakeWait))
-			if !s.heard && s.readErr != nil {
+			if !s.pulse.hears && s.readErr() != nil {
 				return s.lost()
 			}
 			continue
@@ -41,14 +41,14 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 			return s.fail(err)
 		}
 		switch {
-		case s.heard:
+		case s.pulse.hears:
 		case ended != nil:
 			return fmt.Errorf("wsconn: nothing received since a ping: %w", ended)
 		default:
 			return s.fail(fmt.Errorf("wsconn: nothing received within %v of a ping", s.rules.pongTimeout))
 		}
 	}
-	if err := s.sort(); err != nil {
+	if _, err := s.sort(); err != nil {
 		return s.fail(err)
 	}
 	if err := s.drain(conn); err != nil { // what has come with it
@@ -62,7 +62,7 @@ func (s *stream) probe(ctx context.Context, conn *Conn) error {
 
 // listen waits for bytes, and adds them to the backlog.
 func (s *stream) listen(d time.Duration) {
-	if s.readErr != nil {
+	if s.readErr() != nil {
 		return
 	}
 	if s.peeker.able() {
@@ -73,7 +73,7 @@ func (s *stream) listen(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case r := <-s.poller.result:
+	case r := <-s.extra.poller.result:
 		s.take(r)
 		s.arm()
 	case <-timer.C:

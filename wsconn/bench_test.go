@@ -3,6 +3,7 @@ package wsconn
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,8 +39,7 @@ func echoRaw(b *testing.B) *network {
 }
 
 // BenchmarkEcho compares a round trip through the pool (Get, Write, Read, Put)
-// with one on a connection that never saw a pool. The two take turns of a
-// millisecond or so, so that both see the same machine.
+// with one on a connection that never saw a pool.
 func BenchmarkEcho(b *testing.B) {
 	for _, size := range []int{16, 8 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
@@ -70,27 +70,7 @@ func BenchmarkEcho(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			roundTrip(bare)
-			pooled()
-			const turn = 50
-			var times [2]time.Duration
-			for i := 0; b.Loop(); i++ {
-				start := time.Now()
-				for range turn {
-					roundTrip(bare)
-				}
-				middle := time.Now()
-				for range turn {
-					pooled()
-				}
-				times[0] += middle.Sub(start)
-				times[1] += time.Since(middle)
-			}
-			per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N*turn) }
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(per(times[0]), "bare-ns")
-			b.ReportMetric(per(times[1]), "pool-ns")
-			b.ReportMetric(float64(times[1])/float64(times[0]), "ratio")
+			sideBySide(b, turns{"bare", 50, func() { roundTrip(bare) }}, turns{"pool", 50, pooled})
 		})
 	}
 }
@@ -111,45 +91,82 @@ func BenchmarkExchange(b *testing.B) {
 			defer bare.CloseNow()
 			p := newPool(b, n.url, nil, pool.Config{MaxConnections: 1})
 			message := make([]byte, 16)
-			turns := [2]func() error{
-				func() error {
-					if err := bare.Write(ctx, websocket.MessageBinary, message); err != nil {
-						return err
-					}
-					_, _, err := bare.Read(ctx)
-					return err
-				},
-				func() error {
-					l, err := p.Get(ctx)
-					if err != nil {
-						return err
-					}
-					if _, _, err := l.Value().Exchange(ctx, websocket.MessageBinary, message); err != nil {
-						return err
-					}
-					return p.Put(l)
-				},
-			}
-			const turn = 50
-			var times [2]time.Duration
-			for i := 0; b.Loop(); i++ {
-				for k, f := range turns {
-					start := time.Now()
-					for range turn {
-						if err := f(); err != nil {
-							b.Fatal(err)
-						}
-					}
-					times[k] += time.Since(start)
+			sideBySide(b, turns{"bare", 50, func() {
+				if err := bare.Write(ctx, websocket.MessageBinary, message); err != nil {
+					b.Fatal(err)
 				}
-			}
-			per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N*turn) }
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(per(times[0]), "bare-ns")
-			b.ReportMetric(per(times[1]), "pool-ns")
-			b.ReportMetric(float64(times[1])/float64(times[0]), "ratio")
+				if _, _, err := bare.Read(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}}, turns{"pool", 50, func() { exchangeOnce(b, ctx, p, message) }})
 		})
 	}
+}
+
+// A turns is what sideBySide compares: calls of f, so many at a time.
+type turns struct {
+	name  string
+	calls int
+	f     func()
+}
+
+// sideBySide has what is compared take turns of a millisecond or so, so that all see the
+// same machine. It reports the median of each, and the median of the ratios of the others
+// to the first, turn by turn.
+func sideBySide(b *testing.B, all ...turns) {
+	b.Helper()
+	times := make([][]float64, len(all)) // of one call
+	ratios := make([][]float64, len(all))
+	for _, t := range all {
+		t.f()
+	}
+	for b.Loop() {
+		for i, t := range all {
+			start := time.Now()
+			for range t.calls {
+				t.f()
+			}
+			times[i] = append(times[i], float64(time.Since(start).Nanoseconds())/float64(t.calls))
+			ratios[i] = append(ratios[i], times[i][len(times[i])-1]/times[0][len(times[0])-1])
+		}
+	}
+	median := func(x []float64) float64 {
+		slices.Sort(x)
+		return x[len(x)/2]
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, t := range all {
+		b.ReportMetric(median(times[i]), t.name+"-ns")
+		if i > 0 {
+			b.ReportMetric(median(ratios[i]), t.name+"/"+all[0].name)
+		}
+	}
+}
+
+// exchangeOnce is a request through a pool.
+func exchangeOnce(b *testing.B, ctx context.Context, p *pool.Pool[*Conn], message []byte) {
+	l, err := p.Get(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := l.Value().Exchange(ctx, websocket.MessageBinary, message); err != nil {
+		b.Fatal(err)
+	}
+	if err := p.Put(l); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkTendedEcho compares a round trip on a connection that is tended, ten times as
+// often as by default, with one on a connection that is not.
+func BenchmarkTendedEcho(b *testing.B) {
+	n := echoRaw(b)
+	message := make([]byte, 16)
+	pooled := func(o *Options) func() {
+		p := newPool(b, n.url, o, pool.Config{MaxConnections: 1})
+		return func() { exchangeOnce(b, context.Background(), p, message) }
+	}
+	sideBySide(b, turns{"untended", 50, pooled(&Options{noTend: true})}, turns{"tended", 50, pooled(&Options{PongTimeout: 400 * time.Millisecond})})
 }
 
 func newPool(t testing.TB, url string, opts *Options, config pool.Config) *pool.Pool[*Conn] {
@@ -162,16 +179,7 @@ func newPool(t testing.TB, url string, opts *Options, config pool.Config) *pool.
 	return p
 }
 
-// BenchmarkCheck also shows what a look at the socket costs by itself.
 func BenchmarkCheck(b *testing.B) {
-	b.Run("transport=ws/look=alone", func(b *testing.B) {
-		conn, _ := dial(b, modes[0], nil)
-		for b.Loop() {
-			if arrived, err := conn.stream.peeker.peek(); arrived || err != nil {
-				b.Fatal(arrived, err)
-			}
-		}
-	})
 	for _, m := range modes {
 		b.Run("transport="+m.name, func(b *testing.B) {
 			conn, p := dial(b, m, &Options{PingInterval: time.Hour})
@@ -217,35 +225,21 @@ func BenchmarkRequest(b *testing.B) {
 	n := echoRaw(b)
 	ctx := context.Background()
 	message := make([]byte, 16)
-	b.Run("impl=dial", func(b *testing.B) {
-		for b.Loop() {
-			conn, _, err := websocket.Dial(ctx, n.url, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			err = conn.Write(ctx, websocket.MessageBinary, message)
-			if err == nil {
-				_, _, err = conn.Read(ctx)
-			}
-			if err != nil {
-				b.Fatal(err)
-			}
-			conn.CloseNow()
+	p := newPool(b, n.url, nil, pool.Config{MaxConnections: 1})
+	sideBySide(b, turns{"pool", 50, func() { exchangeOnce(b, ctx, p, message) }}, turns{"dial", 5, func() {
+		conn, _, err := websocket.Dial(ctx, n.url, nil)
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
-	b.Run("impl=pool", func(b *testing.B) {
-		p := newPool(b, n.url, nil, pool.Config{MaxConnections: 1})
-		for b.Loop() {
-			l, err := p.Get(ctx)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, _, err := l.Value().Exchange(ctx, websocket.MessageBinary, message); err != nil {
-				b.Fatal(err)
-			}
-			p.Put(l)
+		err = conn.Write(ctx, websocket.MessageBinary, message)
+		if err == nil {
+			_, _, err = conn.Read(ctx)
 		}
-	})
+		if err != nil {
+			b.Fatal(err)
+		}
+		conn.CloseNow()
+	}})
 }
 
 // A memory is a connection that costs nothing: the same bytes come again and again.

@@ -100,7 +100,8 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t, modes[0])
 			o := n.options(opts)
-			o.DialOptions.OnPingReceived = func(context.Context, []byte) bool { return false }
+			controls := 0
+			o.DialOptions.OnPingReceived = func(context.Context, []byte) bool { controls++; return false }
 			factory := newFactory(t, n.url, o)
 			conn := &dialed{Conn: open(t, factory), t: t, check: factory.Check, clean: factory.Clean}
 			p := receive(t, n.peers, "peer")
@@ -115,8 +116,8 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || handled != 0 || conn.stream.backlog.controls <= maxControls {
-				t.Fatalf("Check returned %v, with %d control frames, and %d messages handled", err, conn.stream.backlog.controls, handled)
+			if err != nil || handled != 0 || controls <= maxControls {
+				t.Fatalf("Check returned %v, with %d control frames, and %d messages handled", err, controls, handled)
 			}
 			for range 3 {
 				if err := conn.check(conn.Conn); err != nil {
@@ -153,17 +154,17 @@ func TestSortGoesOnWhereItEnded(t *testing.T) {
 	}
 	for i, step := range steps {
 		s.backlog.add(step.bytes)
-		if err := s.sort(); err != nil {
+		if _, err := s.sort(); err != nil {
 			t.Fatal(err)
 		}
-		if s.backlog.sorted != step.sorted || s.backlog.final != step.final || s.wholeMessage() != step.whole {
-			t.Errorf("step %d: sorted %d, final %d, whole %v, want %v", i, s.backlog.sorted, s.backlog.final, s.wholeMessage(), step)
+		if s.backlog.sorted() != step.sorted || s.backlog.final() != step.final || s.wholeMessage() != step.whole {
+			t.Errorf("step %d: sorted %d, final %d, whole %v, want %v", i, s.backlog.sorted(), s.backlog.final(), s.wholeMessage(), step)
 		}
 	}
 	for _, drop := range []struct{ n, sorted, final int }{{3, 6, 4}, {4, 2, 0}, {1, 1, 0}, {1, 0, 0}} {
 		s.backlog.drop(drop.n)
-		if s.backlog.sorted != drop.sorted || s.backlog.final != drop.final {
-			t.Errorf("sorted %d, final %d, want %v", s.backlog.sorted, s.backlog.final, drop)
+		if s.backlog.sorted() != drop.sorted || s.backlog.final() != drop.final {
+			t.Errorf("sorted %d, final %d, want %v", s.backlog.sorted(), s.backlog.final(), drop)
 		}
 	}
 }
@@ -188,7 +189,7 @@ func TestWholeMessageAgainstAScan(t *testing.T) {
 		n := r.IntN(min(len(coming), 200) + 1)
 		s.backlog.add(coming[:n])
 		coming = coming[n:]
-		if err := s.sort(); err != nil {
+		if _, err := s.sort(); err != nil {
 			t.Fatal(err)
 		}
 		end := firstMessage(s.backlog.bytes())

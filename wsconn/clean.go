@@ -43,14 +43,14 @@ func (s *stream) cleanSlow(conn *Conn) error {
 		return s.fail(err)
 	}
 	if s.backlog.len() > 0 {
-		if err := s.sort(); err != nil {
+		if _, err := s.sort(); err != nil {
 			return s.fail(err)
 		}
 		if err := conn.receiveIdle(); err != nil {
 			return s.fail(err)
 		}
 	}
-	if s.readErr != nil {
+	if s.readErr() != nil {
 		return s.lost()
 	}
 	return nil
@@ -59,7 +59,7 @@ func (s *stream) cleanSlow(conn *Conn) error {
 // flush moves what TLS, or net/http, has received already to the backlog: a read
 // with a deadline that has passed gets just that.
 func (s *stream) flush() error {
-	for s.hidden && s.readErr == nil {
+	for s.hidden && s.readErr() == nil {
 		if s.backlog.len() > maxBacklog {
 			return fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
 		}

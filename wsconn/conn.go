@@ -23,22 +23,24 @@ type Conn struct {
 	Value any
 
 	stream    *stream
-	response  *http.Response
+	response  response
 	reading   borrowed // the ctx of a Read or an Exchange
 	writing   borrowed // the ctx of a Write
 	readLimit int64    // what Put restores
-	settled   bool     // OnConnect has returned
 
 	// Those of the lease's holder, and of the pool between leases.
 	owed       int32  // requests begun and not ended
+	pushed     uint32 // messages received in exchanges that were no replies, modulo 1<<32
+	answered   uint32 // messages sent in exchanges that were no requests, modulo 1<<32
 	exchanging bool   // an exchange has begun and not ended well
-	pushed     uint64 // messages received in exchanges that were no replies
-	answered   uint64 // messages sent in exchanges that were no requests
+
+	settled bool // OnConnect has returned
 }
 
 // Response returns the server's response to the handshake: status, header, and TLS
-// state. Its Body is empty and its Request is nil. It must not be changed.
-func (c *Conn) Response() *http.Response { return c.response }
+// state. Its Body is empty and its Request is nil. Each call makes a new one, from what
+// little is kept of it.
+func (c *Conn) Response() *http.Response { return c.response.unpack(c.stream.conn) }
 
 // NetConn returns the underlying network connection, for its addresses or its TLS
 // state. It is nil if the HTTP transport does not reveal it. Do not read from it, write

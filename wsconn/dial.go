@@ -97,9 +97,10 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s := upgrader.stream.Load()
 	s.compressed = response.Header.Get("Sec-WebSocket-Extensions") != ""
 	s.pulse.heard = since()
-	s.pulse.said, s.pulse.wrote = s.pulse.heard, s.pulse.heard
+	s.pulse.wrote = s.pulse.heard
+	s.noteSaid()
 	s.watch.heard, s.watch.said = s.pulse.heard, s.pulse.heard
-	return &Conn{Conn: ws, stream: s, response: slim(response)}, nil
+	return &Conn{Conn: ws, stream: s, response: pack(response, s.conn)}, nil
 }
 
 // dialError returns the error of a dial of address that failed with err. response is the
@@ -132,16 +133,6 @@ func (d *dialer) rulesFor(options *websocket.DialOptions) *rules {
 		r.onPong = func(payload []byte) { onPong(context.Background(), payload) }
 	}
 	return &r
-}
-
-// slim returns what is worth keeping of a response for as long as a connection
-// lives: not the request, and not all that hangs on it.
-func slim(r *http.Response) *http.Response {
-	return &http.Response{
-		Status: r.Status, StatusCode: r.StatusCode,
-		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
-		Header: r.Header, TLS: r.TLS, Body: http.NoBody,
-	}
 }
 
 // setUp calls OnConnect, and gets the connection ready to be lent. If that

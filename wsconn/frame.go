@@ -17,15 +17,14 @@ const (
 
 // The bits of a frame's first two bytes.
 const (
-	finBit    = 0x80
-	rsvBits   = 0x70
-	rsv1Bit   = 0x40
-	opBits    = 0x0F
-	maskBit   = 0x80
-	lenBits   = 0x7F
-	len16     = 126
-	len64     = 127
-	maxHeader = 14
+	finBit  = 0x80
+	rsvBits = 0x70
+	rsv1Bit = 0x40
+	opBits  = 0x0F
+	maskBit = 0x80
+	lenBits = 0x7F
+	len16   = 126
+	len64   = 127
 )
 
 // maxControl is the longest payload of a control frame.
@@ -34,22 +33,32 @@ const maxControl = 125
 // A frames follows one direction of a connection from frame to frame. It is fed
 // every byte that passes, in pieces of any size, and does nothing else with them.
 type frames struct {
-	payload    uint64          // bytes of the current frame's payload still to come
-	header     [maxHeader]byte // of the current frame, as far as it has come
-	have       uint8           // bytes in header; 0 between frames
-	inPayload  bool            // the header is complete, the frame is not
-	fragmented bool            // a data frame without FIN has passed, its last fragment has not
-	closing    bool            // a close frame has begun
-	broken     bool            // a length that no frame can have: nothing is known from here on
-	messages   uint64          // data messages that have passed whole
-	reason     []byte          // payload of the close frame, unless masked
+	payload  uint64 // bytes of the current frame's payload still to come; within the header, its length as far as it is known
+	messages uint32 // data messages that have passed whole, modulo 1<<32
+	first    byte   // of the current frame's header, or the last one's
+	second   byte
+	have     uint8 // bytes of the header; 0 between frames; inPayload: the header is complete, the frame is not
+	state    state
 }
+
+// inPayload is more than any header has.
+const inPayload = 0xFF
+
+// A state is what the frames so far mean for those to come.
+type state uint8
+
+const (
+	fragmented state = 1 << iota // a data frame without FIN has passed, its last fragment has not
+	closeBegun                   // a close frame has begun
+	broken                       // a length that no frame can have: nothing is known from here on
+)
 
 // between reports whether nothing is under way: what has passed ends with the
 // end of a message or of a control frame that is none of closing.
-func (f *frames) between() bool {
-	return f.have == 0 && !f.fragmented && !f.closing && !f.broken
-}
+func (f *frames) between() bool { return f.have == 0 && f.state == 0 }
+
+// closing reports whether a close frame has begun.
+func (f *frames) closing() bool { return f.state&closeBegun != 0 }
 
 // headerLength returns the length of a frame's header, by its second byte.
 func headerLength(second byte) int {
@@ -81,50 +90,65 @@ func payloadLength(header []byte) uint64 {
 // feed passes the bytes of p up to the end of the current frame, or all if it
 // does not end in p. It returns their number, and whether the frame has ended.
 func (f *frames) feed(p []byte) (n int, end bool) {
-	if f.broken {
+	if f.state&broken != 0 {
 		return len(p), false
 	}
-	for !f.inPayload {
+	for f.have != inPayload {
 		if n == len(p) {
 			return n, false
 		}
-		f.header[f.have] = p[n]
-		f.have++
+		f.headerByte(p[n])
 		n++
-		if f.have < 2 || int(f.have) < headerLength(f.header[1]) {
-			continue
-		}
-		f.inPayload = true
-		f.payload = payloadLength(f.header[:])
-		f.closing = f.closing || f.opcode() == opClose
-		if f.payload > 1<<63-1 {
-			f.broken = true
-			return len(p), false
-		}
+	}
+	if f.payload > 1<<63-1 {
+		f.state |= broken
+		return len(p), false
 	}
 	k := uint64(len(p) - n)
 	if k > f.payload {
 		k = f.payload
-	}
-	if f.closing && f.opcode() == opClose && f.header[1]&maskBit == 0 && len(f.reason)+int(k) <= maxControl {
-		f.reason = append(f.reason, p[n:n+int(k)]...)
 	}
 	f.payload -= k
 	n += int(k)
 	if f.payload > 0 {
 		return n, false
 	}
-	f.have, f.inPayload = 0, false
+	f.have = 0
 	if f.opcode() < opClose {
-		f.fragmented = f.header[0]&finBit == 0
-		if !f.fragmented {
+		f.state |= fragmented
+		if f.first&finBit != 0 {
+			f.state &^= fragmented
 			f.messages++
 		}
 	}
 	return n, true
 }
 
-func (f *frames) opcode() byte { return f.header[0] & opBits }
+// headerByte passes the next byte of a header. Nothing is kept of the mask.
+func (f *frames) headerByte(b byte) {
+	f.have++
+	switch {
+	case f.have == 1:
+		f.first = b
+		return
+	case f.have == 2:
+		f.second = b
+		f.payload = 0
+		if b&lenBits < len16 {
+			f.payload = uint64(b & lenBits)
+		}
+	case f.have <= 4 && f.second&lenBits == len16, f.have <= 10 && f.second&lenBits == len64:
+		f.payload = f.payload<<8 | uint64(b)
+	}
+	if int(f.have) == headerLength(f.second) {
+		f.have = inPayload
+		if f.opcode() == opClose {
+			f.state |= closeBegun
+		}
+	}
+}
+
+func (f *frames) opcode() byte { return f.first & opBits }
 
 // pass is feed for bytes of any number of frames.
 func (f *frames) pass(p []byte) {
@@ -137,7 +161,7 @@ func (f *frames) pass(p []byte) {
 // remaining returns how many bytes of payload the current frame still has, or 0
 // if that is not known yet.
 func (f *frames) remaining() uint64 {
-	if f.inPayload {
+	if f.have == inPayload {
 		return f.payload
 	}
 	return 0

@@ -46,8 +46,8 @@ func (s *stream) check(conn *Conn) error {
 		return err
 	}
 	defer s.release()
-	if s.unchecked.Load() {
-		s.unchecked.Store(false) // the tender need not look
+	if s.watch.unchecked.Load() {
+		s.watch.unchecked.Store(false) // the tender need not look
 	}
 	now := since() // before drain: see beat
 	if err := s.drain(conn); err != nil {
@@ -72,12 +72,13 @@ func (s *stream) check(conn *Conn) error {
 // rest to the next one, or to the lease. With UnsolicitedDiscard they end the
 // connection, because the rest may be data that a lease must not read.
 func (s *stream) drain(conn *Conn) error {
-	looks, taken := looks{}, 0
-	s.backlog.controls = 0
+	looks, taken, controls := looks{}, 0, 0
 	if s.backlog.len() > 0 {
-		if err := s.sort(); err != nil { // what the tender has left there
+		n, err := s.sort() // what the tender has left there
+		if err != nil {
 			return err
 		}
+		controls += n
 	}
 	for {
 		n, err := s.receive(&looks)
@@ -87,7 +88,8 @@ func (s *stream) drain(conn *Conn) error {
 			}
 			break
 		}
-		if err := s.sort(); err != nil {
+		found, err := s.sort()
+		if err != nil {
 			return err
 		}
 		// Not with UnsolicitedDiscard: a close frame behind the data tells more.
@@ -96,8 +98,8 @@ func (s *stream) drain(conn *Conn) error {
 				return err
 			}
 		}
-		taken += n
-		if taken > maxRound || s.backlog.controls > maxControls {
+		taken, controls = taken+n, controls+found
+		if taken > maxRound || controls > maxControls {
 			if s.rules.unsolicited == UnsolicitedDiscard {
 				return errFlood
 			}
@@ -117,14 +119,14 @@ var errFlood = fmt.Errorf("wsconn: more than %d control frames, or %d bytes, rec
 // been taken: a close frame tells more than the end of the stream behind it.
 func (s *stream) receive(looks *looks) (int, error) {
 	n, err := 0, error(nil)
-	if s.readErr == nil {
+	if s.readErr() == nil {
 		if s.peeker.able() {
 			n, err = s.receiveNow(looks)
 		} else {
 			n = s.poll()
 		}
 	}
-	if n == 0 && s.readErr != nil {
+	if n == 0 && s.readErr() != nil {
 		return 0, s.lost()
 	}
 	return n, err
@@ -147,15 +149,15 @@ func (s *stream) receiveNow(looks *looks) (int, error) {
 					return n, nil
 				}
 			}
-			if s.readErr == nil {
-				s.readErr = err
+			if s.readErr() == nil {
+				s.endReading(err)
 			}
 			return 0, nil
 		}
 		if !s.secure {
 			return s.readNow(time.Time{}, readSize), nil // does not wait: something is there
 		}
-		if n := s.readNow(time.Now().Add(partWait), readSize); n > 0 || s.readErr != nil {
+		if n := s.readNow(time.Now().Add(partWait), readSize); n > 0 || s.readErr() != nil {
 			return n, nil
 		}
 		if looks.over() {
@@ -193,7 +195,7 @@ func (l *looks) over() bool {
 var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within %v", looksTime)
 
 // readNow reads at most limit bytes, until deadline if that is not zero, into the backlog. That
-// the deadline has passed is no error; any other is in readErr.
+// the deadline has passed is no error; any other is what readErr returns.
 func (s *stream) readNow(deadline time.Time, limit int) int {
 	if !deadline.IsZero() {
 		s.conn.SetReadDeadline(deadline)
@@ -208,7 +210,7 @@ func (s *stream) readNow(deadline time.Time, limit int) int {
 	switch {
 	case err == nil:
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		s.readErr = err
+		s.endReading(err)
 	case n == 0 && deadline == longAgo:
 		s.hidden = false
 	}
@@ -217,33 +219,30 @@ func (s *stream) readNow(deadline time.Time, limit int) int {
 
 // sort deals with the control frames in the backlog, which begins at the start
 // of a frame. The others stay, and so does a last frame that is not all there. It goes
-// on where the last call ended.
-func (s *stream) sort() error {
+// on where the last call ended. It returns how many control frames there were.
+func (s *stream) sort() (controls int, err error) {
 	b := &s.backlog
-	for b.sorted < b.len() {
-		f, err := parseFrame(b.bytes()[b.sorted:], s.compressed)
+	for b.sorted() < b.len() {
+		f, err := parseFrame(b.bytes()[b.sorted():], s.compressed)
 		if err != nil {
-			return s.violation(err)
+			return controls, s.violation(err)
 		}
 		if !f.whole {
 			break
 		}
 		if !f.control() {
-			b.sorted += f.length
-			if f.fin {
-				b.final = b.sorted
-			}
+			b.noteFrame(f.length, f.fin)
 			continue
 		}
-		b.controls++
+		controls++
 		err = s.control(f)
-		b.cut(b.sorted, f.length)
+		b.cut(b.sorted(), f.length)
 		if err != nil {
-			return err
+			return controls, err
 		}
 	}
 	if b.len() > maxBacklog {
-		return fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
+		return controls, fmt.Errorf("wsconn: more than %d bytes received that nobody has read", maxBacklog)
 	}
-	return nil
+	return controls, nil
 }

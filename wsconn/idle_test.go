@@ -22,7 +22,7 @@ func TestQuietConnectionPassesCheckAndClean(t *testing.T) {
 			if err := conn.clean(conn.Conn); err != nil {
 				t.Fatalf("Clean: %v", err)
 			}
-			if conn.stream.backlog.buf != nil {
+			if conn.stream.backlog.chunk != nil {
 				t.Fatal("an idle connection holds a buffer")
 			}
 		}

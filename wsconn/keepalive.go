@@ -63,14 +63,16 @@ func (s *stream) awaitReply() {
 			}
 		}
 		// More of it is needed.
-		if s.poller.armed {
+		if s.armed() {
 			s.inherit()
-		} else if s.readErr == nil {
-			if s.readNow(time.Time{}, chunkSize) == 0 && s.readErr == nil {
-				_, s.readErr = s.decide()
+		} else if s.readErr() == nil {
+			if s.readNow(time.Time{}, chunkSize) == 0 && s.readErr() == nil {
+				if _, err := s.decide(); err != nil {
+					s.endReading(err)
+				}
 			}
 		}
-		if s.readErr != nil {
+		if s.readErr() != nil {
 			return
 		}
 	}

@@ -34,7 +34,7 @@ type wrote struct{ err error }
 // send sends a frame, or puts it aside. It does not wait. The caller owns the writing
 // side, and the last frame on it has been written whole.
 func (s *stream) send(first byte, payload []byte) error {
-	if s.out.closing {
+	if s.out.closing() {
 		return errCloseSent
 	}
 	o := s.outbox
@@ -55,7 +55,7 @@ func (s *stream) send(first byte, payload []byte) error {
 	}
 	o.rest = appendFrame(o.rest, first, payload)
 	if first&opBits == opClose {
-		s.out.closing = true
+		s.out.state |= closeBegun
 		s.fail(errCloseSent)
 	}
 	return s.post()
@@ -148,7 +148,7 @@ func (s *stream) armWriter() {
 	frames, result := o.rest, make(chan wrote, 1) // so that the goroutine ends in any case
 	o.rest, o.pong, o.armed, o.result = nil, 0, true, result
 	var said chan struct{}
-	if s.out.closing {
+	if s.out.closing() {
 		said = make(chan struct{})
 		s.goodbye.Store(&said)
 	}
@@ -196,7 +196,7 @@ func (s *stream) repost(now time.Duration) error {
 		s.pulse.pinged = since()
 	}
 	if s.pulse.owed {
-		s.pulse.said = since()
+		s.noteSaid()
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (p *peer) next() (first byte, payload string) {
 }
 
 func readClientFrame(br *bufio.Reader) (first byte, payload string, err error) {
-	var h [maxHeader]byte
+	var h [14]byte // no header is longer
 	if _, err := io.ReadFull(br, h[:2]); err != nil {
 		return 0, "", err
 	}

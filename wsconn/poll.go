@@ -13,51 +13,54 @@ type poller struct {
 }
 
 type polled struct {
-	chunk *[chunkSize]byte
+	chunk *chunk
 	n     int
 	err   error
 }
 
+// armed reports whether the poller owes a result.
+func (s *stream) armed() bool { return s.extra != nil && s.extra.poller.armed }
+
 // arm sees to it that a goroutine reads.
 func (s *stream) arm() {
-	if s.poller.armed || s.readErr != nil {
+	if s.armed() || s.readErr() != nil {
 		return
 	}
-	if s.poller.result == nil {
-		s.poller.result = make(chan polled, 1)
+	if s.extra.poller.result == nil {
+		s.extra.poller.result = make(chan polled, 1)
 	}
-	s.poller.armed = true
+	s.extra.poller.armed = true
 	go func(body interface{ Read([]byte) (int, error) }, result chan<- polled) {
-		chunk := chunks.Get().(*[chunkSize]byte)
-		n, err := body.Read(chunk[:])
+		chunk := getChunk()
+		n, err := body.Read(chunk.array[:])
 		result <- polled{chunk, n, err}
-	}(s.body, s.poller.result)
+	}(s.body, s.extra.poller.result)
 }
 
 // inherit waits for the goroutine's result, and takes it over.
-func (s *stream) inherit() { s.take(<-s.poller.result) }
+func (s *stream) inherit() { s.take(<-s.extra.poller.result) }
 
 func (s *stream) take(r polled) {
-	s.poller.armed = false
+	s.extra.poller.armed = false
 	if r.n > 0 {
 		s.noteHeard()
-		s.backlog.add(r.chunk[:r.n])
+		s.backlog.add(r.chunk.array[:r.n])
 	}
-	chunks.Put(r.chunk)
+	r.chunk.free()
 	if r.err != nil {
-		s.readErr = r.err
+		s.endReading(r.err)
 	}
 }
 
 // poll takes over what the goroutine has got by now, and lets it read on. It
 // returns the number of bytes.
 func (s *stream) poll() int {
-	if !s.poller.armed {
+	if !s.armed() {
 		s.arm()
 		runtime.Gosched() // to let it run
 	}
 	select {
-	case r := <-s.poller.result:
+	case r := <-s.extra.poller.result:
 		s.take(r)
 		s.arm()
 		runtime.Gosched() // it may have more at hand

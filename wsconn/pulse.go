@@ -11,9 +11,9 @@ type pulse struct {
 	heard      time.Duration // a byte was received at this time, or some time before
 	pinged     time.Duration // the oldest ping without a byte since was written by this time; 0: there is none
 	wrote      time.Duration // a byte was sent at this time, or some time before
-	said       time.Duration // a message was sent at this time, or some time before
-	spoken     uint64        // messages sent by then
-	owed       bool          // the last of them was a keepalive message without its answer
+	hears      bool          // something has been received since beat last looked
+	speaks     bool          // something has been sent since beat last looked
+	owed       bool          // the last message was a keepalive message without its answer
 	late       bool          // the last check found an answer overdue
 	lateBefore bool          // the check before that did
 }
@@ -34,12 +34,12 @@ func (s *stream) beat(conn *Conn, now time.Duration) error {
 	if r.pingInterval < 0 && r.keepalive == nil {
 		return nil
 	}
-	if s.heard {
-		s.heard = false
+	if p.hears {
+		p.hears = false
 		p.heard, p.pinged = now, 0
 	}
-	if s.spoke {
-		s.spoke = false
+	if p.speaks {
+		p.speaks = false
 		p.wrote = now
 	}
 	if r.keepalive != nil {
@@ -82,25 +82,32 @@ func (s *stream) overdue(waited time.Duration) bool {
 
 // speak sends the application's keepalive message when it is time.
 func (s *stream) speak(conn *Conn, now time.Duration) error {
-	r, p := s.rules, &s.pulse
-	if p.spoken != s.out.messages {
-		p.spoken, p.said = s.out.messages, now
+	r, x := s.rules, s.extra
+	if x.spoken != s.out.messages {
+		x.spoken, x.said = s.out.messages, now
 	}
 	switch {
-	case p.owed:
-		if s.overdue(now - p.said) {
+	case s.pulse.owed:
+		if s.overdue(now - x.said) {
 			return fmt.Errorf("wsconn: no answer to the keepalive message within %v", r.pongTimeout)
 		}
 		return nil
-	case now-p.said >= r.keepalive.Interval:
+	case now-x.said >= r.keepalive.Interval:
 		if s.outbox != nil {
 			return nil
 		}
 		err := r.keepalive.send(conn)
-		p.said = since() // the write may have been held up
+		x.said = since() // the write may have been held up
 		return err
 	}
 	return nil
+}
+
+// noteSaid notes that a message has been sent by now, or will be.
+func (s *stream) noteSaid() {
+	if s.extra != nil {
+		s.extra.said = since()
+	}
 }
 
 // pingPayload is no payload of websocket.Conn.Ping, whose are numbers: a pong

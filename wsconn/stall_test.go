@@ -325,7 +325,7 @@ func TestAnswerThatThePollerHasNotHandedOnIsAwaitedForOneMoreCheck(t *testing.T)
 			forward(t, time.Hour)
 			check("an hour after the question")
 			p.send(test.answer)
-			result := conn.stream.poller.result
+			result := conn.stream.extra.poller.result
 			result <- receive(t, result, "answer") // now it is there for the next Check
 			check("with the answer at hand")
 			check("before the next question")

@@ -8,8 +8,8 @@ import (
 	"net"
 	"os"
 	"sync"
-
-	"go.uber.org/atomic"
+	"sync/atomic"
+	"time"
 )
 
 // A stream is what the WebSocket layer reads and writes in place of the body of
@@ -25,45 +25,55 @@ import (
 //
 // All but the atomic fields belongs to whoever uses the connection: the lease
 // or, in Check and Clean, the pool. Reads are one at a time, writes too, and
-// use different fields. busy keeps the two owners apart, whatever callers do, and the
+// use different fields. That of an idle connection is memory that is multiplied by
+// thousands: what only some connections need, or only for some time, has a place of
+// its own. busy keeps the two owners apart, whatever callers do, and the
 // tender from both: see enter, hold and seize.
 type stream struct {
 	body io.ReadWriteCloser
 	conn net.Conn // that body belongs to; nil if the transport did not tell
 
 	// Reading.
-	in         frames
-	backlog    backlog
-	readErr    error       // what the connection's Read has ended with
-	held       bool        // the backlog begins with the last byte of the frame
-	heard      bool        // something has been received since beat last looked
-	heardInUse atomic.Bool // the same, since the tender last looked
+	in      frames
+	backlog backlog
+	ending  *ending // of what is received; nil: it is not in sight
 
 	// Writing.
-	out        frames
-	outbox     *outbox                       // nil: nothing waits
-	goodbye    atomic.Pointer[chan struct{}] // closed when a goroutine has written the close frame; nil: none does
-	spokeInUse atomic.Bool                   // something has been sent since the tender last looked
-	spoke      bool                          // the same, since beat last looked
+	out     frames
+	outbox  *outbox                       // nil: nothing waits
+	goodbye atomic.Pointer[chan struct{}] // closed when a goroutine has written the close frame; nil: none does
 
-	secure     bool // there is TLS between body and socket
-	hidden     bool // bytes may lie where the peeker does not see them: in TLS, in net/http
-	compressed bool // permessage-deflate is in force
-
-	busy   atomic.Int32          // calls of Read and Write in progress, and who else is at work
-	closed atomic.Bool           // Close or abort has been called
 	failed atomic.Pointer[error] // why the connection is of no use; the first reason stays
+	peeker peeker                // looks for bytes without waiting
+	extra  *extra                // what few connections need; nil: this one does not
+	rules  *rules                // what is done while nobody uses the connection
+	pulse  pulse
 
-	peeker peeker // looks for bytes without waiting; or else
-	poller poller // reads in a goroutine
+	watch   watch      // the tender's
+	tending sync.Mutex // held by the tender while it is at work here
+	place   int32      // in the tender's list, counted from 1; 0: in none
 
-	rules *rules // what is done while nobody uses the connection
-	pulse pulse
+	busy   atomic.Int32 // calls of Read and Write in progress, and who else is at work
+	closed atomic.Bool  // Close or abort has been called
 
-	tending   sync.Mutex  // held by the tender while it is at work here
-	unchecked atomic.Bool // there was no Check since the tender last looked
-	place     int32       // in the tender's list, counted from 1; 0: in none
-	watch     watch       // the tender's
+	held       bool // reading: the backlog begins with the last byte of the frame
+	hidden     bool // reading: bytes may lie where the peeker does not see them: in TLS, in net/http
+	secure     bool // there is TLS between body and socket
+	compressed bool // permessage-deflate is in force
+}
+
+// An ending is what only a connection needs from which nothing, or not much, will be
+// received any more.
+type ending struct {
+	err    error  // what the connection's Read has ended with
+	reason []byte // payload of the close frame, unless masked, as far as it has come
+}
+
+// An extra is made with the stream, if at all. It belongs to whoever reads.
+type extra struct {
+	poller poller        // if the peeker cannot look
+	said   time.Duration // if there is a Keepalive: a message was sent at this time, or some time before
+	spoken uint32        // messages sent by then, modulo 1<<32
 }
 
 func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
@@ -81,6 +91,9 @@ func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
 		}
 	}
 	s.hidden = s.peeker.able() // what came in one segment with the response
+	if !s.peeker.able() || rules.keepalive != nil {
+		s.extra = new(extra)
+	}
 	return s
 }
 
@@ -92,17 +105,17 @@ func (s *stream) Read(p []byte) (int, error) {
 	if err := s.enter(oneRead, tendsRead); err != nil {
 		return 0, err
 	}
-	defer s.busy.Sub(oneRead)
+	defer s.busy.Add(-oneRead)
 	if s.pulse.owed && !s.held && s.in.between() {
 		s.awaitReply()
 	}
-	if s.backlog.len() == 0 && s.poller.armed {
+	if s.backlog.len() == 0 && s.armed() {
 		s.inherit()
 	}
 	if s.backlog.len() > 0 {
 		return s.readBacklog(p), nil
 	}
-	if s.readErr != nil {
+	if s.readErr() != nil {
 		return 0, s.endRead()
 	}
 	// Not more than one can keep, if the frame ends early in it.
@@ -122,7 +135,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		n, err = s.body.Read(p)
 	}
 	if err != nil {
-		s.readErr = err
+		s.endReading(err)
 	}
 	if n == 0 {
 		if err != nil {
@@ -131,7 +144,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	s.noteHeard()
-	used, end := s.in.feed(p[:n])
+	used, end := s.feed(p[:n])
 	if end {
 		used = s.endFrame(used)
 	}
@@ -149,7 +162,7 @@ func (s *stream) readBacklog(p []byte) int {
 		s.backlog.drop(1)
 		return 1
 	}
-	used, end := s.in.feed(b[:min(len(b), len(p))])
+	used, end := s.feed(b[:min(len(b), len(p))])
 	if end {
 		used = s.endFrame(used)
 	}
@@ -158,12 +171,60 @@ func (s *stream) readBacklog(p []byte) int {
 	return used
 }
 
+// feed is feed of frames, for the reading side.
+func (s *stream) feed(p []byte) (n int, end bool) {
+	n, end = s.in.feed(p)
+	if s.in.closing() {
+		s.noteReason(p[:n])
+	}
+	return n, end
+}
+
+// noteReason keeps what is in p of the close frame's payload, which has p's last bytes.
+func (s *stream) noteReason(p []byte) {
+	f := &s.in
+	if f.opcode() != opClose || f.second&maskBit != 0 || f.second&lenBits > maxControl {
+		return
+	}
+	n := int(f.second&lenBits) - int(f.payload) - len(s.reason())
+	if n <= 0 || n > len(p) { // more than one close frame
+		return
+	}
+	e := s.theEnding()
+	e.reason = append(e.reason, p[len(p)-n:]...)
+}
+
+func (s *stream) theEnding() *ending {
+	if s.ending == nil {
+		s.ending = new(ending)
+	}
+	return s.ending
+}
+
+// reason returns the payload of the close frame that is read, as far as it has come.
+func (s *stream) reason() []byte {
+	if s.ending == nil {
+		return nil
+	}
+	return s.ending.reason
+}
+
+// readErr returns what the connection's Read has ended with, or nil.
+func (s *stream) readErr() error {
+	if s.ending == nil {
+		return nil
+	}
+	return s.ending.err
+}
+
+func (s *stream) endReading(err error) { s.theEnding().err = err }
+
 // endFrame is called when a frame ends with the last of used bytes, which are
 // about to be given out. It returns how many of them are: the last one is held
 // back, unless there is no other.
 func (s *stream) endFrame(used int) int {
-	if s.in.closing {
-		s.fail(closedByPeer(s.in.reason))
+	if s.in.closing() {
+		s.fail(closedByPeer(s.reason()))
 	}
 	if used == 1 {
 		return 1
@@ -178,16 +239,16 @@ func (s *stream) endFrame(used int) int {
 // it as if it were all.
 func (s *stream) endRead() error {
 	s.lost()
-	if errors.Is(s.readErr, io.EOF) && !s.in.between() {
+	if errors.Is(s.readErr(), io.EOF) && !s.in.between() {
 		return errTruncated
 	}
-	return s.whyCut(s.readErr)
+	return s.whyCut(s.readErr())
 }
 
-// lost notes that nothing more will be received, because of readErr. It is
+// lost notes that nothing more will be received, because of what Read has ended with. It is
 // called when all that came before has been taken: tls.Conn may return an error
 // beside the last bytes, and they may hold a close frame, which tells more.
-func (s *stream) lost() error { return s.failIO(s.readErr) }
+func (s *stream) lost() error { return s.failIO(s.readErr()) }
 
 // failIO is fail for an error of reading or writing. On a connection that was
 // closed here it is a consequence, and no reason.
@@ -203,7 +264,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	if err := s.enter(oneWrite, tendsWrite); err != nil {
 		return 0, err
 	}
-	defer s.busy.Sub(oneWrite)
+	defer s.busy.Add(-oneWrite)
 	if s.outbox != nil {
 		if err := s.catchUp(); err != nil {
 			return 0, err
@@ -211,7 +272,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	}
 	n, err := s.body.Write(p)
 	s.out.pass(p[:n])
-	if s.out.closing {
+	if s.out.closing() {
 		s.fail(errCloseSent)
 	}
 	s.noteSpoken()
@@ -224,18 +285,18 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // noteHeard notes that bytes have been received.
 func (s *stream) noteHeard() {
-	s.heard = true
+	s.pulse.hears = true
 	s.hidden = s.hidden || s.secure
-	if !s.heardInUse.Load() {
-		s.heardInUse.Store(true)
+	if !s.watch.hears.Load() {
+		s.watch.hears.Store(true)
 	}
 }
 
 // noteSpoken notes that bytes have been sent.
 func (s *stream) noteSpoken() {
-	s.spoke = true
-	if !s.spokeInUse.Load() {
-		s.spokeInUse.Store(true)
+	s.pulse.speaks = true
+	if !s.watch.speaks.Load() {
+		s.watch.speaks.Store(true)
 	}
 }
 
@@ -264,7 +325,7 @@ func (s *stream) enter(one, side int32) error {
 
 func (s *stream) enterSlow(b, one, side int32) error {
 	if b >= poolHolds {
-		s.busy.Sub(one)
+		s.busy.Add(-one)
 		return s.fail(errInUse)
 	}
 	if b&side != 0 {
@@ -273,7 +334,7 @@ func (s *stream) enterSlow(b, one, side int32) error {
 	if b&doubted != 0 && one == oneRead {
 		_, err := s.decide()
 		if err != nil {
-			s.busy.Sub(one)
+			s.busy.Add(-one)
 		}
 		return err
 	}
@@ -306,7 +367,7 @@ func (s *stream) holdSlow() error {
 	return nil
 }
 
-func (s *stream) release() { s.busy.Sub(poolHolds) }
+func (s *stream) release() { s.busy.Add(-poolHolds) }
 
 // lend runs f, a call of the WebSocket layer, while the pool holds the stream.
 func (s *stream) lend(f func() error) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -131,19 +132,38 @@ func (t *tender) goRound() {
 }
 
 // A watch is what the tender knows of one connection. Times are on the clock of since.
+// What is atomic the others tell the tender.
 type watch struct {
-	heard  time.Duration // a byte was received at this time, or some time before
-	said   time.Duration // a byte was sent at this time, or some time before
+	heard   time.Duration // a byte was received at this time, or some time before
+	said    time.Duration // a byte was sent at this time, or some time before
+	worries *worries      // nil: there was no need for any yet
+
+	hears     atomic.Bool // something has been received since the tender last looked
+	speaks    atomic.Bool // something has been sent since the tender last looked
+	unchecked atomic.Bool // there was no Check since the tender last looked
+
+	quiet      int8 // rounds without a Check
+	unanswered bool // bytes may be on their way that the peer has not acknowledged
+	over       bool // a close frame has been seen, or a fault
+}
+
+// Worries are the part of a watch that a connection needs which was sent a ping during a
+// lease, or whose peer acknowledges nothing. They stay with it.
+type worries struct {
 	pinged time.Duration // the last ping was sent by then
 	asked  time.Duration // the oldest ping without a byte since was sent by then; 0: there is none
 	stuck  time.Duration // nothing has been acknowledged since; 0: not known
+	tries  uint8         // how often the kernel has repeated what is not acknowledged
+	late   bool          // the last round found the answer to a ping missing
+	doubt  lifelessness  // why the connection is to be ended, if a Read does not know better
+}
 
-	quiet      int8         // rounds without a Check
-	tries      uint8        // how often the kernel has repeated what is not acknowledged
-	unanswered bool         // bytes may be on their way that the peer has not acknowledged
-	late       bool         // the last round found the answer to a ping missing
-	over       bool         // a close frame has been seen, or a fault
-	doubt      lifelessness // why the connection is to be ended, if a Read does not know better
+// worry returns the worries, and makes them if there are none.
+func (w *watch) worry() *worries {
+	if w.worries == nil {
+		w.worries = new(worries)
+	}
+	return w.worries
 }
 
 // needsTending brings the watch up to date, and reports whether the connection seems to
@@ -153,7 +173,7 @@ func (s *stream) needsTending() bool {
 	if s.closed.Load() || w.over {
 		return false
 	}
-	if s.unchecked.Swap(true) {
+	if w.unchecked.Swap(true) {
 		w.quiet = min(w.quiet+1, leasedAfter)
 	} else {
 		w.quiet = 0
@@ -161,10 +181,13 @@ func (s *stream) needsTending() bool {
 	now := since()
 	if s.busy.Load()&doubted != 0 {
 		// Whoever is to decide must see that something was heard.
-	} else if s.heardInUse.Load() && s.heardInUse.Swap(false) {
-		w.heard, w.asked, w.late, w.stuck = now, 0, false, 0
+	} else if w.hears.Load() && w.hears.Swap(false) {
+		w.heard = now
+		if w.worries != nil {
+			w.worries.asked, w.worries.late, w.worries.stuck = 0, false, 0
+		}
 	}
-	if s.spokeInUse.Load() && s.spokeInUse.Swap(false) {
+	if w.speaks.Load() && w.speaks.Swap(false) {
 		w.said, w.unanswered = now, true
 	}
 	return w.quiet >= leasedAfter
@@ -237,7 +260,7 @@ func (s *stream) seize() int32 {
 			continue
 		}
 		if b&doubted != 0 && took&tendsRead != 0 {
-			s.busy.Sub(doubted)
+			s.busy.Add(-doubted)
 			s.dropDoubt()
 		}
 		return took
@@ -245,7 +268,7 @@ func (s *stream) seize() int32 {
 }
 
 func (s *stream) yield(took int32) {
-	s.busy.Sub(took)
+	s.busy.Add(-took)
 	s.tending.Unlock()
 }
 
@@ -259,10 +282,10 @@ func (s *stream) awaitTender() {
 // the holder of the lease need not see. Behind a message that has been read in part
 // nothing is taken. The caller owns both sides.
 func (s *stream) readAhead() {
-	if s.held || !s.in.between() || s.out.closing {
+	if s.held || !s.in.between() || s.out.closing() {
 		return
 	}
-	for taken := 0; taken < maxAhead && s.backlog.len() < maxAhead && s.readErr == nil; {
+	for taken := 0; taken < maxAhead && s.backlog.len() < maxAhead && s.readErr() == nil; {
 		n := s.glance(maxAhead - s.backlog.len())
 		if n == 0 {
 			break
@@ -272,7 +295,7 @@ func (s *stream) readAhead() {
 	if s.backlog.len() > 0 {
 		s.pick()
 	}
-	if s.readErr != nil && !s.watch.over {
+	if s.readErr() != nil && !s.watch.over {
 		s.watch.over = true
 		s.lost()
 	}
@@ -292,8 +315,8 @@ func (s *stream) glance(limit int) int {
 		}
 		fallthrough
 	case !arrived:
-		if s.readErr == nil {
-			s.readErr = err // the socket tells it once
+		if s.readErr() == nil {
+			s.endReading(err) // the socket tells it once
 		}
 		return 0
 	case s.secure:
@@ -350,20 +373,24 @@ func (s *stream) mayCall(callback bool) bool {
 // owns the writing side.
 func (s *stream) keepUp(now time.Duration) {
 	w, r := &s.watch, s.rules
-	if s.out.have > 0 || s.out.closing || w.over {
+	if s.out.have > 0 || s.out.closing() || w.over {
 		return
 	}
 	if s.outbox != nil {
 		s.post()
 		return
 	}
-	if r.pingInterval < 0 || now-w.pinged < r.pingInterval || now-w.heard < r.pingInterval && now-w.said < r.pingInterval {
+	if r.pingInterval < 0 || now-w.heard < r.pingInterval && now-w.said < r.pingInterval {
+		return
+	}
+	q := w.worry()
+	if now-q.pinged < r.pingInterval {
 		return
 	}
 	s.send(finBit|opPing, pingPayload)
-	w.pinged = since() // the write may have been held up
-	if w.asked == 0 {
-		w.asked = w.pinged
+	q.pinged = since() // the write may have been held up
+	if q.asked == 0 {
+		q.asked = q.pinged
 	}
 }
 
@@ -378,12 +405,12 @@ func (s *stream) lifeless(now time.Duration) lifelessness {
 	if w.unanswered && s.stuckFor(now) >= r.pongTimeout {
 		return nothingAcknowledged
 	}
-	if r.pongTimeoutInUse > 0 && w.asked != 0 && now-w.asked >= r.pongTimeoutInUse {
+	if q := w.worries; r.pongTimeoutInUse > 0 && q != nil && q.asked != 0 && now-q.asked >= r.pongTimeoutInUse {
 		// Twice without a socket to look at: see overdue.
-		if w.late || s.peeker.able() {
+		if q.late || s.peeker.able() {
 			return noPong
 		}
-		w.late = true
+		q.late = true
 	}
 	return alive
 }
@@ -410,20 +437,21 @@ func (s *stream) stuckFor(now time.Duration) time.Duration {
 	w := &s.watch
 	l, known := s.peeker.lag()
 	if !known || !l.pending {
-		w.unanswered, w.stuck = false, 0
+		w.unanswered = false
+		l.tries = 0
+	}
+	if l.tries == 0 {
+		if w.worries != nil {
+			w.worries.stuck, w.worries.tries = 0, 0
+		}
 		return 0
 	}
-	// The kernel begins to count anew with each acknowledgment.
-	if l.tries == 0 || l.tries < w.tries {
-		w.stuck = 0
+	q := w.worry()
+	if q.stuck == 0 || l.tries < q.tries { // the kernel begins to count anew with each acknowledgment
+		q.stuck = now - l.atLeast
 	}
-	if w.tries = l.tries; l.tries == 0 {
-		return 0
-	}
-	if w.stuck == 0 {
-		w.stuck = now - l.atLeast
-	}
-	return now - w.stuck
+	q.tries = l.tries
+	return now - q.stuck
 }
 
 // end ends the connection, on which there has been no sign of life for too long.
@@ -437,7 +465,7 @@ func (s *stream) stuckFor(now time.Duration) time.Duration {
 func (s *stream) end(why lifelessness, reading bool) {
 	if reading && s.peeker.able() {
 		if s.busy.Load()&doubted == 0 {
-			s.watch.doubt = why
+			s.watch.worry().doubt = why
 			s.busy.Add(doubted)
 			s.conn.SetReadDeadline(longAgo)
 		}
@@ -462,11 +490,11 @@ func (s *stream) decide() (bool, error) {
 	}
 	s.dropDoubt()
 	lives := s.signOfLife()
-	s.busy.Sub(doubted)
+	s.busy.Add(-doubted)
 	if lives {
 		return true, nil
 	}
-	err := s.fail(s.watch.doubt.error(s.rules))
+	err := s.fail(s.watch.worries.doubt.error(s.rules))
 	s.abort()
 	return true, err
 }
@@ -474,7 +502,7 @@ func (s *stream) decide() (bool, error) {
 // signOfLife reports whether bytes have come that nobody has read yet, or that somebody
 // is reading now.
 func (s *stream) signOfLife() bool {
-	if s.heardInUse.Load() {
+	if s.watch.hears.Load() {
 		return true
 	}
 	if !s.peeker.able() {

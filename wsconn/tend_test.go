@@ -178,7 +178,7 @@ func TestNothingIsTakenBehindAMessageReadInPart(t *testing.T) {
 		for range 3 {
 			conn.tend()
 		}
-		if got := conn.stream.backlog.len(); got != before || conn.stream.poller.armed {
+		if got := conn.stream.backlog.len(); got != before || conn.stream.armed() {
 			t.Errorf("%d bytes were read ahead", got-before)
 		}
 		rest, err := io.ReadAll(r)
@@ -551,7 +551,7 @@ func TestMissingPongEndsALeaseOnlyWithPongTimeoutInUse(t *testing.T) {
 			conn.written()
 			if unread {
 				p.send(text("x"))
-				conn.tendUntil(func() bool { return conn.stream.heardInUse.Load() })
+				conn.tendUntil(func() bool { return conn.stream.watch.hears.Load() })
 			}
 			forward(t, time.Minute)
 			for range 3 {
@@ -709,7 +709,7 @@ func TestReadsAndPutsFallIntoDoubtsThatAreWrong(t *testing.T) {
 					continue
 				}
 				if took&tendsRead == 0 {
-					conn.stream.heardInUse.Store(true)
+					conn.stream.watch.hears.Store(true)
 					conn.stream.end(noPong, true)
 					doubts.Inc()
 				}
@@ -807,7 +807,7 @@ func TestFeedOneWayIsPinged(t *testing.T) {
 		}
 		forward(t, time.Hour)
 		p.send(frameOf(finBit|opPong, nil))
-		if err := conn.checkAfter(func() bool { return conn.stream.spoke }); err != nil {
+		if err := conn.checkAfter(func() bool { return conn.stream.pulse.speaks }); err != nil {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")

@@ -70,7 +70,7 @@ func (c *Conn) receiveIdle() error {
 		answer, err := c.unsolicited(m)
 		if err == nil && answer != nil {
 			err = s.sendMessage(*answer)
-			s.pulse.said = since()
+			s.noteSaid()
 		}
 		if err != nil {
 			return err
@@ -108,4 +108,4 @@ func (c *Conn) unsolicited(m Message) (*Message, error) {
 
 // wholeMessage reports whether the backlog begins with a message that is there to its
 // end, as sort has found. Between two messages the first final frame ends the first one.
-func (s *stream) wholeMessage() bool { return s.backlog.final > 0 }
+func (s *stream) wholeMessage() bool { return s.backlog.final() > 0 }

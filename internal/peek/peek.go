@@ -14,9 +14,12 @@ import (
 type Peeker struct {
 	raw  syscall.RawConn
 	look func(fd uintptr) // made once, so that a look allocates nothing
-	n    int
-	err  error
-	one  [1]byte
+
+	// What the last look has found. There is one Peeker for each idle connection, so it
+	// is small.
+	errno int32
+	n     int8
+	one   [1]byte
 }
 
 // Init leaves p the zero Peeker if conn has no socket to look at.
@@ -32,10 +35,19 @@ func (p *Peeker) Init(conn net.Conn) {
 	p.raw = raw
 	p.look = func(fd uintptr) {
 		for {
-			p.n, _, p.err = syscall.Recvfrom(int(fd), p.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			if p.err != syscall.EINTR {
-				return
+			n, _, err := syscall.Recvfrom(int(fd), p.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			if err == syscall.EINTR {
+				continue
 			}
+			p.n, p.errno = int8(n), 0
+			if err != nil {
+				errno, ok := err.(syscall.Errno)
+				if !ok {
+					errno = syscall.EIO // cannot happen
+				}
+				p.errno = int32(errno)
+			}
+			return
 		}
 	}
 }
@@ -56,11 +68,11 @@ func (p *Peeker) Peek() (bool, error) {
 	if err := p.raw.Control(p.look); err != nil {
 		return false, err
 	}
-	switch {
-	case p.err == syscall.EAGAIN || p.err == syscall.EWOULDBLOCK:
+	switch errno := syscall.Errno(p.errno); {
+	case errno == syscall.EAGAIN || errno == syscall.EWOULDBLOCK:
 		return false, nil
-	case p.err != nil:
-		return false, p.err
+	case errno != 0:
+		return false, errno
 	case p.n == 0:
 		return false, io.EOF
 	}

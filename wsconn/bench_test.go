@@ -70,7 +70,7 @@ func BenchmarkEcho(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			sideBySide(b, turns{"bare", 50, func() { roundTrip(bare) }}, turns{"pool", 50, pooled})
+			sideBySide(b, turns{"bare", 10, func() { roundTrip(bare) }}, turns{"pool", 10, pooled})
 		})
 	}
 }
@@ -110,7 +110,7 @@ type turns struct {
 	f     func()
 }
 
-// sideBySide has what is compared take turns of a millisecond or so, so that all see the
+// sideBySide has what is compared take turns of a millisecond at most, so that all see the
 // same machine. It reports the median of each, and the median of the ratios of the others
 // to the first, turn by turn.
 func sideBySide(b *testing.B, all ...turns) {

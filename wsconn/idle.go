@@ -72,6 +72,9 @@ func (s *stream) check(conn *Conn) error {
 // rest to the next one, or to the lease. With UnsolicitedDiscard they end the
 // connection, because the rest may be data that a lease must not read.
 func (s *stream) drain(conn *Conn) error {
+	if s.silent() {
+		return nil
+	}
 	looks, taken, controls := looks{}, 0, 0
 	if s.backlog.len() > 0 {
 		n, err := s.sort() // what the tender has left there
@@ -110,6 +113,19 @@ func (s *stream) drain(conn *Conn) error {
 		return conn.receiveIdle()
 	}
 	return nil
+}
+
+// silent reports whether it is plain that there is nothing to take in, as with nearly every
+// idle connection.
+func (s *stream) silent() bool {
+	if s.backlog.len() > 0 || s.hidden || s.ending != nil || !s.peeker.able() {
+		return false
+	}
+	arrived, err := s.peeker.peek()
+	if err != nil {
+		s.endReading(err) // the socket tells it once
+	}
+	return !arrived && err == nil
 }
 
 var errFlood = fmt.Errorf("wsconn: more than %d control frames, or %d bytes, received within one check", maxControls, maxRound)

@@ -35,18 +35,11 @@ func (p *Peeker) Init(conn net.Conn) {
 	p.raw = raw
 	p.look = func(fd uintptr) {
 		for {
-			n, _, err := syscall.Recvfrom(int(fd), p.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			if err == syscall.EINTR {
+			n, errno := recv(fd, &p.one)
+			if errno == syscall.EINTR {
 				continue
 			}
-			p.n, p.errno = int8(n), 0
-			if err != nil {
-				errno, ok := err.(syscall.Errno)
-				if !ok {
-					errno = syscall.EIO // cannot happen
-				}
-				p.errno = int32(errno)
-			}
+			p.n, p.errno = int8(n), int32(errno)
 			return
 		}
 	}

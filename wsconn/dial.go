@@ -21,24 +21,36 @@ type dialer struct {
 
 // dial opens one connection and makes it ready to be lent.
 func (d *dialer) dial(ctx context.Context) (*Conn, error) {
-	if d.options.HandshakeTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.options.HandshakeTimeout)
-		defer cancel()
-	}
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	url, options, err := d.endpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.handshake(ctx, url, options)
+	conn, _, err := d.connect(ctx, url, options)
+	return conn, err
+}
+
+// limit returns ctx with the time limit of a dial.
+func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.options.HandshakeTimeout > 0 {
+		return context.WithTimeout(ctx, d.options.HandshakeTimeout)
+	}
+	return ctx, func() {}
+}
+
+// connect opens one connection to url and makes it ready to be lent. The response is the
+// server's; it may be there beside an error.
+func (d *dialer) connect(ctx context.Context, url string, options websocket.DialOptions) (*Conn, *http.Response, error) {
+	conn, response, err := d.handshake(ctx, url, options)
 	if err != nil {
-		return nil, err
+		return nil, response, err
 	}
 	conn.SetReadLimit(cmp.Or(d.options.ReadLimit, defaultReadLimit))
 	if err := d.setUp(ctx, conn); err != nil {
-		return nil, err
+		return nil, response, err
 	}
-	return conn, nil
+	return conn, response, nil
 }
 
 // endpoint returns what is to be dialed, and how. The options are a copy.
@@ -65,8 +77,9 @@ func (d *dialer) endpoint(ctx context.Context) (url string, options websocket.Di
 	return url, options, nil
 }
 
-// handshake dials and performs the opening handshake.
-func (d *dialer) handshake(ctx context.Context, url string, options websocket.DialOptions) (*Conn, error) {
+// handshake dials and performs the opening handshake. The response is as connect returns
+// it.
+func (d *dialer) handshake(ctx context.Context, url string, options websocket.DialOptions) (*Conn, *http.Response, error) {
 	client := http.Client{}
 	if options.HTTPClient != nil {
 		client = *options.HTTPClient
@@ -90,7 +103,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, dialError(url, response, err, upgrader.requests)
+		return nil, response, dialError(url, response, err, upgrader.requests)
 	}
 	// websocket.Dial accepts no body that is not an io.ReadWriteCloser, so
 	// that the one it accepted is upgrader's stream.
@@ -100,7 +113,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s.pulse.wrote = s.pulse.heard
 	s.noteSaid()
 	s.watch.heard, s.watch.said = s.pulse.heard, s.pulse.heard
-	return &Conn{Conn: ws, stream: s, response: pack(response, s.conn)}, nil
+	return &Conn{Conn: ws, stream: s, response: pack(response, s.conn)}, response, nil
 }
 
 // dialError returns the error of a dial of address that failed with err. response is the

@@ -48,6 +48,38 @@
 // dropped. For a reply of several messages call [Conn.Begin], Write, Read as often as
 // needed, and [Conn.End] when the last message has been read.
 //
+// # In place of websocket.Dial
+//
+// A [Dialer] keeps what a program tells the server in-band, such as a login, on the
+// connection, for whoever gets it next. Where that does no harm, a program that dials for each
+// request changes one line. It makes one Dialer:
+//
+//	dialer := wsconn.Dialer{Options: &wsconn.Options{OneReplyPerRequest: true}} // one for the whole program
+//	defer dialer.Close()
+//
+// and calls its Dial, which returns a *[websocket.Conn]:
+//
+//	conn, _, err := dialer.Dial(ctx, url, nil) // in place of websocket.Dial
+//	if err != nil {
+//		return err
+//	}
+//	defer conn.CloseNow()
+//	if err := wsjson.Write(ctx, conn, text); err != nil {
+//		return err
+//	}
+//	var reply string
+//	if err := wsjson.Read(ctx, conn, &reply); err != nil {
+//		return err
+//	}
+//	fmt.Println(reply)
+//	return conn.Close(websocket.StatusNormalClosure, "") // the next Dial gets the connection
+//
+// Each WebSocket that it returns is one of its own: after Close, whatever a program has kept
+// of it fails, and disturbs nobody. Take a Dialer for programs that exist, and where URLs
+// and headers are many. Take a Pool where callers should wait rather than open more
+// connections, and for its lower cost: a Get takes less than a tenth of the time of such a
+// Dial.
+//
 // # Guarantees
 //
 // Keepalive: the pool checks idle connections once every [pool.Config.CheckInterval],

@@ -215,7 +215,7 @@ var errPieces = fmt.Errorf("wsconn: bytes arrive, but no whole TLS record within
 func (s *stream) readNow(deadline time.Time, limit int) int {
 	if !deadline.IsZero() {
 		s.conn.SetReadDeadline(deadline)
-		defer s.conn.SetReadDeadline(time.Time{})
+		defer s.liftDeadline()
 	}
 	space := s.backlog.space(min(limit, chunkSize/4))
 	n, err := s.body.Read(space[:min(limit, len(space))])

@@ -49,8 +49,8 @@ func (k *Keepalive) send(c *Conn) error {
 
 // awaitReply sees to it that a lease does not read the answer to a keepalive
 // message. It returns when there is something for the lease to read, or nothing
-// more to come. The backlog, or what is still to be received, begins with the
-// start of a frame.
+// more to come, or when it is interrupted. The backlog, or what is still to be
+// received, begins with the start of a frame.
 func (s *stream) awaitReply() {
 	for s.pulse.owed {
 		if s.backlog.len() > 0 {
@@ -63,8 +63,13 @@ func (s *stream) awaitReply() {
 			}
 		}
 		// More of it is needed.
+		if s.extra.poller.wake != nil {
+			s.arm()
+		}
 		if s.armed() {
-			s.inherit()
+			if !s.inherit() {
+				return
+			}
 		} else if s.readErr() == nil {
 			if s.readNow(time.Time{}, chunkSize) == 0 && s.readErr() == nil {
 				if _, err := s.decide(); err != nil {
@@ -72,7 +77,7 @@ func (s *stream) awaitReply() {
 				}
 			}
 		}
-		if s.readErr() != nil {
+		if s.readErr() != nil || s.interrupted() {
 			return
 		}
 	}

@@ -83,6 +83,16 @@ type Options struct {
 	// UnsolicitedKeep.
 	OneReplyPerRequest bool
 
+	// Finished, if not nil, reports whether the server owes nothing more after the messages
+	// that were sent and received on a connection of a [Dialer] since its Dial. It is asked
+	// when the program closes the connection. For example, it looks for the last event of
+	// each response, or for a response with the id of each request. It must not keep or
+	// change what it gets. It is not asked if sent and received are more than 1 MiB, or cannot
+	// be decompressed: then the connection is closed.
+	//
+	// With OneReplyPerRequest both must hold. Connections of [NewFactory] do not call it.
+	Finished func(sent, received []Message) bool
+
 	// Clean, if not nil, is called in Put, when a lease ends. It resets what the lease
 	// may have changed in the session. If it returns an error, the connection is
 	// closed.

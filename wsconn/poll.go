@@ -10,6 +10,8 @@ import "runtime"
 type poller struct {
 	armed  bool        // a result is owed
 	result chan polled // capacity 1, so that the goroutine ends in any case
+
+	wake chan struct{} // ends a wait for the result; nil: nobody interrupts
 }
 
 type polled struct {
@@ -37,8 +39,17 @@ func (s *stream) arm() {
 	}(s.body, s.extra.poller.result)
 }
 
-// inherit waits for the goroutine's result, and takes it over.
-func (s *stream) inherit() { s.take(<-s.extra.poller.result) }
+// inherit waits for the goroutine's result, and takes it over. It returns false if the
+// wait was interrupted.
+func (s *stream) inherit() bool {
+	select {
+	case r := <-s.extra.poller.result:
+		s.take(r)
+		return true
+	case <-s.extra.poller.wake:
+		return false
+	}
+}
 
 func (s *stream) take(r polled) {
 	s.extra.poller.armed = false

@@ -16,5 +16,6 @@ type rules struct {
 	onePerRequest    bool
 	onPing           func(payload []byte) bool // nil: answer every ping
 	onPong           func(payload []byte)
+	views            bool // leases are views, which interrupt reads
 	fallback         bool // do without the peeker
 }

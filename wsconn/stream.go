@@ -74,6 +74,8 @@ type extra struct {
 	poller poller        // if the peeker cannot look
 	said   time.Duration // if there is a Keepalive: a message was sent at this time, or some time before
 	spoken uint32        // messages sent by then, modulo 1<<32
+
+	interrupted atomic.Bool // see interrupt
 }
 
 func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
@@ -91,8 +93,11 @@ func newStream(body io.ReadWriteCloser, conn net.Conn, rules *rules) *stream {
 		}
 	}
 	s.hidden = s.peeker.able() // what came in one segment with the response
-	if !s.peeker.able() || rules.keepalive != nil {
+	if !s.peeker.able() || rules.keepalive != nil || rules.views {
 		s.extra = new(extra)
+	}
+	if !s.peeker.able() && rules.views {
+		s.extra.poller.wake = make(chan struct{}, 1)
 	}
 	return s
 }
@@ -108,9 +113,17 @@ func (s *stream) Read(p []byte) (int, error) {
 	defer s.busy.Add(-oneRead)
 	if s.pulse.owed && !s.held && s.in.between() {
 		s.awaitReply()
+		if s.pulse.owed && s.interrupted() {
+			return 0, errInterrupted
+		}
 	}
-	if s.backlog.len() == 0 && s.armed() {
-		s.inherit()
+	if s.backlog.len() == 0 && s.extra != nil {
+		if s.extra.poller.wake != nil {
+			s.arm()
+		}
+		if s.armed() && !s.inherit() {
+			return 0, errInterrupted
+		}
 	}
 	if s.backlog.len() > 0 {
 		return s.readBacklog(p), nil
@@ -130,9 +143,15 @@ func (s *stream) Read(p []byte) (int, error) {
 			break
 		}
 		if !doubt {
+			if s.interrupted() {
+				return 0, errInterrupted
+			}
 			break
 		}
 		n, err = s.body.Read(p)
+	}
+	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil // of TLS, which looked for more; the next Read asks why
 	}
 	if err != nil {
 		s.endReading(err)

@@ -478,7 +478,7 @@ func (s *stream) end(why lifelessness, reading bool) {
 
 // dropDoubt lets reads wait again. The caller owns the reading side, and has taken
 // doubted off busy, or is about to.
-func (s *stream) dropDoubt() { s.conn.SetReadDeadline(time.Time{}) }
+func (s *stream) dropDoubt() { s.liftDeadline() }
 
 // decide is called by a Read that has nothing in its hands. It reports whether there was
 // a doubt; the error says that it was right, and the connection has been ended.

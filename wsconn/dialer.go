@@ -1,0 +1,341 @@
+package wsconn
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/coder/websocket"
+	"go.uber.org/atomic"
+)
+
+// Defaults of a [Dialer].
+const (
+	defaultMaxPools      = 1000
+	defaultDialerMax     = 100
+	defaultDialerMaxLife = 30 * time.Minute
+	adoptTimeout         = time.Second
+	closeWait            = time.Second
+)
+
+// A Dialer dials like [websocket.Dial], and keeps what a program tells the server in-band,
+// such as a login or a subscription, on the connection: the next Dial with the same
+// URL and options may get that connection. Use it where each Dial leaves nothing behind, or
+// undo it in [Options.Clean]; what is the same for all belongs into [Options.OnConnect].
+//
+// Each Dial returns a WebSocket of its own. Close with [websocket.StatusNormalClosure]
+// ends it like any other, and returns the connection below it to a pool if it is known to
+// be finished; the server does not notice. From then on every call on that WebSocket, from
+// whatever goroutine and through whatever the program has made of it, fails and does not
+// reach the connection. Any other end closes the real connection: another status, with that
+// and the reason; CloseNow; the end of a context in a call; and Close while the connection
+// is not known to be finished.
+//
+// A connection is finished when it is between two messages in both directions, no ping
+// waits for its pong, and what the Options say of it holds: with
+// [Options.OneReplyPerRequest], as many messages have been received as were sent, and none
+// before its request; with [Options.Finished], that returns true. If neither is set, Dial
+// returns an error.
+//
+// Dials share connections if everything is the same that makes connections different: the
+// URL, and in the options headers, Host, subprotocols, compression mode and the transport
+// of the HTTP client (and the client itself if it has a CheckRedirect). Dials with a cookie
+// jar, with ping callbacks or with CompressionContextTakeover share none.
+//
+// A program that forgets to close its WebSocket keeps the connection, as it would with
+// websocket.Dial: [pool.Config].LeakAfter reports it. A transport or an httptrace of the
+// program that keeps the network connection can disturb those who use it later. An error of
+// a request on a connection that was used before may only mean that the server has closed
+// it a moment ago: dial once more, if the request may be sent twice.
+//
+// The zero Dialer is not valid: it needs Options. A Dialer must not be copied, nor its
+// fields be changed, after the first call. All methods are safe for concurrent use.
+type Dialer struct {
+	// Options are those of the connections. OneReplyPerRequest or Finished is required.
+	// DialOptions and Endpoint must be nil: Dial is given those of each call.
+	// UnsolicitedKeep is an error. IsReply is for exchanges in OnConnect and Clean only; the
+	// program gets every message.
+	Options *Options
+
+	// IgnoreHeaders are names of headers that make no connection different, such as those
+	// of a trace. They are sent when a connection is opened; who gets it later has sent
+	// none.
+	IgnoreHeaders []string
+
+	// Config are the limits of each pool, its Logger and Hooks. If MaxConnections is zero,
+	// 100 is used, and if MaxLifetime is zero, 30 minutes. Name precedes that of each
+	// pool. Dial never waits for a connection, and opens it itself: MaxWaitTime,
+	// MaxWaiters, MaxOpening, MaxBackoff, FailFastAfter, OpenEagerly and OpenContext have no
+	// effect.
+	Config pool.Config
+
+	// MaxPools is the number of pools, one for each URL and what else makes connections
+	// different. One more takes the place of the pool that has been unused longest.
+	// If zero, 1,000 is used. Negative is an error.
+	MaxPools int
+
+	once    sync.Once
+	invalid error
+	pools   *dialPools
+	ignored map[string]bool
+
+	failed    atomic.Uint64 // dials
+	lastError atomic.Pointer[error]
+
+	mu       sync.Mutex
+	closing  context.Context // ends with Shutdown and Close; nil before the first dial
+	close    context.CancelFunc
+	dialing  sync.WaitGroup // Dials that are opening a connection
+	isClosed bool
+}
+
+// Dial returns a WebSocket to the server at url, as [websocket.Dial] does: on a connection
+// that an earlier Dial has given back or, if none is idle, on a new one. Its arguments,
+// results and errors are those of websocket.Dial. The response is that to the handshake of
+// the connection, copied for this call; beside an error it is the server's, if there is
+// one. Errors show scheme and host of the URL only. See [Options].HandshakeTimeout and
+// ReadLimit for limits, and the package for redirects.
+//
+// Dial never waits for another caller: if all of Config.MaxConnections or MaxPools are in
+// use, the new connection is in no pool, and its Close is a real one. ctx bounds
+// this call only. After Shutdown or Close the error is [pool.ErrClosed].
+func (d *Dialer) Dial(ctx context.Context, url string, opts *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	if err := d.start(); err != nil {
+		return nil, nil, err
+	}
+	key, shared := keyOf(url, opts, d.ignored)
+	if !shared || ctx.Err() != nil || checkURL(url) != nil {
+		return d.dialAlone(ctx, url, opts)
+	}
+	p, err := d.pools.enter(key, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p == nil {
+		return d.dialAlone(ctx, url, opts)
+	}
+	for {
+		if v, ok := p.lend(); ok {
+			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
+		}
+		conn, response, err := d.open(ctx, url, opts)
+		if err != nil {
+			d.pools.leave(p)
+			return nil, response, err
+		}
+		v, alone, err := p.adopt(ctx, opened{conn, response})
+		switch {
+		case err == nil && v != nil:
+			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
+		case errors.Is(err, errTaken):
+			continue // for MinIdle; there are not many of these
+		}
+		d.pools.leave(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		return alone.conn.alone(), alone.response, nil
+	}
+}
+
+// dial opens the WebSocket that the program gets.
+func (v *view) dial(url string, opts *websocket.DialOptions, readLimit int64) (*websocket.Conn, *http.Response, error) {
+	var o websocket.DialOptions
+	if opts != nil {
+		o = *opts
+	}
+	o.HTTPClient = &http.Client{Transport: v}
+	// Not the caller's ctx: nothing here waits.
+	conn, response, err := websocket.Dial(context.Background(), url, &o)
+	if err != nil {
+		v.Close()
+		return nil, response, err
+	}
+	conn.SetReadLimit(cmp.Or(readLimit, defaultReadLimit))
+	return conn, response, nil
+}
+
+// dialAlone dials for one caller, who keeps the connection to the end.
+func (d *Dialer) dialAlone(ctx context.Context, url string, opts *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	conn, response, err := d.open(ctx, url, opts)
+	if err != nil {
+		return nil, response, err
+	}
+	return conn.alone(), response, nil
+}
+
+// alone makes conn one of its holder alone, as websocket.Dial would have made it: nobody
+// else looks after it.
+func (c *Conn) alone() *websocket.Conn {
+	c.stream.rules.tender.remove(c.stream)
+	return c.Conn
+}
+
+// open opens a connection in the caller's goroutine.
+func (d *Dialer) open(ctx context.Context, url string, opts *websocket.DialOptions) (*Conn, *http.Response, error) {
+	if err := checkURL(url); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	if d.isClosed {
+		d.mu.Unlock()
+		return nil, nil, errDialerClosed
+	}
+	d.dialing.Add(1)
+	closing := d.closing
+	d.mu.Unlock()
+	defer d.dialing.Done()
+
+	ctx, cancel := d.pools.opener.limit(ctx)
+	defer cancel()
+	ctx, abort := context.WithCancelCause(ctx)
+	defer context.AfterFunc(closing, func() { abort(errDialerClosed) })()
+	defer abort(nil)
+	var o websocket.DialOptions
+	if opts != nil {
+		o = *opts
+	}
+	conn, response, err := d.pools.opener.connect(ctx, url, o)
+	if err == nil {
+		d.lastError.Store(nil)
+		return conn, response, nil
+	}
+	if cause := context.Cause(ctx); cause == errDialerClosed {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	d.failed.Inc()
+	d.lastError.Store(&err)
+	if response != nil {
+		response.Body = http.NoBody
+		if e := (*HandshakeError)(nil); errors.As(err, &e) {
+			response.Body = io.NopCloser(bytes.NewReader(e.Body))
+		}
+	}
+	return nil, response, err
+}
+
+// start gets the Dialer ready at its first call.
+func (d *Dialer) start() error {
+	d.once.Do(func() { d.invalid = d.init() })
+	return d.invalid
+}
+
+func (d *Dialer) init() error {
+	o, err := d.Options.normalize()
+	switch {
+	case err != nil:
+		return err
+	case !o.OneReplyPerRequest && o.Finished == nil:
+		return errors.New("wsconn: Dialer.Options do not say how a connection is known to be finished: set OneReplyPerRequest, or Finished")
+	case o.DialOptions != nil || o.Endpoint != nil:
+		return errors.New("wsconn: Dialer.Options have DialOptions or Endpoint: Dial is given those of each call")
+	case o.Unsolicited == UnsolicitedKeep:
+		return errors.New("wsconn: Dialer.Options have UnsolicitedKeep: a Dial would read what was sent to another")
+	case d.MaxPools < 0:
+		return fmt.Errorf("wsconn: Dialer.MaxPools is negative: %d", d.MaxPools)
+	}
+	c := d.Config
+	c.MaxConnections = cmp.Or(c.MaxConnections, defaultDialerMax)
+	c.MaxLifetime = cmp.Or(c.MaxLifetime, defaultDialerMaxLife)
+	// A Get of the pool waits for what the dial has opened already, and for nothing else.
+	c.MaxWaitTime, c.MaxWaiters, c.OpenEagerly, c.MaxOpening = adoptTimeout, -1, true, 0
+	c.MaxBackoff, c.MaxRetryAfter, c.FailFastAfter = 1, 1, 1
+	c.OpenContext = nil
+	d.ignored = map[string]bool{}
+	for _, name := range d.IgnoreHeaders {
+		d.ignored[http.CanonicalHeaderKey(name)] = true
+	}
+	opener := &dialer{options: o, rules: o.rules()}
+	opener.rules.views = true
+	d.pools = &dialPools{
+		opener: opener, config: c, max: cmp.Or(d.MaxPools, defaultMaxPools),
+		byKey: map[dialKey]*dialPool{}, leaving: map[*dialPool]bool{},
+	}
+	d.closing, d.close = context.WithCancel(context.Background())
+	return nil
+}
+
+// Stats returns the sum of the pools' [pool.Stats]. Its counters never fall: those of pools
+// that are gone are in it. MaxConnections is what the pools have room for that exist. OpenErrors
+// and LastOpenError are those of Dial; OpenTime does not have the time of its dials.
+// Rejected are the dials over MaxConnections. Connections that are in no pool do not count.
+func (d *Dialer) Stats() pool.Stats {
+	if d.start() != nil {
+		return pool.Stats{}
+	}
+	s := d.pools.stats()
+	s.OpenErrors += d.failed.Load()
+	if err := d.lastError.Load(); err != nil {
+		s.LastOpenError = *err
+	}
+	return s
+}
+
+// Sources iterates over the pools that exist, for exporters of metrics. The name of each
+// shows scheme and host of its URL, and a hash of that and of everything else that makes its
+// connections different; the hash is another one in each process.
+func (d *Dialer) Sources() iter.Seq[pool.Source] {
+	return func(yield func(pool.Source) bool) {
+		if d.start() != nil {
+			return
+		}
+		d.pools.mu.Lock()
+		all := d.pools.pools()
+		d.pools.mu.Unlock()
+		for _, p := range all {
+			if !yield(p.Pool) {
+				return
+			}
+		}
+	}
+}
+
+// Shutdown ends the Dialer, and waits for connections of its pools that are in use: see
+// [pool.Pool.Shutdown]. Dials that are opening a connection fail. If ctx ends first,
+// connections in use are closed, and the error wraps ctx.Err. Connections in no pool
+// belong to those who have them.
+func (d *Dialer) Shutdown(ctx context.Context) error {
+	return d.end(ctx, func(p *dialPool) error { return p.Shutdown(ctx) })
+}
+
+// Close ends the Dialer, and closes all connections of its pools at once, those in use too:
+// see [pool.Pool.Close]. It returns nil.
+func (d *Dialer) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	d.end(ctx, func(p *dialPool) error { return p.Close() })
+	return nil
+}
+
+func (d *Dialer) end(ctx context.Context, f func(*dialPool) error) error {
+	if d.start() != nil {
+		return nil
+	}
+	d.mu.Lock()
+	d.isClosed = true
+	d.mu.Unlock()
+	d.close()
+	over := make(chan struct{})
+	go func() {
+		d.dialing.Wait()
+		close(over)
+	}()
+	err := d.pools.end(f)
+	select {
+	case <-over:
+	case <-ctx.Done():
+		// A transport that does not heed its context. What it opens is closed.
+		err = errors.Join(err, fmt.Errorf("wsconn: Shutdown: a dial has not ended: %w", ctx.Err()))
+	}
+	return err
+}
+
+var errDialerClosed = fmt.Errorf("wsconn: the Dialer is closed: %w", pool.ErrClosed)

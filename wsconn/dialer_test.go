@@ -351,31 +351,34 @@ func TestAPoolMoreReplacesTheOneUnusedLongest(t *testing.T) {
 	var handshakes atomic.Int32
 	url := serveCounted(t, &handshakes, echo)
 	d := newDialer(t, nil)
-	d.MaxPools = 2
+	d.MaxPools = 8
 	visit := func(path string) {
 		conn := dialOK(t, d.Dial, url+path, nil)
 		askOn(t, conn, "x")
 		closeOK(t, conn)
 	}
-	for _, path := range []string{"/a", "/b", "/a", "/c", "/a"} { // c takes the place of b
-		visit(path)
+	for _, path := range "abcdefghabXY" { // X takes the place of c, Y that of d
+		visit("/" + string(path))
 	}
-	if got := handshakes.Load(); got != 3 {
-		t.Errorf("%d handshakes, want 3", got)
+	if got := handshakes.Load(); got != 10 {
+		t.Errorf("%d handshakes, want 10", got)
 	}
-	visit("/b")
-	if got := handshakes.Load(); got != 4 {
-		t.Errorf("%d handshakes, want 4: the pool of /b was removed", got)
+	for _, path := range "efghabXY" {
+		visit("/" + string(path))
 	}
-	if got := d.Stats(); got.Opened != 4 || got.Gets != 6 {
-		t.Errorf("Opened %d, Gets %d in Stats, want 4 and 6: what is gone counts", got.Opened, got.Gets)
+	if got := handshakes.Load(); got != 10 {
+		t.Errorf("%d handshakes, want 10: the pools of these were not removed", got)
+	}
+	visit("/c")
+	if got := d.Stats(); got.Opened != 11 || got.Gets != 21 {
+		t.Errorf("Opened %d, Gets %d in Stats, want 11 and 21: what is gone counts", got.Opened, got.Gets)
 	}
 	if err := d.Shutdown(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	s := d.Stats()
-	if open := s.ActiveConnections + s.IdleConnections; open != 0 || s.Opened != 4 {
-		t.Errorf("after Shutdown %d connections are open and %d were, want 0 and 4", open, s.Opened)
+	if open := s.ActiveConnections + s.IdleConnections; open != 0 || s.Opened != 11 {
+		t.Errorf("after Shutdown %d connections are open and %d were, want 0 and 11", open, s.Opened)
 	}
 }
 

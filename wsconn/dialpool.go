@@ -112,11 +112,7 @@ func (p *dialPool) adopt(ctx context.Context, mine opened) (v *view, alone opene
 	lease, err := p.Get(ctx)
 	spare := p.adopted(mine)
 	switch {
-	case errors.Is(err, pool.ErrClosed), ctx.Err() != nil:
-		if err == nil {
-			p.PutUnused(lease)
-			err = ctx.Err()
-		}
+	case errors.Is(err, pool.ErrClosed), err != nil && ctx.Err() != nil:
 		if spare.conn != nil {
 			p.all.opener.closeConn(spare.conn, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
@@ -217,4 +218,53 @@ func sizes(d *Dialer, f func(*dialPools) int) int {
 	d.pools.mu.Lock()
 	defer d.pools.mu.Unlock()
 	return f(d.pools)
+}
+
+// What is in no pool is as websocket.Dial would have made it: nobody else writes to it.
+func TestAConnectionOfADialAloneIsNotTended(t *testing.T) {
+	url := serve(t, echo)
+	d := newDialer(t, nil)
+	tended := func() int {
+		tender := d.pools.opener.rules.tender
+		tender.mu.Lock()
+		defer tender.mu.Unlock()
+		return len(tender.streams)
+	}
+	alone := dialOK(t, d.Dial, url, &websocket.DialOptions{OnPongReceived: func(context.Context, []byte) {}})
+	defer alone.CloseNow()
+	if got := tended(); got != 0 {
+		t.Errorf("%d connections are tended, want none", got)
+	}
+	pooled := dialOK(t, d.Dial, url, nil)
+	defer pooled.CloseNow()
+	if got := tended(); got != 1 {
+		t.Errorf("%d connections are tended, want the one of the pool", got)
+	}
+}
+
+func TestDialerDefaults(t *testing.T) {
+	for _, test := range []struct {
+		dialer   *Dialer
+		pools    int
+		max      int
+		lifetime time.Duration
+	}{
+		{&Dialer{}, 1000, 100, 30 * time.Minute},
+		{&Dialer{MaxPools: 5, Config: pool.Config{MaxConnections: 7, MaxLifetime: time.Hour}}, 5, 7, time.Hour},
+	} {
+		d := test.dialer
+		d.Options = &Options{OneReplyPerRequest: true}
+		defer d.Close()
+		if err := d.start(); err != nil {
+			t.Fatal(err)
+		}
+		c := d.pools.config
+		if d.pools.max != test.pools || c.MaxConnections != test.max || c.MaxLifetime != test.lifetime {
+			t.Errorf("MaxPools %d, MaxConnections %d, MaxLifetime %v, want %d, %d, %v",
+				d.pools.max, c.MaxConnections, c.MaxLifetime, test.pools, test.max, test.lifetime)
+		}
+		if !c.OpenEagerly || c.MaxWaiters >= 0 || c.MaxOpening != 0 || c.OpenContext != nil {
+			t.Errorf("a Dial may wait in the pool: %+v", c)
+		}
+	}
 }

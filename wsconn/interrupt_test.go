@@ -1,6 +1,9 @@
 package wsconn
 
 import (
+	"bytes"
+	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -54,3 +57,27 @@ func TestAnInterruptOutlastsTheTendersDeadlines(t *testing.T) {
 		}
 	}
 }
+
+// TLS may have a record, look for the next, and meet the deadline there.
+func TestADeadlineBesideBytesEndsNoRead(t *testing.T) {
+	s := newStream(&halting{rest: text("message")}, nil, &rules{})
+	got, err := io.ReadAll(s)
+	if !bytes.Equal(got, text("message")) || err != nil {
+		t.Errorf("read %q, %v, want the whole message and then the end", got, err)
+	}
+}
+
+// A halting gives out its bytes one by one, each beside a deadline.
+type halting struct{ rest []byte }
+
+func (h *halting) Read(p []byte) (int, error) {
+	if len(h.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:1], h.rest)
+	h.rest = h.rest[n:]
+	return n, os.ErrDeadlineExceeded
+}
+
+func (h *halting) Write(p []byte) (int, error) { return len(p), nil }
+func (h *halting) Close() error                { return nil }

@@ -95,21 +95,12 @@ func TestWhatAProgramKeepsReachesNobody(t *testing.T) {
 				t.Fatalf("reply %q, want yours", got)
 			}
 			old := v.Conn
-			late := make(chan error, 1)
-			go func() {
-				_, message, err := old.Read(context.Background())
-				if err == nil {
-					err = fmt.Errorf("got %q", message)
-				} else {
-					err = nil
-				}
-				late <- err
-			}()
+			late := readLater(t, old)
 			if err := v.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 				t.Fatalf("round %d: Close: %v", round, err)
 			}
-			if err := receive(t, late, "end of the reader"); err != nil {
-				t.Fatalf("round %d: the reader that outlives Close: %v", round, err)
+			if err := receive(t, late, "end of the reader"); err == nil {
+				t.Fatalf("round %d: the reader that outlives Close got a message", round)
 			}
 			netConn := websocket.NetConn(context.Background(), old, websocket.MessageText)
 			kept = append(kept,
@@ -257,11 +248,8 @@ func TestCloseNowAndTheEndOfAContextCloseTheConnection(t *testing.T) {
 				}
 			},
 			"ctx": func(t *testing.T, v viewed) {
-				ctx, cancel := context.WithCancel(soon(t))
-				watched := &watchedContext{Context: ctx, watched: make(chan struct{})}
-				ended := make(chan error, 1)
-				go func() { _, _, err := v.Read(watched); ended <- err }()
-				receive(t, watched.watched, "Read that waits")
+				ctx, cancel := context.WithCancel(context.Background())
+				ended := readLaterUntil(t, v.Conn, ctx)
 				cancel()
 				if err := receive(t, ended, "end of Read"); !errors.Is(err, context.Canceled) {
 					t.Errorf("Read: %v, want Canceled", err)
@@ -297,6 +285,23 @@ type watchedContext struct {
 	context.Context
 	looks   atomic.Int32
 	watched chan struct{}
+}
+
+// readLater returns when a Read waits, or is about to, and tells with what it ends.
+func readLater(t *testing.T, conn *websocket.Conn) (ended chan error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	return readLaterUntil(t, conn, ctx)
+}
+
+func readLaterUntil(t *testing.T, conn *websocket.Conn, ctx context.Context) (ended chan error) {
+	t.Helper()
+	watched := &watchedContext{Context: ctx, watched: make(chan struct{})}
+	ended = make(chan error, 1)
+	go func() { _, _, err := conn.Read(watched); ended <- err }()
+	receive(t, watched.watched, "Read that waits")
+	return ended
 }
 
 func (c *watchedContext) Done() <-chan struct{} {
@@ -436,8 +441,7 @@ func TestKeepaliveThatIsUnderWayDoesNotHoldUpClose(t *testing.T) {
 			if !same {
 				t.Fatal("the connection was not put back")
 			}
-			ended := make(chan error, 1)
-			go func() { _, _, err := conn.Read(ctxBackground); ended <- err }()
+			ended := readLater(t, conn)
 			closeOK(t, conn)
 			receive(t, ended, "end of the reader")
 		}

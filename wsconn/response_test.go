@@ -2,10 +2,14 @@ package wsconn
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"unsafe"
 
+	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -74,6 +78,38 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 		// What the allocator gives for it. On 32 bits both are smaller.
 		if part.size > part.most {
 			t.Errorf("a %s takes %d bytes, want at most %d", part.name, part.size, part.most)
+		}
+	}
+}
+
+// TestCloseFrameInPiecesTellsItsReason, wherever it is cut, and whatever came before. Of a
+// masked one nothing is known.
+func TestCloseFrameInPiecesTellsItsReason(t *testing.T) {
+	reason := strings.Repeat("r", maxControl-2)
+	masked := closing(4321, reason)
+	masked = append([]byte{masked[0], masked[1] | maskBit, 1, 2, 3, 4}, masked[2:]...)
+	for name, test := range map[string]struct {
+		frame  []byte
+		code   websocket.StatusCode
+		reason string
+	}{
+		"long":   {closing(4321, reason), 4321, reason},
+		"short":  {closing(4321, ""), 4321, ""},
+		"empty":  {frameOf(finBit|opClose, nil), websocket.StatusNoStatusRcvd, ""},
+		"masked": {masked, websocket.StatusNoStatusRcvd, ""},
+	} {
+		for cut := 1; cut < len(test.frame); cut++ {
+			before := text("before")
+			next := len(before) + cut
+			pieces := func() int { n := next; next = len(test.frame) - cut; return n }
+			s := newStream(&script{bytes: append(before, test.frame...), pieces: pieces, end: io.EOF}, nil, &rules{})
+			if _, err := io.Copy(io.Discard, s); err != errTruncated { // it is of no use to anybody
+				t.Fatal(err)
+			}
+			var e websocket.CloseError
+			if err := s.failure(); !errors.As(err, &e) || e.Code != test.code || e.Reason != test.reason {
+				t.Errorf("%s, cut at %d: %v", name, cut, err)
+			}
 		}
 	}
 }

@@ -28,17 +28,25 @@ type Pool[T any] struct {
 // opens no connection, except that the pool begins to open [Config.MinIdle] connections in
 // the background. The error names the field that is invalid.
 func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
-	factory, err := factory.normalize()
-	if err != nil {
-		return nil, err
-	}
-	config, err = config.normalize()
+	factory, bare, err := normalized(factory, config)
 	if err != nil {
 		return nil, err
 	}
 	p := new(Pool[T])
-	p.core.Init(factory.boxed(), config.bare(unboxed[T]))
+	p.core.Init(factory.boxed(), bare)
 	return p, nil
+}
+
+// normalized checks what a pool is made of, and fills in defaults.
+func normalized[T any](factory Factory[T], config Config) (Factory[T], core.Config, error) {
+	factory, err := factory.normalize()
+	if err == nil {
+		config, err = config.normalize()
+	}
+	if err != nil {
+		return factory, core.Config{}, err
+	}
+	return factory, config.bare(unboxed[T]), nil
 }
 
 // Get lends a connection: an idle one or, if none is idle, the next one that is returned

@@ -25,7 +25,8 @@ var may = map[string]string{
 	"internal/sight":     "internal/atomic ring",
 	"internal/histogram": "internal/atomic internal/words",
 	"internal/core":      "internal/atomic internal/histogram internal/queue internal/sight internal/step internal/words ring",
-	".":                  "internal/core internal/histogram",
+	"internal/group":     "internal/atomic internal/core internal/step",
+	".":                  "internal/core internal/group internal/histogram",
 	"wsconn":             ". go.uber.org/atomic github.com/coder/websocket",
 	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/leftover internal/queue internal/words ring",
 }

@@ -179,6 +179,9 @@ func (p *Pool) workerEnded() {
 func (p *Pool) noteQuiet() {
 	if p.gone.Load() == 1 && p.workers.Load() == 0 && p.gone.CompareAndSwap(1, 2) {
 		close(p.quiet)
+		if p.whenGone != nil {
+			p.whenGone()
+		}
 	}
 }
 

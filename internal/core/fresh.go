@@ -40,7 +40,7 @@ func (p *Pool) GetFresh(ctx context.Context) (Lease, error) {
 	}
 	p.fresh.Inc() // before the gate: whoever sees the waiter sees this
 	defer p.fresh.Dec()
-	l, err := p.wait(ctx, true)
+	l, err := p.wait(ctx, true, 0)
 	if err != nil {
 		return l, err
 	}

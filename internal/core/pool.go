@@ -42,6 +42,7 @@ type Pool struct {
 	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
 	sample    uint32        // the place of one lease in so many is noted
 	ring      *ring.Ring
+	owner     *Owner // what the pool belongs to; nil: to nobody
 	slots     []atomic.Pointer[conn]
 	factory   Factory
 	config    Config
@@ -72,6 +73,7 @@ type Pool struct {
 	allGone  chan struct{}                 // closed once the pool is closed, nothing is being opened, and unclosed is 0
 	quiet    chan struct{}                 // closed with or after allGone, once workers is 0
 	gone     atomic.Uint32                 // 1: allGone has been closed; 2: quiet, too
+	whenGone func()                        // called when quiet is closed; may be nil
 }
 
 // Init makes p a pool that opens its connections with factory. Call it once, before any
@@ -126,18 +128,19 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 				}
 			}
 			if p.wary.Load() != 0 {
-				return p.get(ctx, held{i, word}, true)
+				return p.get(ctx, held{i, word}, true, 0, 3)
 			}
 			if l, ok := p.admit(held{i, word}); ok {
 				return p.noted(l, 2), nil
 			}
 		}
 	}
-	return p.get(ctx, held{}, false)
+	return p.get(ctx, held{}, false, 0, 3)
 }
 
-// get is Get without its fast path. h is what that has taken, if ok is set.
-func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
+// get is Get without its fast path. h is what that has taken, if ok is set. moved is how long the
+// caller has waited in another pool. The noted place is so many calls above noted.
+func (p *Pool) get(ctx context.Context, h held, ok bool, moved time.Duration, above int) (Lease, error) {
 	for ok || words.Gate(p.gate.Load()).Open() {
 		if !ok {
 			if h, ok = p.take(); !ok {
@@ -149,15 +152,15 @@ func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
 			return Lease{}, err
 		}
 		if fit {
-			return p.noted(l, 3), nil
+			return p.noted(l, above), nil
 		}
 		ok = false // it was unfit and has been closed. Another one may be idle
 	}
-	l, err := p.wait(ctx, false)
+	l, err := p.wait(ctx, false, moved)
 	if err != nil {
 		return l, err
 	}
-	return p.noted(l, 3), nil
+	return p.noted(l, above), nil
 }
 
 // TryGet lends a connection if one is idle and nobody waits.

@@ -41,6 +41,7 @@ type Tender struct {
 	active  list // nodes to look at
 	resting list // nodes whose pools have nothing: no connection, no lease, no waiter; by the time of that
 	found   []*Node
+	looks   uint64 // for tests
 }
 
 // A Node is a pool in the view of the tender.
@@ -168,13 +169,18 @@ func (t *Tender) use(n *Node) {
 // look looks at all pools that may be in use, or may have been out of use for long enough. It
 // returns those that have been.
 func (t *Tender) look(now time.Duration) (due []*Node) {
+	t.looks++
 	t.collect()
 	step.At("look: collected")
 	for n := t.active.first; n != nil; {
 		next := n.links[t.active.which].next
-		switch u, used := n.usage(); {
-		case used || u.Busy || n.pins > 0:
+		u, used := n.usage()
+		busy := u.Busy || n.pins > 0
+		if used || busy {
 			t.use(n)
+		}
+		switch {
+		case busy:
 		case t.idle < 0:
 			t.move(n, nil) // a Touch brings it back
 		case !u.Open:

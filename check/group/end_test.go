@@ -177,6 +177,13 @@ func TestAGroupIsOfItsBubble(t *testing.T) {
 	if g.Remove("a") {
 		t.Error("Remove has removed something")
 	}
+	synctest.Test(t, func(t *testing.T) {
+		a := &accounts{config: pool.Config{MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1}}
+		g, _ = pool.NewGroup(a.pool, pool.GroupConfig{MaxPools: 2, IdleTime: -1})
+		visit(t, g, "a")
+		time.Sleep(time.Minute) // its use has been seen: the next one would set the alarm
+	})
+	visit(t, g, "a")
 	outside := start(t, a, pool.GroupConfig{})
 	visit(t, outside, "a")
 	synctest.Test(t, func(t *testing.T) {

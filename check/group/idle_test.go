@@ -78,6 +78,23 @@ func TestAWaiterKeepsItsPool(t *testing.T) {
 	})
 }
 
+// The caller has found the pool, and has not touched it yet: it does so when it has its lease.
+func TestACallerThatWaitsForAConnectionKeepsAPoolThatHadNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &accounts{config: pool.Config{MaxIdleTime: time.Second, MaxWaitTime: -1, OpenTimeout: -1, FailFastAfter: -1}}
+		g := start(t, a, pool.GroupConfig{IdleTime: 10 * time.Second})
+		visit(t, g, "a")
+		time.Sleep(5 * time.Second)
+		a.exchange(0).Open = testkit.Slow(time.Minute)
+		r := ask(t.Context(), g, "a")
+		<-r.done
+		if r.err != nil || a.called("a") != 1 {
+			t.Errorf("Get returned %v of pool %d, want a lease of the first", r.err, a.called("a"))
+		}
+		giveBack(t, g, r.lease)
+	})
+}
+
 func TestAPoolThatIsUsedNowAndThenStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxIdleTime: time.Second}}

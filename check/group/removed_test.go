@@ -66,6 +66,35 @@ func TestThoseWhoWaitInARemovedPoolGoOnInTheNewOne(t *testing.T) {
 	})
 }
 
+// They had a place: they are not refused one by the new pool, as others are.
+func TestThoseWhoGoOnAreNotRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &accounts{config: pool.Config{MaxConnections: 1}}
+		g := start(t, a, pool.GroupConfig{})
+		kept := borrow(t, g, "a")
+		one, two := ask(t.Context(), g, "a"), ask(t.Context(), g, "a")
+		time.Sleep(time.Second)
+		a.config.MaxWaiters = -1
+		g.Remove("a")
+		first, second := one, two
+		if two.over() {
+			first, second = two, one
+		}
+		if !first.over() || first.err != nil || second.over() {
+			t.Fatalf("one should be served and the other wait: %v, %v", first.err, second.err)
+		}
+		if _, err := g.Get(t.Context(), "a"); err != pool.ErrRejected {
+			t.Errorf("a new caller got %v, want ErrRejected", err)
+		}
+		giveBack(t, g, first.lease)
+		if !second.over() || second.err != nil {
+			t.Fatalf("after the Put the other has %v", second.err)
+		}
+		giveBack(t, g, second.lease)
+		giveBack(t, g, kept)
+	})
+}
+
 // The time that open takes is no part of MaxWaitTime.
 func slowOpen(string, int) error {
 	time.Sleep(500 * time.Millisecond)

@@ -136,6 +136,13 @@ func TestAPoolThatIsUsedWhileTheGroupLooksIsUsed(t *testing.T) {
 					look.GoOn()
 					end()
 					time.Sleep(5 * time.Second)
+					seen := testkit.Looks(g.Group)
+					if time.Sleep(10 * time.Second); testkit.Looks(g.Group) != seen {
+						t.Error("the group still looks, at nothing")
+					}
+					if seen < 4 { // two when x was used first and closed its connection, and as many now
+						t.Errorf("the group has looked %d times", seen)
+					}
 					g.visit(t, "z")
 					if _, ok := g.Pool("x"); !ok {
 						t.Error("x was removed, and y was unused for longer")
@@ -169,13 +176,39 @@ func TestTwoThatUseAPoolAtTheSameTimePushItOnce(t *testing.T) {
 func TestACallerThatGivesUpAsThePoolIsMadeHoldsItNot(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		g := newShelf(t, pool.Config{}, pool.GroupConfig{MaxPools: 1})
-		ctx, cancel := context.WithCancel(bg)
-		getter := s.Act("enter: asked", func() { g.Get(ctx, "a") })
-		cancel()
-		getter.End()
-		if _, ok := g.Pool("a"); !ok {
-			t.Fatal("the pool was not made")
+		for range 30 { // which of the two the caller sees first is a matter of chance
+			ctx, cancel := context.WithCancel(bg)
+			getter := s.Act("enter: asked", func() {
+				if l, err := g.Get(ctx, "a"); err == nil {
+					g.Put(l)
+				}
+			})
+			cancel()
+			getter.End()
+			if _, ok := g.Pool("a"); !ok {
+				t.Fatal("the pool was not made")
+			}
+			g.visit(t, "b") // a makes room
 		}
-		g.visit(t, "b") // a makes room
+	})
+}
+
+// A pool that has been made for a caller is not removed before that caller has got to it, neither
+// to make room nor because it is unused.
+func TestAPoolWaitsForTheCallerForWhomItWasMade(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := newShelf(t, pool.Config{}, pool.GroupConfig{MaxPools: 1, IdleTime: time.Second})
+		getter := s.Act("enter: asked", func() { g.visit(t, "a") })
+		if _, err := g.Get(bg, "b"); err != pool.ErrRejected {
+			t.Errorf("Get of another key returned %v, want ErrRejected", err)
+		}
+		time.Sleep(time.Minute)
+		if _, ok := g.Pool("a"); !ok {
+			t.Error("the pool was removed")
+		}
+		getter.End()
+		if len(g.made) != 1 {
+			t.Errorf("%d pools were made, want 1", len(g.made))
+		}
 	})
 }

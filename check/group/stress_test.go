@@ -110,8 +110,13 @@ func storm(t *testing.T, config pool.GroupConfig) {
 		}
 	}
 	s := g.Stats()
-	if s.Gets != gets.Load() || s.Opened != uint64(len(opened)) {
-		t.Errorf("Stats count %d leases and %d connections, want %d and %d", s.Gets, s.Opened, gets.Load(), len(opened))
+	if s.Opened != uint64(len(opened)) {
+		t.Errorf("Stats count %d connections, want %d", s.Opened, len(opened))
+	}
+	// A connection that its pool holds for a moment may be counted as leased, and a pool that is gone
+	// then keeps that: see Stats.Gets.
+	if got, n := s.Gets, gets.Load(); got < n || got > n+n/100 {
+		t.Errorf("Stats count %d leases, want %d, or few more", got, n)
 	}
 	t.Logf("%d leases, %d connections", s.Gets, s.Opened)
 }

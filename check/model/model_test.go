@@ -122,6 +122,7 @@ var leftOut = []struct{ reason, operations string }{
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
 		look.go admitFor workers.Inc
 		look.go lookFor workers.Inc
+		owner.go limitMoved workers.Inc
 		probe.go suspectIdle workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},

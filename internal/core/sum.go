@@ -34,7 +34,7 @@ func (s *Stats) AddCounters(t Stats) {
 	}
 	add := t.durations()
 	for i, h := range s.durations() {
-		h.Add(*add[i])
+		h.Include(*add[i])
 	}
 }
 

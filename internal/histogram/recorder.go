@@ -120,8 +120,8 @@ func (r *Recorder) Snapshot() Snapshot {
 	return h
 }
 
-// Add adds what o has counted to s.
-func (s *Snapshot) Add(o Snapshot) {
+// Include adds what o has counted to s.
+func (s *Snapshot) Include(o Snapshot) {
 	s.Sum = sumOf(s.Sum, o.Sum)
 	s.merge(o, func(a, b uint64) uint64 { return a + b })
 }

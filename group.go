@@ -89,13 +89,13 @@ func NewGroup[K comparable, T any](open func(key K) (Factory[T], Config, error),
 			if err != nil {
 				return nil, err
 			}
-			factory, bare, err := normalized(factory, config)
+			factory, config, err = normalized(factory, config)
 			if err != nil {
 				return nil, err
 			}
 			return func(p *Pool[T], owner *core.Owner, gone func()) *core.Pool {
 				p.core.Own(owner, gone)
-				p.core.Init(factory.boxed(), bare)
+				p.init(factory, config)
 				return &p.core
 			}, nil
 		},

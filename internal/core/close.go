@@ -244,6 +244,7 @@ func (p *Pool) awaitQuiet() {
 // shut stops the pool: from here on nothing is opened, nothing is lent, and nobody waits.
 // Any number of goroutines may be in here at the same time; each of them does all of it.
 func (p *Pool) shut() {
+	p.wake()
 	// The limit before the flag: anybody that sees the flag sees that nothing may be
 	// opened any more.
 	for c := words.Census(p.conns.Load()); c.Max() != 0; c = words.Census(p.conns.Load()) {

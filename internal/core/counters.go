@@ -98,7 +98,7 @@ func (n *counters) gets(now uint64) uint64 {
 }
 
 // Name returns the name of the pool.
-func (p *Pool) Name() string { return p.config.Name }
+func (p *Pool) Name() string { return p.name }
 
 // survey counts the connections of each kind, and the leases so far. It looks at every slot, and
 // holds up nobody.
@@ -152,13 +152,20 @@ type Usage struct {
 
 // Usage says what is going on in the pool. It looks at every slot, and holds up nobody.
 func (p *Pool) Usage() Usage {
-	waits := words.Gate(p.gate.Load()).Waiters() > 0 // first: whoever has waited has a lease then
+	g := words.Gate(p.gate.Load())
+	if g.Asleep() {
+		return Usage{}
+	}
+	waits := g.Waiters() > 0 // first: whoever has waited has a lease then
 	c, idle, gets := p.survey()
 	return Usage{gets, c.Open() > 0, waits || c.Established()-c.Leaving() > idle}
 }
 
 // Stats returns the state of the pool. It looks at every slot, and holds up nobody.
 func (p *Pool) Stats() Stats {
+	if words.Gate(p.gate.Load()).Asleep() {
+		return Stats{MaxConnections: words.Census(p.conns.Load()).Max()}
+	}
 	c, idle, gets := p.survey()
 	n := p.counters
 	s := Stats{

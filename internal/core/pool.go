@@ -45,12 +45,24 @@ type Pool struct {
 	owner     *Owner // what the pool belongs to; nil: to nobody
 	slots     []atomic.Pointer[conn]
 	factory   Factory
-	config    Config
+
+	*rest
+
+	epoch    time.Time                // zero of the pool's clock
+	name     string                   // Config.Name
+	made     func() (Factory, Config) // of what rest is made; nil once it is
+	waking   sync.Mutex               // for the change of made
+	whenGone func()                   // called when quiet is closed; may be nil
+}
+
+// A rest is what a pool does not need before it is first used: most of its memory. It is nil as
+// long as the gate says that the pool is asleep.
+type rest struct {
+	config Config
 
 	banks    atomic.Pointer[[]*bank] // all slots
 	parkers  sync.Pool               // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
 	stripes  atomic.Uint32           // parkers made
-	epoch    time.Time               // zero of the pool's clock
 	sweeper  sweeper
 	counters *counters
 	overdue  atomic.Int32            // attempts that are overdue (see attempt)
@@ -73,12 +85,19 @@ type Pool struct {
 	allGone  chan struct{}                 // closed once the pool is closed, nothing is being opened, and unclosed is 0
 	quiet    chan struct{}                 // closed with or after allGone, once workers is 0
 	gone     atomic.Uint32                 // 1: allGone has been closed; 2: quiet, too
-	whenGone func()                        // called when quiet is closed; may be nil
 }
 
-// Init makes p a pool that opens its connections with factory. Call it once, before any
-// other method, and do not copy p afterwards.
-func (p *Pool) Init(factory Factory, config Config) {
+// Init makes p a pool. Call it once, before any other method but Own, and do not copy p
+// afterwards. The rest is made of what made returns, when it is needed: see wake.
+func (p *Pool) Init(name string, maxConnections int, made func() (Factory, Config)) {
+	p.epoch, p.name, p.made = time.Now(), name, made
+	p.conns.Store(uint64(words.CensusMax) * uint64(maxConnections))
+	p.gate.Store(uint64(words.GateAsleep))
+}
+
+// init makes the rest.
+func (p *Pool) init(factory Factory, config Config) {
+	p.rest = new(rest)
 	first := newBank(0, config.MaxConnections)
 	p.notes = config.LeakAfter > 0 || config.TimeUse
 	p.sample = sampleLeases
@@ -88,11 +107,9 @@ func (p *Pool) Init(factory Factory, config Config) {
 	if factory.Check != nil {
 		p.wary.Store(tryout)
 	}
-	p.epoch = time.Now()
 	p.counters = new(counters)
 	p.allGone, p.quiet = make(chan struct{}), make(chan struct{})
 	p.banks.Store(&[]*bank{first})
-	p.conns.Store(uint64(words.CensusMax) * uint64(config.MaxConnections))
 	p.queue.Init()
 	p.parkers.New = func() any { return queue.NewParker(uint(p.stripes.Inc())) }
 	p.lifetime, p.close = context.WithCancelCause(context.Background())
@@ -100,9 +117,6 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.idleTicks = p.sweeper.init(config, factory)
 	if factory.Check == nil && factory.Expires == nil && !p.notes {
 		p.fitTicks = p.idleTicks
-	}
-	if config.MinIdle > 0 {
-		p.passSoon()
 	}
 }
 
@@ -141,6 +155,9 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 // get is Get without its fast path. h is what that has taken, if ok is set. moved is how long the
 // caller has waited in another pool. The noted place is so many calls above noted.
 func (p *Pool) get(ctx context.Context, h held, ok bool, moved time.Duration, above int) (Lease, error) {
+	if !ok && !p.wake() {
+		return Lease{}, ErrBubble
+	}
 	for ok || words.Gate(p.gate.Load()).Open() {
 		if !ok {
 			if h, ok = p.take(); !ok {

@@ -46,6 +46,7 @@ type Pool struct {
 	slots     []atomic.Pointer[conn]
 	factory   Factory
 
+	banks atomic.Pointer[[]*bank] // all slots
 	*rest
 
 	epoch    time.Time                // zero of the pool's clock
@@ -60,9 +61,8 @@ type Pool struct {
 type rest struct {
 	config Config
 
-	banks    atomic.Pointer[[]*bank] // all slots
-	parkers  sync.Pool               // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
-	stripes  atomic.Uint32           // parkers made
+	parkers  sync.Pool     // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
+	stripes  atomic.Uint32 // parkers made
 	sweeper  sweeper
 	counters *counters
 	overdue  atomic.Int32            // attempts that are overdue (see attempt)

@@ -416,3 +416,73 @@ func BenchmarkLeakAfter(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGroup compares a Get and a Put of a Group with those of the pools themselves, in a random
+// order of keys. The callers' strings are not those that the group has. Each pool has one idle
+// connection; with two processors they have halves of the keys, so that none waits.
+func BenchmarkGroup(b *testing.B) {
+	type account struct {
+		name   string
+		region int
+	}
+	for _, n := range []int{10, 1000, 100000} {
+		b.Run(fmt.Sprintf("keys=%d/type=string", n), func(b *testing.B) {
+			benchGroup(b, n, func(i int) string { return fmt.Sprintf("account-%06d", i) })
+		})
+		b.Run(fmt.Sprintf("keys=%d/type=struct", n), func(b *testing.B) {
+			benchGroup(b, n, func(i int) account { return account{fmt.Sprintf("account-%06d", i), i} })
+		})
+	}
+}
+
+func benchGroup[K comparable](b *testing.B, n int, key func(int) K) {
+	keys, pools := make([]K, n), make([]*pool.Pool[*benchConn], n)
+	g, err := pool.NewGroup(func(K) (pool.Factory[*benchConn], pool.Config, error) {
+		return benchFactory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: -1}, nil
+	}, pool.GroupConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	ctx := cancellable(b)
+	for i := range keys {
+		keys[i] = key(i)
+		l, err := g.Get(ctx, key(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		g.Put(l)
+		pools[i], _ = g.Pool(keys[i])
+	}
+	order := rand.Perm(n)
+	runtime.GC()
+	run := func(op func(i int)) func(*testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			var workers atomic.Int32
+			b.RunParallel(func(pb *testing.PB) {
+				half := n / 2 * int(workers.Inc()%2)
+				for i := half; pb.Next(); i++ {
+					if i == half+n/2 {
+						i = half
+					}
+					op(order[i])
+				}
+			})
+		}
+	}
+	b.Run("impl=pool", run(func(i int) {
+		l, err := pools[i].Get(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		pools[i].Put(l)
+	}))
+	b.Run("impl=group", run(func(i int) {
+		l, err := g.Get(ctx, keys[i])
+		if err != nil {
+			b.Fatal(err)
+		}
+		g.Put(l)
+	}))
+}

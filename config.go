@@ -196,13 +196,15 @@ func (c Config) normalize() (Config, error) {
 	normalizeTime(&c.OpenTimeout, defaultOpenTimeout)
 	normalizeTime(&c.CheckInterval, defaultCheckInterval)
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Name != "" {
+		c.Logger = discard
+	} else if c.Name != "" {
 		c.Logger = c.Logger.With(slog.String("pool", c.Name))
 	}
 	return c, nil
 }
+
+// discard is the Logger of pools that log nothing.
+var discard = slog.New(slog.DiscardHandler)
 
 // normalizeTime fills in the default of a time and limits it to what the clock can count.
 func normalizeTime(d *time.Duration, byDefault time.Duration) {

@@ -184,6 +184,80 @@ type session struct {
 
 func (s *session) Close() error { s.end(); return nil }
 
+// A pool for each account: each has its own connections and its own limit, and a password that
+// changes is told by Remove.
+func ExampleGroup() {
+	err := twoAccounts(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// alice: login 1
+	// bob: login 1
+	// alice: login 1
+	// alice, with a new password: login 2
+	// 4 leases, 3 logins opened
+}
+
+// A login is a connection that is logged in as one account.
+type login struct {
+	account string
+	number  int
+}
+
+func (*login) Close() error { return nil }
+
+// logins returns what opens connections for an account.
+func logins(account string) pool.Factory[*login] {
+	return pool.Factory[*login]{
+		Open: func(context.Context) (*login, error) {
+			loggedIn[account]++ // your client logs in here, with the password as it is now
+			return &login{account, loggedIn[account]}, nil
+		},
+	}
+}
+
+var loggedIn = map[string]int{}
+
+func twoAccounts(ctx context.Context) error {
+	g, err := pool.NewGroup(func(account string) (pool.Factory[*login], pool.Config, error) {
+		return logins(account), pool.Config{Name: account, MaxConnections: 5}, nil
+	}, pool.GroupConfig{MaxPools: 1000})
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+
+	for _, account := range []string{"alice", "bob", "alice"} {
+		err := g.Do(ctx, account, func(_ context.Context, s *login) error {
+			fmt.Printf("%s: login %d\n", s.account, s.number)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+
+	g.Remove("alice") // her password has changed
+	if err := lend(ctx, g); err != nil {
+		return err
+	}
+	stats := g.Stats()
+	fmt.Printf("%d leases, %d logins opened\n", stats.Gets, stats.Opened)
+	return nil
+}
+
+func lend(ctx context.Context, g *pool.Group[string, *login]) error {
+	lease, err := g.Get(ctx, "alice")
+	if err != nil {
+		return err
+	}
+	defer g.Put(lease)
+
+	fmt.Printf("alice, with a new password: login %d\n", lease.Value().number)
+	return nil
+}
+
 func ExampleFactory() {
 	users := []string{"ann", "ben", "cem"}
 	p, err := pool.New(pool.Factory[*session]{

@@ -28,17 +28,32 @@ type Pool[T any] struct {
 // opens no connection, except that the pool begins to open [Config.MinIdle] connections in
 // the background. The error names the field that is invalid.
 func New[T any](factory Factory[T], config Config) (*Pool[T], error) {
-	factory, err := factory.normalize()
-	if err != nil {
-		return nil, err
-	}
-	config, err = config.normalize()
+	factory, config, err := normalized(factory, config)
 	if err != nil {
 		return nil, err
 	}
 	p := new(Pool[T])
-	p.core.Init(factory.boxed(), config.bare(unboxed[T]))
+	p.init(factory, config)
 	return p, nil
+}
+
+// init makes p a pool of what is normalized. Most of it is made when it is first used.
+func (p *Pool[T]) init(factory Factory[T], config Config) {
+	p.core.Init(config.Name, config.MaxConnections, func() (core.Factory, core.Config) {
+		return factory.boxed(), config.bare(unboxed[T])
+	})
+	if config.MinIdle > 0 {
+		p.core.Wake()
+	}
+}
+
+// normalized checks what a pool is made of, and fills in defaults.
+func normalized[T any](factory Factory[T], config Config) (Factory[T], Config, error) {
+	factory, err := factory.normalize()
+	if err == nil {
+		config, err = config.normalize()
+	}
+	return factory, config, err
 }
 
 // Get lends a connection: an idle one or, if none is idle, the next one that is returned

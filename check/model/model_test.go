@@ -51,7 +51,7 @@ var leftOut = []struct{ reason, operations string }{
 		wait.go waitOnce canceled.Inc
 		wait.go wait unavailable.Inc
 		close.go shut lastMax.Store
-		pool.go Init stripes.Inc`},
+		pool.go init stripes.Inc`},
 	{"For tests.", `
 		inside.go SetOutage outage.Store`},
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
@@ -100,9 +100,10 @@ var leftOut = []struct{ reason, operations string }{
 		queue/queue.go SetValues values.Store
 		queue/queue.go Strip values.Store`},
 	{"Before the pool is anybody else's.", `
-		pool.go Init banks.Store
+		pool.go Init gate.Store
+		pool.go init banks.Store
 		pool.go Init conns.Store
-		pool.go Init era.Store
+		pool.go init era.Store
 		sweep.go init unaware.Store`},
 	{"The pool's coarse clock, and how long opening takes: time is a choice in the models.", `
 		sweep.go advanceTick tick.CompareAndSwap
@@ -122,6 +123,7 @@ var leftOut = []struct{ reason, operations string }{
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
 		look.go admitFor workers.Inc
 		look.go lookFor workers.Inc
+		owner.go limitMoved workers.Inc
 		probe.go suspectIdle workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},
@@ -157,7 +159,7 @@ var leftOut = []struct{ reason, operations string }{
 		look.go doubt wary.CompareAndSwap
 		look.go looked wary.CompareAndSwap
 		look.go looked wary.Store
-		pool.go Init wary.Store`},
+		pool.go init wary.Store`},
 	{"One goroutine waits for another and does nothing else.", `
 		open.go timeAttempt made.close
 		hooks.go hookApart done.close`},

@@ -118,7 +118,7 @@ var nearest = map[string]string{
 	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
-	"fresh.go": "fresh|retry", "look.go": "look|limit|close", "place.go": "bubble",
+	"fresh.go": "fresh|retry", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
 }
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go

@@ -16,6 +16,7 @@ import (
 func TestStatsAddUpWhenAConnectionComesBetween(t *testing.T) {
 	var x testkit.Exchange
 	p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+	testkit.Core(p).Wake() // of a pool that sleeps there is nothing to count
 	var came atomic.Bool
 	remove := step.Install(func(name string) {
 		if name == "stats: census read" && came.CompareAndSwap(false, true) {

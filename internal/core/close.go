@@ -179,6 +179,9 @@ func (p *Pool) workerEnded() {
 func (p *Pool) noteQuiet() {
 	if p.gone.Load() == 1 && p.workers.Load() == 0 && p.gone.CompareAndSwap(1, 2) {
 		close(p.quiet)
+		if p.whenGone != nil {
+			p.whenGone()
+		}
 	}
 }
 
@@ -241,6 +244,7 @@ func (p *Pool) awaitQuiet() {
 // shut stops the pool: from here on nothing is opened, nothing is lent, and nobody waits.
 // Any number of goroutines may be in here at the same time; each of them does all of it.
 func (p *Pool) shut() {
+	p.wake()
 	// The limit before the flag: anybody that sees the flag sees that nothing may be
 	// opened any more.
 	for c := words.Census(p.conns.Load()); c.Max() != 0; c = words.Census(p.conns.Load()) {

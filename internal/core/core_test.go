@@ -43,7 +43,8 @@ func start(tb testing.TB, f Factory, c Config) *Pool {
 	c.OpenFailed = func(err error) error { return err }
 	c.Logger = slog.New(slog.DiscardHandler)
 	p := new(Pool)
-	p.Init(f, c)
+	p.Init(c.Name, c.MaxConnections, func() (Factory, Config) { return f, c })
+	p.Wake()
 	tb.Cleanup(func() { p.Close() })
 	return p
 }

@@ -98,18 +98,17 @@ func (n *counters) gets(now uint64) uint64 {
 }
 
 // Name returns the name of the pool.
-func (p *Pool) Name() string { return p.config.Name }
+func (p *Pool) Name() string { return p.name }
 
-// Stats returns the state of the pool. It looks at every slot, and holds up nobody.
-func (p *Pool) Stats() Stats {
+// survey counts the connections of each kind, and the leases so far. It looks at every slot, and
+// holds up nobody.
+func (p *Pool) survey() (c words.Census, idle int, gets uint64) {
 	// The census tells the number of connections of each kind in one word, but not how
 	// many of them are idle. These are counted while they change, and the result is
 	// fitted into the census. So the parts always add up, and they are exact when nothing
 	// moves. The connection that the sweeper is checking counts as idle. Those that are being
 	// probed do not: nobody can get them. But they are no leases.
 	var (
-		c      words.Census
-		idle   int
 		leased int
 		ended  uint64
 	)
@@ -141,10 +140,36 @@ func (p *Pool) Stats() Stats {
 	// made, and read after the slots. So more may be subtracted than were seen, but not fewer:
 	// gets would never take back what is too much.
 	ended -= min(p.counters.claims.Load(), ended)
-	idle = min(idle, c.Established())
+	return c, min(idle, c.Established()), p.counters.gets(ended + uint64(max(leased, 0)))
+}
+
+// A Usage says what is going on in a pool.
+type Usage struct {
+	Gets uint64 // leases so far
+	Open bool   // a connection is open, or is being opened
+	Busy bool   // somebody has a lease, or waits
+}
+
+// Usage says what is going on in the pool. It looks at every slot, and holds up nobody.
+func (p *Pool) Usage() Usage {
+	g := words.Gate(p.gate.Load())
+	if g.Asleep() {
+		return Usage{}
+	}
+	waits := g.Waiters() > 0 // first: whoever has waited has a lease then
+	c, idle, gets := p.survey()
+	return Usage{gets, c.Open() > 0, waits || c.Established()-c.Leaving() > idle}
+}
+
+// Stats returns the state of the pool. It looks at every slot, and holds up nobody.
+func (p *Pool) Stats() Stats {
+	if words.Gate(p.gate.Load()).Asleep() {
+		return Stats{MaxConnections: words.Census(p.conns.Load()).Max()}
+	}
+	c, idle, gets := p.survey()
 	n := p.counters
 	s := Stats{
-		Gets:               n.gets(ended + uint64(max(leased, 0))),
+		Gets:               gets,
 		MaxConnections:     p.maxConnections(c),
 		ActiveConnections:  c.Established() - idle,
 		IdleConnections:    idle,

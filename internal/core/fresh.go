@@ -38,9 +38,12 @@ func (p *Pool) GetFresh(ctx context.Context) (Lease, error) {
 	if ctx.Err() != nil {
 		return Lease{}, contextEnded(ctx, nil)
 	}
+	if !p.wake() {
+		return Lease{}, ErrBubble
+	}
 	p.fresh.Inc() // before the gate: whoever sees the waiter sees this
 	defer p.fresh.Dec()
-	l, err := p.wait(ctx, true)
+	l, err := p.wait(ctx, true, 0)
 	if err != nil {
 		return l, err
 	}

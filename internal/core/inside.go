@@ -34,6 +34,7 @@ type Inside struct {
 
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
+	p.wake()
 	return Inside{p, &p.gate, &p.conns, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
 		&p.overdue, &p.spares, &p.unclosed, &p.probing, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
 }

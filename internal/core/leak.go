@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/sight"
-
+	"github.com/S4AK4N/pool/internal/words"
 	"github.com/S4AK4N/pool/ring"
 )
 
@@ -101,6 +101,9 @@ func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 
 // Leases lists the leases in force. Each is looked at for itself, and nobody is held up.
 func (p *Pool) Leases() []LeaseInfo {
+	if words.Gate(p.gate.Load()).Asleep() {
+		return nil
+	}
 	var leases []LeaseInfo
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {

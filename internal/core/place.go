@@ -28,8 +28,10 @@ func (p *Pool) isElsewhere(now int64) bool {
 // far is isElsewhere for a pool that is older than farAway, or not born yet. The clock of one
 // place does not go back. If it is far ahead, the pool is old, or was made in a bubble,
 // where time has no monotonic part, and is used outside, where it has one.
-func (p *Pool) far(now int64) bool {
-	return now < 0 || !monotonic(p.epoch) && monotonic(time.Now())
+func (p *Pool) far(now int64) bool { return far(p.epoch, now) }
+
+func far(epoch time.Time, now int64) bool {
+	return now < 0 || !monotonic(epoch) && monotonic(time.Now())
 }
 
 // monotonic reports whether t has a monotonic part.

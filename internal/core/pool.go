@@ -42,14 +42,27 @@ type Pool struct {
 	notes     bool          // a lease that begins is noted: for LeakAfter, or its time
 	sample    uint32        // the place of one lease in so many is noted
 	ring      *ring.Ring
+	owner     *Owner // what the pool belongs to; nil: to nobody
 	slots     []atomic.Pointer[conn]
 	factory   Factory
-	config    Config
 
-	banks    atomic.Pointer[[]*bank] // all slots
-	parkers  sync.Pool               // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
-	stripes  atomic.Uint32           // parkers made
-	epoch    time.Time               // zero of the pool's clock
+	banks atomic.Pointer[[]*bank] // all slots
+	*rest
+
+	epoch    time.Time                // zero of the pool's clock
+	name     string                   // Config.Name
+	made     func() (Factory, Config) // of what rest is made; nil once it is
+	waking   sync.Mutex               // for the change of made
+	whenGone func()                   // called when quiet is closed; may be nil
+}
+
+// A rest is what a pool does not need before it is first used: most of its memory. It is nil as
+// long as the gate says that the pool is asleep.
+type rest struct {
+	config Config
+
+	parkers  sync.Pool     // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
+	stripes  atomic.Uint32 // parkers made
 	sweeper  sweeper
 	counters *counters
 	overdue  atomic.Int32            // attempts that are overdue (see attempt)
@@ -74,9 +87,17 @@ type Pool struct {
 	gone     atomic.Uint32                 // 1: allGone has been closed; 2: quiet, too
 }
 
-// Init makes p a pool that opens its connections with factory. Call it once, before any
-// other method, and do not copy p afterwards.
-func (p *Pool) Init(factory Factory, config Config) {
+// Init makes p a pool. Call it once, before any other method but Own, and do not copy p
+// afterwards. The rest is made of what made returns, when it is needed: see wake.
+func (p *Pool) Init(name string, maxConnections int, made func() (Factory, Config)) {
+	p.epoch, p.name, p.made = time.Now(), name, made
+	p.conns.Store(uint64(words.CensusMax) * uint64(maxConnections))
+	p.gate.Store(uint64(words.GateAsleep))
+}
+
+// init makes the rest.
+func (p *Pool) init(factory Factory, config Config) {
+	p.rest = new(rest)
 	first := newBank(0, config.MaxConnections)
 	p.notes = config.LeakAfter > 0 || config.TimeUse
 	p.sample = sampleLeases
@@ -86,11 +107,9 @@ func (p *Pool) Init(factory Factory, config Config) {
 	if factory.Check != nil {
 		p.wary.Store(tryout)
 	}
-	p.epoch = time.Now()
 	p.counters = new(counters)
 	p.allGone, p.quiet = make(chan struct{}), make(chan struct{})
 	p.banks.Store(&[]*bank{first})
-	p.conns.Store(uint64(words.CensusMax) * uint64(config.MaxConnections))
 	p.queue.Init()
 	p.parkers.New = func() any { return queue.NewParker(uint(p.stripes.Inc())) }
 	p.lifetime, p.close = context.WithCancelCause(context.Background())
@@ -98,9 +117,6 @@ func (p *Pool) Init(factory Factory, config Config) {
 	p.idleTicks = p.sweeper.init(config, factory)
 	if factory.Check == nil && factory.Expires == nil && !p.notes {
 		p.fitTicks = p.idleTicks
-	}
-	if config.MinIdle > 0 {
-		p.passSoon()
 	}
 }
 
@@ -126,18 +142,22 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 				}
 			}
 			if p.wary.Load() != 0 {
-				return p.get(ctx, held{i, word}, true)
+				return p.get(ctx, held{i, word}, true, 0, 3)
 			}
 			if l, ok := p.admit(held{i, word}); ok {
 				return p.noted(l, 2), nil
 			}
 		}
 	}
-	return p.get(ctx, held{}, false)
+	return p.get(ctx, held{}, false, 0, 3)
 }
 
-// get is Get without its fast path. h is what that has taken, if ok is set.
-func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
+// get is Get without its fast path. h is what that has taken, if ok is set. moved is how long the
+// caller has waited in another pool. The noted place is so many calls above noted.
+func (p *Pool) get(ctx context.Context, h held, ok bool, moved time.Duration, above int) (Lease, error) {
+	if !ok && !p.wake() {
+		return Lease{}, ErrBubble
+	}
 	for ok || words.Gate(p.gate.Load()).Open() {
 		if !ok {
 			if h, ok = p.take(); !ok {
@@ -149,15 +169,15 @@ func (p *Pool) get(ctx context.Context, h held, ok bool) (Lease, error) {
 			return Lease{}, err
 		}
 		if fit {
-			return p.noted(l, 3), nil
+			return p.noted(l, above), nil
 		}
 		ok = false // it was unfit and has been closed. Another one may be idle
 	}
-	l, err := p.wait(ctx, false)
+	l, err := p.wait(ctx, false, moved)
 	if err != nil {
 		return l, err
 	}
-	return p.noted(l, 3), nil
+	return p.noted(l, above), nil
 }
 
 // TryGet lends a connection if one is idle and nobody waits.

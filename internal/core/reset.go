@@ -28,6 +28,9 @@ var errReset = errors.New("pool: reset")
 // Reset closes every connection that exists now: the idle ones at once, the leased ones
 // when they come back. It also ends an outage.
 func (p *Pool) Reset() {
+	if !p.wake() {
+		return
+	}
 	if p.elsewhere() {
 		p.config.Logger.Warn("Reset has done nothing", slog.Any("error", ErrBubble))
 		return

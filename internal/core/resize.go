@@ -9,7 +9,7 @@ import (
 
 // Resize changes MaxConnections to n, which is at least 1 and at most MaxConnections.
 func (p *Pool) Resize(n int) error {
-	if p.elsewhere() {
+	if !p.wake() || p.elsewhere() {
 		return ErrBubble
 	}
 	p.more(n) // the slots before the limit: see claim

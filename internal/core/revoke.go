@@ -15,11 +15,14 @@ import (
 // is its own (owns) and not marked (unfit, which revokeLease sets). A Get that finds that its
 // connection has been revoked looks for another.
 func (p *Pool) Revoke(l Lease) bool {
+	if l.conn == nil || l.conn.pool != p {
+		return false
+	}
 	if p.elsewhere() {
 		p.config.Logger.Warn("Revoke has done nothing", slog.Any("error", ErrBubble))
 		return false
 	}
-	return l.conn != nil && l.conn.pool == p && p.revokeLease(l, closedByRevoke, ErrRevoked)
+	return p.revokeLease(l, closedByRevoke, ErrRevoked)
 }
 
 // revokeLease ends a lease, or takes a held slot from its owner, and closes the connection. It

@@ -45,8 +45,9 @@ func (p *Pool) register(again bool) error {
 // wait is Get when no idle connection was found. The caller becomes a waiter until
 // somebody gives it a token or its ctx ends. fresh says that it is GetFresh. A caller whose
 // connection was revoked on its way waits again, at the end of the queue: its place has been
-// used. For Stats that is another wait, for Hooks.Waited the same.
-func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
+// used. For Stats that is another wait, for Hooks.Waited the same. moved is how long the caller has
+// waited in another pool of the same owner, which was closed then: it has the rest of its time.
+func (p *Pool) wait(ctx context.Context, fresh bool, moved time.Duration) (Lease, error) {
 	done := ctx.Done() // not our code, so before anything has to be undone
 	values := p.openContext(ctx)
 	since := p.now()
@@ -58,27 +59,30 @@ func (p *Pool) wait(ctx context.Context, fresh bool) (Lease, error) {
 		p.hookRejected(ctx, err.error)
 		return Lease{}, err.error
 	}
-	if err := p.register(false); err != nil {
+	if err := p.register(moved > 0); err != nil { // it had a place there
 		if err == ErrRejected {
 			p.hookRejected(ctx, err)
 		}
 		return Lease{}, err
 	}
-	l, waited, err := p.waitOnce(ctx, done, values, since, fresh)
+	l, waited, err := p.waitOnce(ctx, done, values, since, fresh, moved)
 	for err == errLost {
 		var more time.Duration
 		if err = p.register(true); err == nil {
-			l, more, err = p.waitOnce(ctx, done, values, p.now(), fresh)
+			l, more, err = p.waitOnce(ctx, done, values, p.now(), fresh, moved)
 			waited += more
 		}
 	}
 	p.hookWaited(ctx, l, waited, err)
+	if err == ErrClosed && p.owner != nil {
+		err = &movedError{moved + waited}
+	}
 	return l, err
 }
 
 // waitOnce makes a registered caller a waiter from since on, until somebody gives it a token or its ctx
 // ends. It returns how long that took.
-func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values context.Context, since int64, fresh bool) (l Lease, waited time.Duration, err error) {
+func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values context.Context, since int64, fresh bool, moved time.Duration) (l Lease, waited time.Duration, err error) {
 	k := p.parkers.Get().(*queue.Parker)
 	w := k.Waiter(done, since)
 	if values != nil {
@@ -140,6 +144,9 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 		}
 	}
 	p.wakeSweeper()
+	if moved > 0 && p.sweeper.expires {
+		defer p.limitMoved(w, p.config.MaxWaitTime-moved)()
+	}
 
 	var t queue.Token
 	if done == nil {
@@ -158,7 +165,7 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 	}
 	waited = p.waited(k, w)
 	p.parkers.Put(k)
-	l, err = p.accept(ctx, t, waited)
+	l, err = p.accept(ctx, t, moved+waited)
 	return l, waited, err
 }
 

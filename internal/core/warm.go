@@ -13,6 +13,9 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	if n < 0 {
 		return fmt.Errorf("pool: Warm: negative number of connections: %d", n)
 	}
+	if !p.wake() {
+		return ErrBubble
+	}
 	values := p.openContext(ctx) // not our code
 	if p.elsewhere() {
 		return ErrBubble

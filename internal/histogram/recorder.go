@@ -119,3 +119,38 @@ func (r *Recorder) Snapshot() Snapshot {
 	h.Sum, h.Counts = time.Duration(sum), append([]uint64(nil), counts[:]...)
 	return h
 }
+
+// Include adds what o has counted to s.
+func (s *Snapshot) Include(o Snapshot) {
+	s.Sum = sumOf(s.Sum, o.Sum)
+	s.merge(o, func(a, b uint64) uint64 { return a + b })
+}
+
+// AtLeast makes no number of s less than that of o.
+func (s *Snapshot) AtLeast(o Snapshot) {
+	s.Sum = max(s.Sum, o.Sum)
+	s.merge(o, func(a, b uint64) uint64 { return max(a, b) })
+}
+
+// sumOf is a+b, and at most the longest Duration.
+func sumOf(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// merge combines the buckets of o with those of s, which are not shared with another Snapshot.
+func (s *Snapshot) merge(o Snapshot, combine func(a, b uint64) uint64) {
+	if o.Count == 0 {
+		return
+	}
+	if s.Counts == nil {
+		s.Counts = make([]uint64, Buckets)
+	}
+	s.Count = 0
+	for b := range s.Counts {
+		s.Counts[b] = combine(s.Counts[b], o.Counts[b])
+		s.Count += s.Counts[b]
+	}
+}

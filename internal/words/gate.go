@@ -5,6 +5,7 @@ package words
 //
 //	63     closed: no connection is handed out any more
 //	62     shrink: after a Resize, more connections may be open than MaxConnections
+//	61     asleep: most of the pool has not been made yet
 //	41..0  waiters: at least as many as there are live waiters in the queue
 //
 // 42 bits count more goroutines than any memory holds. The bits between are unused.
@@ -14,6 +15,7 @@ type Gate uint64
 const (
 	GateClosed  Gate = 1 << 63
 	GateShrink  Gate = 1 << 62
+	GateAsleep  Gate = 1 << 61
 	GateWaiter  Gate = 1
 	gateWaiters Gate = 1<<42 - 1
 )
@@ -24,9 +26,12 @@ func (g Gate) Closed() bool { return g&GateClosed != 0 }
 // Shrinking reports whether more connections may be open than MaxConnections.
 func (g Gate) Shrinking() bool { return g&GateShrink != 0 }
 
+// Asleep reports whether most of the pool has not been made yet.
+func (g Gate) Asleep() bool { return g&GateAsleep != 0 }
+
 // Waiters returns the number of waiters.
 func (g Gate) Waiters() int { return int(g & gateWaiters) }
 
-// Open reports whether a caller may take an idle slot: nobody waits, and the pool is not
-// closed.
+// Open reports whether a caller may take an idle slot: nobody waits, and the pool is neither
+// closed nor asleep.
 func (g Gate) Open() bool { return g&^GateShrink == 0 }

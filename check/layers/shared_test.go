@@ -26,7 +26,7 @@ var bubbled = []string{"sync.Pool", "sync.Cond", "sync.WaitGroup", "time.Timer",
 func TestNoPackageKeepsWhatBubblesMustNotShare(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", "{{.Dir}}{{range .GoFiles}} {{.}}{{end}}",
 		module, module+"/ring", module+"/wsconn", module+"/internal/core", module+"/internal/queue", module+"/internal/words",
-		module+"/internal/histogram", module+"/internal/sight").Output()
+		module+"/internal/histogram", module+"/internal/sight", module+"/internal/group").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

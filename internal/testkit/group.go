@@ -2,11 +2,13 @@ package testkit
 
 import (
 	"reflect"
+	"testing/synctest"
 
 	"github.com/S4AK4N/pool"
 )
 
-// Looks returns how often a group has looked at its pools.
+// Looks returns how often a group has looked at its pools, in a bubble: the last look is over.
 func Looks[K comparable, T any](g *pool.Group[K, T]) uint64 {
+	synctest.Wait()
 	return reflect.ValueOf(g).Elem().FieldByName("in").FieldByName("Tender").FieldByName("looks").Uint()
 }

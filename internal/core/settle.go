@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"github.com/S4AK4N/pool/internal/queue"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
@@ -38,7 +40,7 @@ func (p *Pool) settle(h held, checked bool) {
 		if !h.owns(c) {
 			return // revoked
 		}
-		if d := c.unfit.Load(); d != nil {
+		if d := c.defect(); d != nil {
 			p.destroy(h, d.why, d.cause)
 			return
 		}
@@ -55,23 +57,46 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		step.At("settle: gate read")
 		dummy, w := p.queue.Front()
+		rank := 0
 		if w != nil && w.Fresh() {
-			var rank int
-			if dummy, w, rank = p.heir(dummy, w, c.after); rank > 0 {
-				if p.yield(w, rank) {
-					p.destroyLeaving(h, closedByFresh, nil, w)
-					return
-				}
-				continue
+			dummy, w, rank = p.heir(dummy, w, c.after)
+		}
+		reserved := p.kept(c, h)
+		if reserved && !c.yields {
+			w, rank = nil, 0 // it is for those alone who ask for it
+		}
+		line := &p.queue
+		if c.notice.Load() != nil {
+			if first, s := c.front(); s != nil && (w == nil || s.CameBefore(w)) {
+				line, dummy, w, rank = c.same.Load(), first, s, 0
 			}
+		}
+		if rank > 0 {
+			if p.yield(w, rank) {
+				p.destroyLeaving(h, closedByFresh, nil, w)
+				return
+			}
+			continue
 		}
 		if w == nil {
 			step.At("settle: nobody waits")
+			if c.notice.Load() != nil && !c.takeDown() {
+				continue
+			}
 			if c.born == h.word.Generation() {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			c.justPut = false
 			c.sight.Forget(h.word) // the lease that begins under this word may begin much later
+			if reserved {
+				if !p.reserve(c, h) {
+					return
+				}
+				continue
+			}
+			if c.kept == h.word.Generation() {
+				p.advanceTick(time.Duration(p.now())) // to its stamp at least: see stampIn
+			}
 			published, ok := p.publish(h)
 			if !ok {
 				return // revoked
@@ -96,12 +121,12 @@ func (p *Pool) settle(h held, checked bool) {
 			checked = true
 			continue // Check may have taken a while
 		}
-		if c.unfit.Load() != nil {
+		if c.defect() != nil {
 			continue // perhaps marked before w was linked: it must not be lent to w
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
 			if dummy != nil {
-				p.queue.Advance(dummy, w)
+				line.Advance(dummy, w)
 			} else {
 				p.sweepAside() // it stood behind a fresh waiter
 			}
@@ -119,7 +144,7 @@ func (p *Pool) grant(w *queue.Waiter, t queue.Token) bool {
 		return false
 	}
 	step.At("grant: decided")
-	p.gate.Sub(uint64(words.GateWaiter))
+	p.unregister(w)
 	ch, done := w.Strip()
 	// Its ctx may have ended while its goroutine has not run since. Given the connection,
 	// it would only pass it on, once it runs. This is asked after the decision, because
@@ -141,7 +166,7 @@ func (p *Pool) refuse(w *queue.Waiter, err error) bool {
 		return false
 	}
 	step.At("refuse: decided")
-	p.gate.Sub(uint64(words.GateWaiter))
+	p.unregister(w)
 	ch, _ := w.Strip()
 	ch <- queue.Token{Err: err}
 	return true
@@ -186,7 +211,7 @@ func (p *Pool) reconsider(published held) {
 // wanted reports whether a slot that has been published with c in it has to be taken back
 // and settled.
 func (p *Pool) wanted(c *conn) bool {
-	if c.unfit.Load() != nil {
+	if c.notice.Load() != nil {
 		return true
 	}
 	g := words.Gate(p.gate.Load())

@@ -163,7 +163,7 @@ func (p *Pool) lookApart(k *look, h held) {
 		}
 		p.workerEnded()
 	}()
-	l, fit, abandoned = p.examine(h)
+	l, fit, abandoned = p.examine(h, false)
 	returned = true
 }
 

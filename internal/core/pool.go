@@ -226,24 +226,19 @@ func (p *Pool) idleFor(word ring.Word) uint32 {
 // admit turns a slot that was idle into the lease of the caller that has taken it. If the
 // connection is unfit, it is closed instead.
 func (p *Pool) admit(h held) (Lease, bool) {
-	l, fit, _ := p.examine(h)
-	if fit && l.conn.notice.Load() != nil && p.passOn(l) {
-		return Lease{}, false
-	}
+	l, fit, _ := p.examine(h, true)
 	return l, fit
 }
 
-// examine is admit. It also reports whether the call of Factory.Check was abandoned.
-func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
+// examine is admit. It also reports whether the call of Factory.Check was abandoned. any says that
+// the caller would take any connection: then one for which somebody waits goes to them.
+func (p *Pool) examine(h held, any bool) (l Lease, fit, abandoned bool) {
 	c := p.connIn(h.slot)
 	if !h.owns(c) {
 		return l, false, false // revoked
 	}
-	if c.notice.Load() != nil { // only then the rest: it may be no defect
-		if d := c.defect(); d != nil {
-			p.destroy(h, d.why, d.cause)
-			return l, false, false
-		}
+	if c.notice.Load() != nil && p.noticed(h, c, any && p.factory.Check == nil) {
+		return l, false, false
 	}
 	// In an outage MinIdle may have kept it: an old connection is better than none.
 	if p.idleFor(h.word) >= p.idleTicks && p.idleTooLong(c, h) && (p.outage.Load() == nil || !p.onlyOld(h)) {
@@ -256,11 +251,8 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		}
 		// Check may have taken a while. What has been revoked is marked as well; then destroy
 		// finds that the slot is not ours any more.
-		if c.notice.Load() != nil {
-			if d := c.defect(); d != nil {
-				p.destroy(h, d.why, d.cause)
-				return l, false, false
-			}
+		if c.notice.Load() != nil && p.noticed(h, c, any) {
+			return l, false, false
 		}
 	}
 	if p.over(c) {
@@ -268,6 +260,17 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		return l, false, false
 	}
 	return Lease{c, h.word}, true, false
+}
+
+// noticed does what the notice on a connection asks for, in a function of its own because it is
+// seldom needed. It reports whether the slot is not the caller's any more: the connection has been
+// closed or, if passes is set, has gone to one who waits for it.
+func (p *Pool) noticed(h held, c *conn, passes bool) bool {
+	if d := c.defect(); d != nil {
+		p.destroy(h, d.why, d.cause)
+		return true
+	}
+	return passes && p.passOn(Lease{c, h.word})
 }
 
 // owns reports whether c, which was found in the slot of h, is the connection of h. If not,

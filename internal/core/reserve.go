@@ -78,6 +78,17 @@ func (p *Pool) kept(c *conn, h held) bool {
 	return c.kept == h.word.Generation() && time.Duration(p.now()) < c.until
 }
 
+// reserveKept is reserve for settle, unless the time is over: then the slot is published. done says
+// that the connection is reserved, back that something wants it at once.
+func (p *Pool) reserveKept(c *conn, h held) (done, back bool) {
+	if p.kept(c, h) {
+		back = p.reserve(c, h)
+		return !back, back
+	}
+	p.advanceTick(time.Duration(p.now())) // to its stamp at least: see stampIn
+	return false, false
+}
+
 // reserve reserves the connection in a held slot. It reports true if the slot has come back to
 // the caller: something wants it at once.
 func (p *Pool) reserve(c *conn, h held) (back bool) {

@@ -220,6 +220,32 @@ func (c *conn) front() (dummy, w *queue.Waiter) {
 	return nil, nil
 }
 
+// firstFor returns who comes first for the connection in a held slot, with the node before, or
+// nil. dummy and w are what the front of the queue is of those who wait for any; kept says that the
+// connection is to be reserved. If rank is not 0, w needs its room: see heir.
+func (p *Pool) firstFor(c *conn, kept bool, dummy, w *queue.Waiter) (_, _ *queue.Waiter, rank int) {
+	if w != nil && w.Fresh() {
+		dummy, w, rank = p.heir(dummy, w, c.after)
+	}
+	if kept && !c.yields && time.Duration(p.now()) < c.until {
+		w, rank = nil, 0 // it is for those alone who ask for it
+	}
+	if c.notice.Load() != nil {
+		if first, s := c.front(); s != nil && (w == nil || s.CameBefore(w)) {
+			return first, s, 0
+		}
+	}
+	return dummy, w, rank
+}
+
+// lineOf returns the queue in which a waiter stands who was decided for c.
+func (p *Pool) lineOf(w *queue.Waiter, c *conn) *queue.Queue {
+	if w.WaitsForOne() {
+		return c.same.Load()
+	}
+	return &p.queue
+}
+
 // line returns the queue of those who wait for c alone.
 func (c *conn) line() *queue.Queue {
 	if q := c.same.Load(); q != nil {
@@ -358,7 +384,7 @@ func (p *Pool) goneUnlessClosed(m Mark) error {
 // serveSame gives a connection that is idle to whoever comes first.
 func (p *Pool) serveSame(c *conn) {
 	if h, ok := p.takeOf(c); ok {
-		if _, fit, _ := p.examine(h); fit {
+		if _, fit, _ := p.examine(h, false); fit {
 			p.settle(h, true)
 		}
 	}

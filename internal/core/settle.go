@@ -1,8 +1,6 @@
 package core
 
 import (
-	"time"
-
 	"github.com/S4AK4N/pool/internal/queue"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
@@ -57,26 +55,16 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		step.At("settle: gate read")
 		dummy, w := p.queue.Front()
-		rank := 0
-		if w != nil && w.Fresh() {
-			dummy, w, rank = p.heir(dummy, w, c.after)
-		}
-		reserved := p.kept(c, h)
-		if reserved && !c.yields {
-			w, rank = nil, 0 // it is for those alone who ask for it
-		}
-		line := &p.queue
-		if c.notice.Load() != nil {
-			if first, s := c.front(); s != nil && (w == nil || s.CameBefore(w)) {
-				line, dummy, w, rank = c.same.Load(), first, s, 0
+		kept := c.kept == h.word.Generation()
+		if kept || c.notice.Load() != nil || w != nil && w.Fresh() {
+			var rank int
+			if dummy, w, rank = p.firstFor(c, kept, dummy, w); rank > 0 {
+				if p.yield(w, rank) {
+					p.destroyLeaving(h, closedByFresh, nil, w)
+					return
+				}
+				continue
 			}
-		}
-		if rank > 0 {
-			if p.yield(w, rank) {
-				p.destroyLeaving(h, closedByFresh, nil, w)
-				return
-			}
-			continue
 		}
 		if w == nil {
 			step.At("settle: nobody waits")
@@ -88,14 +76,12 @@ func (p *Pool) settle(h held, checked bool) {
 			}
 			c.justPut = false
 			c.sight.Forget(h.word) // the lease that begins under this word may begin much later
-			if reserved {
-				if !p.reserve(c, h) {
+			if kept {
+				if done, back := p.reserveKept(c, h); done {
 					return
+				} else if back {
+					continue
 				}
-				continue
-			}
-			if c.kept == h.word.Generation() {
-				p.advanceTick(time.Duration(p.now())) // to its stamp at least: see stampIn
 			}
 			published, ok := p.publish(h)
 			if !ok {
@@ -126,7 +112,7 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
 			if dummy != nil {
-				line.Advance(dummy, w)
+				p.lineOf(w, c).Advance(dummy, w)
 			} else {
 				p.sweepAside() // it stood behind a fresh waiter
 			}

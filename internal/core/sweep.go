@@ -378,7 +378,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 		}
 		p.sweeper.round.Inc()
 	}()
-	_, fit, abandoned := p.examine(h)
+	_, fit, abandoned := p.examine(h, false)
 	returned = true
 	p.looked(began, fit)
 	if fit {

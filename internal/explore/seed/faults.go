@@ -81,8 +81,8 @@ var faults = []fault{
 	{23, "two expire or grant the same waiter", queueCode, schedulesPkg, "TestExploreExpiry.*", one("queue.go",
 		"if w.state.CompareAndSwap(old, state) { // the end of the wait", "if FAULT {\n			w.state.Store(state)\n			return true\n		}\n		if w.state.CompareAndSwap(old, state) {"), true},
 	{24, "the order of the queue is not kept: the granter takes the second", coreCode, schedulesPkg, "TestExploreTwoGrantersAndTwo.*|TestExplorePutAgainstTwo.*", one("settle.go",
-		"		dummy, w := p.queue.Front()\n		rank := 0\n",
-		"		dummy, w := p.queue.Front()\n		if FAULT && w != nil {\n			if next := w.Next(); next != nil && next != w && next.Live() {\n				if p.grant(next, queue.Token{Slot: h.slot, Word: h.word}) {\n					return\n				}\n				continue\n			}\n		}\n		rank := 0\n"), false},
+		"		dummy, w := p.queue.Front()\n		kept :=",
+		"		dummy, w := p.queue.Front()\n		if FAULT && w != nil {\n			if next := w.Next(); next != nil && next != w && next.Live() {\n				if p.grant(next, queue.Token{Slot: h.slot, Word: h.word}) {\n					return\n				}\n				continue\n			}\n		}\n		kept :="), false},
 
 	{30, "two leavers count the same surplus", coreCode, schedulesPkg, "TestExplore(ResizeDown|TheEndOfOneResize).*", one("resize.go",
 		"		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusLeaving)) {", "		if FAULT {\n			p.conns.Add(uint64(words.CensusLeaving))\n			return true\n		}\n		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusLeaving)) {"), false},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/testkit"
+	"go.uber.org/atomic"
 )
 
 // putFor puts a lease back and reserves its connection.
@@ -288,26 +289,25 @@ func TestPutUnusedOfWhatWasReservedLeavesItIdle(t *testing.T) {
 func TestChecksAndProbesLeaveAReservationInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(testkit.Exchange).Factory()
-		checks := 0
+		var checks, probes atomic.Int32
+		var ahead atomic.Duration
 		f.Check = func(*testkit.Wire) error {
-			checks++
+			checks.Inc()
 			return nil
 		}
-		probes := 0
 		f.Probe = func(context.Context, *testkit.Wire) error {
-			probes++
+			probes.Inc()
 			return nil
 		}
 		p := testkit.Start(t, f, still(2))
 		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
-		ahead := time.Duration(0)
-		testkit.Inside(p).SetAhead(func() time.Duration { return ahead })
+		testkit.Inside(p).SetAhead(ahead.Load)
 		time.Sleep(10 * time.Second)
-		ahead = time.Hour
+		ahead.Store(time.Hour)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if checks < 15 || probes != 1 {
-			t.Errorf("%d checks in twenty seconds, and %d probes; want at least 15, and 1", checks, probes)
+		if checks.Load() < 15 || probes.Load() != 1 {
+			t.Errorf("%d checks in twenty seconds, and %d probes; want at least 15, and 1", checks.Load(), probes.Load())
 		}
 		if s := p.Stats(); s.ReservedConnections != 1 || s.Gets != 1 {
 			t.Errorf("%d are reserved after %d leases, want 1, 1", s.ReservedConnections, s.Gets)

@@ -49,6 +49,9 @@
 //   - A caller of [Pool.GetFresh] stands in the same queue, and gets only a connection whose
 //     opening began after the call. What is too old for it goes to those behind it, or is
 //     closed to make room for one that is not.
+//   - A caller of [Pool.GetSame] gets one certain connection, or is told that it is gone. It stands
+//     in no other caller's way: of those who could use a connection that comes back, whoever
+//     came first gets it, whether it waits for this one or for any.
 //   - A caller whose ctx has ended gets no connection, and no connection is lost by that.
 //   - A lease that does not come back can be ended by [Pool.Revoke]. Its holder keeps nothing
 //     but a closed connection, and ends nobody else's lease by it.
@@ -65,13 +68,22 @@
 //     connection opened since the last failure has been open for a second, or when a lease
 //     of it has ended clean.
 //
+// # The same connection again
+//
+// Some servers keep state on the connection: the last response, a prompt cache. The next request of
+// a session must go where the last one went. [Lease.Mark] remembers the connection,
+// [Pool.PutFor] reserves it for a while, [Pool.GetSame] gets it back or returns [ErrGone], and
+// [Lease.Follows] tells whether nobody else has had it meanwhile. The example of GetSame has all of
+// them.
+//
 // # Errors
 //
 // [ErrExhausted] says that all connections were leased for all of [Config.MaxWaitTime]:
 // callers are slow or many, or one does not return its connection ([Pool.Leases] shows
 // which), or MaxConnections is too low. [ErrUnavailable] says that the server cannot be
 // reached, and wraps the cause. [ErrRejected] says that there is more load than MaxWaiters
-// allows; shed it. The error of your ctx says that your own time was up. In every case
+// allows; shed it. [ErrGone] says that the connection that GetSame asks for is gone; begin anew
+// on another. The error of your ctx says that your own time was up. In every case
 // errors.Is finds the error of your factory, if that is the reason. So errors.Is finds
 // [context.DeadlineExceeded] also in an [*OpenError] after [Config.OpenTimeout]; ctx.Err tells
 // whether your own ctx has ended.

@@ -33,8 +33,14 @@ var (
 
 	// ErrNotLeased is returned by [Pool.Put], [Pool.Discard] and [Pool.Detach] for a
 	// lease that is not in force: it has ended, is the zero Lease, or belongs to another
-	// pool. The call has changed nothing.
+	// pool. The call has changed nothing. [Pool.GetSame] returns it for a Mark of another pool.
 	ErrNotLeased = core.ErrNotLeased
+
+	// ErrGone is returned by [Pool.GetSame] if the connection of the Mark will not come back: it
+	// has been closed, discarded, detached or revoked, or will be when its lease ends. The error
+	// says why and wraps the cause, unless another connection has come and gone in the slot since. Start
+	// over, with a connection of [Pool.Get].
+	ErrGone = core.ErrGone
 
 	// ErrBubble is returned by the methods of a pool that was made in another bubble of
 	// testing/synctest than the one in which it is used, or where one of the two is in

@@ -184,6 +184,50 @@ type session struct {
 
 func (s *session) Close() error { s.end(); return nil }
 
+// A server keeps the last response on the connection. The session goes on where it was, or starts
+// over with the whole story if that connection is gone, or somebody else has used it.
+func ExamplePool_GetSame() {
+	p, err := pool.New(pool.Factory[net.Conn]{Open: dialEcho}, pool.Config{MaxConnections: 10})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	var last pool.Mark // of no connection yet
+	turn := func(next, story string) error {
+		lease, err := p.GetSame(context.Background(), last)
+		if errors.Is(err, pool.ErrGone) {
+			lease, err = p.Get(context.Background())
+		}
+		if err != nil {
+			return err
+		}
+		question := story
+		if lease.Follows(last) {
+			question = next // the server knows the rest
+		}
+		answer, err := request(lease.Value(), question)
+		if err != nil {
+			return errors.Join(err, p.Discard(lease, err))
+		}
+		fmt.Println(answer)
+		last = lease.Mark()
+		return p.PutFor(lease, time.Minute) // nobody else gets it while the user thinks
+	}
+
+	fmt.Println(turn("one", "one"))
+	fmt.Println(turn("two", "one, two"))
+	p.Reset() // the account has changed, say
+	fmt.Println(turn("three", "one, two, three"))
+	// Output:
+	// ONE
+	// <nil>
+	// TWO
+	// <nil>
+	// ONE, TWO, THREE
+	// <nil>
+}
+
 // A pool for each account: each has its own connections and its own limit, and a password that
 // changes is told by Remove.
 func ExampleGroup() {

@@ -87,6 +87,10 @@ type Factory[T any] struct {
 	// closed.
 	Clean func(conn T) error
 
+	// CleanOnlyLooks says that Clean only looks at conn, and changes nothing that the server keeps
+	// for it. Otherwise no lease follows another ([Lease.Follows]) if there is a Clean.
+	CleanOnlyLooks bool
+
 	// Expires, if not nil, says until when conn may be used: until its token expires, or the
 	// server ends it. It is called once after Open, before Watch. Unlike
 	// [Config.MaxLifetime], the time has no jitter, and many connections may end at once; of
@@ -166,7 +170,7 @@ func (f Factory[T]) boxed() core.Factory {
 	if f.Watch != nil {
 		b.Watch = func(b any, broken func(cause error)) { f.Watch(unbox[T](b), broken) }
 	}
-	b.PeerClosed = f.PeerClosed
+	b.PeerClosed, b.CleanOnlyLooks = f.PeerClosed, f.CleanOnlyLooks
 	return b
 }
 

@@ -26,6 +26,32 @@ func (l Lease[T]) Value() T { return unbox[T](l.lease.Box()) }
 // without harm, may succeed on a fresh one: see [Pool.Retry].
 func (l Lease[T]) Reused() bool { return l.lease.Reused() }
 
+// Number returns the number of the connection in its pool, which hooks and the log have. It is 0
+// for the zero Lease.
+func (l Lease[T]) Number() uint64 { return l.lease.Number() }
+
+// Mark remembers the connection and the lease, to have the connection again by [Pool.GetSame]
+// once the lease has ended. It can be taken at any time, also after the lease has ended. That of
+// the zero Lease is the zero Mark.
+func (l Lease[T]) Mark() Mark { return Mark{l.lease.Mark()} }
+
+// Follows reports whether l is the next lease of the same connection after the marked one. If
+// so, nobody has had the connection in between, and what the server keeps of the last request is
+// still that of the marked lease.
+//
+// It is false after [Pool.PutUnused], for then the last request is not that of the lease before,
+// and if the connection was cleaned in between, by a [Factory].Clean that does more than look or
+// by Options.Clean of package wsconn. It is false for the zero Mark and the zero Lease. Checks and
+// probes of the pool change nothing.
+func (l Lease[T]) Follows(m Mark) bool { return l.lease.Follows(m.mark) }
+
+// A Mark remembers a connection and a lease of it. Marks can be compared, are a few words, and
+// have no pointer: whoever keeps one keeps nothing alive. They are good for as long as the process
+// runs. The zero Mark is of no connection.
+type Mark struct {
+	mark core.Mark
+}
+
 // Opened returns when the connection was opened.
 func (l Lease[T]) Opened() time.Time { return l.lease.Opened() }
 

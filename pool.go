@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/S4AK4N/pool/internal/core"
 )
@@ -98,6 +99,37 @@ func (p *Pool[T]) GetFresh(ctx context.Context) (Lease[T], error) {
 	return Lease[T]{lease: l}, err
 }
 
+// GetSame lends the connection of m and no other: at once if it is idle, and otherwise when it
+// comes back. It is for servers that keep state on the connection, so that the next request
+// must go where the last one went. Whether nobody else has had the connection meanwhile, which
+// may have changed that state, tells [Lease.Follows].
+//
+// Of those who could use a connection that comes back, whoever came first gets it, whether it
+// waits for this one or, in Get, for any. GetSame opens no connection. It calls Factory.Check as Get does.
+//
+// GetSame returns an error when
+//   - ctx ends, as Get does
+//   - m is the zero Mark, or the connection is not in the pool any more or will not come back:
+//     [ErrGone], at once or as soon as that is known. So a first request and a later one can
+//     share code: on ErrGone they call Get and begin anew
+//   - the lease of m is still in force: an error, at once. The caller would wait for itself
+//   - m is of another pool: [ErrNotLeased]
+//   - the wait has lasted for [Config.MaxWaitTime]: [ErrExhausted]
+//   - [Config.MaxWaiters] callers of Get and GetSame already wait, or it is negative and somebody
+//     has the connection: [ErrRejected]
+//   - the pool is closed: [ErrClosed], also where it would be ErrGone otherwise
+func (p *Pool[T]) GetSame(ctx context.Context, m Mark) (Lease[T], error) {
+	l, err := p.core.GetSame(ctx, m.mark)
+	return Lease[T]{lease: l}, err
+}
+
+// TryGetSame is [Pool.GetSame] without a wait. It returns false also if somebody else has the
+// connection or comes first, and while the pool itself has it, to ask Check or Probe.
+func (p *Pool[T]) TryGetSame(m Mark) (Lease[T], bool) {
+	l, ok := p.core.TryGetSame(m.mark)
+	return Lease[T]{lease: l}, ok
+}
+
 // TryGet lends a connection if one is idle and nobody waits for it. It never waits and
 // never opens a connection: it is for work that can be skipped. It returns false if no
 // connection is idle, if callers wait (those of [Pool.GetFresh] too), and if the pool is closed.
@@ -127,6 +159,18 @@ func (p *Pool[T]) Put(l Lease[T]) error { return p.core.Put(l.lease) }
 // looked for a certain connection or checked its health. The connection counts as idle since
 // it was last returned by Put, so a caller that only looks does not keep it from expiring.
 func (p *Pool[T]) PutUnused(l Lease[T]) error { return p.core.PutUnused(l.lease) }
+
+// PutFor is [Pool.Put] for a session that will come back within d: for that time only
+// [Pool.GetSame] gets the connection, and afterwards it is idle like any. Without it, a Get takes
+// whatever is idle rather than open another connection, and whether a session finds its own
+// undisturbed is luck. A d of zero or less is Put.
+//
+// If [Config.MaxConnections] are open, nothing else is idle, and somebody waits in Get for whom no
+// connection is being opened, the connection that has been reserved longest goes to them. A reserved
+// connection is checked like one that is idle, and closed when it is too old for MaxLifetime or by
+// Factory.Expires. Its [Config.MaxIdleTime] begins when the reservation ends. It does not count for
+// [Config.MinIdle], and TryGet does not lend it.
+func (p *Pool[T]) PutFor(l Lease[T], d time.Duration) error { return p.core.PutFor(l.lease, d) }
 
 // Discard ends a lease and closes its connection, in the background. The slot is free for
 // another connection at once (with [Config.StrictMax], when Factory.Close has returned).

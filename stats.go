@@ -15,21 +15,24 @@ import (
 // for.
 type Stats struct {
 	// Gauges.
-	MaxConnections     int           // the limit in force
-	ActiveConnections  int           // leased, or held by the pool to check, probe, clean or hand on
-	IdleConnections    int           // ready to be lent
-	OpeningConnections int           // being opened
-	WaitingRequests    int           // calls of Get that wait
-	OldestWait         time.Duration // how long the first of them has waited
-	LastOpenError      error         // of the last attempt to open that has failed; nil once its outage is over
+	MaxConnections      int           // the limit in force
+	ActiveConnections   int           // leased, or held by the pool to check, probe, clean or hand on
+	IdleConnections     int           // ready to be lent
+	ReservedConnections int           // of IdleConnections, those that PutFor has reserved
+	OpeningConnections  int           // being opened
+	WaitingRequests     int           // calls of Get and GetSame that wait
+	OldestWait          time.Duration // how long the first of them has waited
+	LastOpenError       error         // of the last attempt to open that has failed; nil once its outage is over
 
 	// Counters of calls, since the pool was made.
 	Gets        uint64 // leases, also those revoked on their way; may briefly include connections that the pool itself holds
-	Waits       uint64 // calls of Get that found nothing idle, so also those for which one was opened; however they ended
+	Waits       uint64 // calls of Get that found nothing idle, so also those for which one was opened, and of GetSame that waited; however they ended
+	SameWaits   uint64 // of Waits, those of GetSame
 	Timeouts    uint64 // calls that ended in ErrExhausted
 	Canceled    uint64 // waits that ended with the caller's ctx
 	Rejected    uint64 // calls that ended in ErrRejected
 	Unavailable uint64 // calls that ended in ErrUnavailable
+	Gone        uint64 // calls of GetSame and TryGetSame whose connection was gone; the zero Mark does not count
 	Leaked      uint64 // leases reported after LeakAfter
 
 	// Counters of connections, since the pool was made. At rest, Opened = Detached + all
@@ -109,6 +112,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Max           int               `json:"max"`
 		Active        int               `json:"active"`
 		Idle          int               `json:"idle"`
+		Reserved      int               `json:"reserved"`
 		Opening       int               `json:"opening"`
 		Vacant        int               `json:"vacant"`
 		Waiting       int               `json:"waiting"`
@@ -116,10 +120,12 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		LastOpenError *string           `json:"last_open_error"`
 		Gets          uint64            `json:"gets"`
 		Waits         uint64            `json:"waits"`
+		SameWaits     uint64            `json:"same_waits"`
 		Timeouts      uint64            `json:"timeouts"`
 		Canceled      uint64            `json:"canceled"`
 		Rejected      uint64            `json:"rejected"`
 		Unavailable   uint64            `json:"unavailable"`
+		Gone          uint64            `json:"gone"`
 		Leaked        uint64            `json:"leaked"`
 		Opened        uint64            `json:"opened"`
 		OpenErrors    uint64            `json:"open_errors"`
@@ -130,9 +136,9 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		OpenTime      Histogram         `json:"open_time"`
 		UseTime       Histogram         `json:"use_time"`
 	}{
-		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.OpeningConnections, s.VacantConnections(),
+		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.ReservedConnections, s.OpeningConnections, s.VacantConnections(),
 		s.WaitingRequests, s.OldestWait.Seconds(), lastOpenError,
-		s.Gets, s.Waits, s.Timeouts, s.Canceled, s.Rejected, s.Unavailable, s.Leaked,
+		s.Gets, s.Waits, s.SameWaits, s.Timeouts, s.Canceled, s.Rejected, s.Unavailable, s.Gone, s.Leaked,
 		s.Opened, s.OpenErrors, s.Detached, closed, s.Abandoned, s.WaitTime, s.OpenTime, s.UseTime,
 	})
 }
@@ -147,16 +153,19 @@ func (s Stats) LogValue() slog.Value {
 		slog.Int("max", s.MaxConnections),
 		slog.Int("active", s.ActiveConnections),
 		slog.Int("idle", s.IdleConnections),
+		slog.Int("reserved", s.ReservedConnections),
 		slog.Int("opening", s.OpeningConnections),
 		slog.Int("waiting", s.WaitingRequests),
 		slog.Duration("oldest_wait", s.OldestWait),
 		lastOpenError,
 		slog.Uint64("gets", s.Gets),
 		slog.Uint64("waits", s.Waits),
+		slog.Uint64("same_waits", s.SameWaits),
 		slog.Uint64("timeouts", s.Timeouts),
 		slog.Uint64("canceled", s.Canceled),
 		slog.Uint64("rejected", s.Rejected),
 		slog.Uint64("unavailable", s.Unavailable),
+		slog.Uint64("gone", s.Gone),
 		slog.Uint64("leaked", s.Leaked),
 		slog.Uint64("opened", s.Opened),
 		slog.Uint64("open_errors", s.OpenErrors),
@@ -183,38 +192,41 @@ func (s Stats) LogValue() slog.Value {
 // statsOf makes a Stats of what the core has.
 func statsOf(s core.Stats) Stats {
 	return Stats{
-		MaxConnections:     s.MaxConnections,
-		ActiveConnections:  s.ActiveConnections,
-		IdleConnections:    s.IdleConnections,
-		OpeningConnections: s.OpeningConnections,
-		WaitingRequests:    s.WaitingRequests,
-		OldestWait:         s.OldestWait,
-		LastOpenError:      s.LastOpenError,
-		Gets:               s.Gets,
-		Waits:              s.Waits,
-		Timeouts:           s.Timeouts,
-		Canceled:           s.Canceled,
-		Rejected:           s.Rejected,
-		Unavailable:        s.Unavailable,
-		Leaked:             s.Leaked,
-		Opened:             s.Opened,
-		OpenErrors:         s.OpenErrors,
-		Detached:           s.Detached,
-		ClosedIdle:         s.ClosedIdle,
-		ClosedLifetime:     s.ClosedLifetime,
-		ClosedCheck:        s.ClosedCheck,
-		ClosedClean:        s.ClosedClean,
-		ClosedWatch:        s.ClosedWatch,
-		ClosedDiscard:      s.ClosedDiscard,
-		ClosedRevoke:       s.ClosedRevoke,
-		ClosedReset:        s.ClosedReset,
-		ClosedResize:       s.ClosedResize,
-		ClosedFresh:        s.ClosedFresh,
-		ClosedAbandoned:    s.ClosedAbandoned,
-		ClosedShutdown:     s.ClosedShutdown,
-		Abandoned:          s.Abandoned,
-		WaitTime:           Histogram(s.WaitTime),
-		OpenTime:           Histogram(s.OpenTime),
-		UseTime:            Histogram(s.UseTime),
+		MaxConnections:      s.MaxConnections,
+		ActiveConnections:   s.ActiveConnections,
+		IdleConnections:     s.IdleConnections,
+		ReservedConnections: s.ReservedConnections,
+		OpeningConnections:  s.OpeningConnections,
+		WaitingRequests:     s.WaitingRequests,
+		OldestWait:          s.OldestWait,
+		LastOpenError:       s.LastOpenError,
+		Gets:                s.Gets,
+		Waits:               s.Waits,
+		SameWaits:           s.SameWaits,
+		Timeouts:            s.Timeouts,
+		Canceled:            s.Canceled,
+		Rejected:            s.Rejected,
+		Unavailable:         s.Unavailable,
+		Gone:                s.Gone,
+		Leaked:              s.Leaked,
+		Opened:              s.Opened,
+		OpenErrors:          s.OpenErrors,
+		Detached:            s.Detached,
+		ClosedIdle:          s.ClosedIdle,
+		ClosedLifetime:      s.ClosedLifetime,
+		ClosedCheck:         s.ClosedCheck,
+		ClosedClean:         s.ClosedClean,
+		ClosedWatch:         s.ClosedWatch,
+		ClosedDiscard:       s.ClosedDiscard,
+		ClosedRevoke:        s.ClosedRevoke,
+		ClosedReset:         s.ClosedReset,
+		ClosedResize:        s.ClosedResize,
+		ClosedFresh:         s.ClosedFresh,
+		ClosedAbandoned:     s.ClosedAbandoned,
+		ClosedShutdown:      s.ClosedShutdown,
+		Abandoned:           s.Abandoned,
+		WaitTime:            Histogram(s.WaitTime),
+		OpenTime:            Histogram(s.OpenTime),
+		UseTime:             Histogram(s.UseTime),
 	}
 }

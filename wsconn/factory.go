@@ -35,7 +35,7 @@ func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 		return none, err
 	}
 	d := &dialer{url: url, options: options, rules: options.rules()}
-	f := pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, PeerClosed: peerClosed}
+	f := pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, CleanOnlyLooks: options.Clean == nil, PeerClosed: peerClosed}
 	if options.PingInterval >= 0 {
 		f.Probe = d.probe
 	}

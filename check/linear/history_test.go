@@ -18,9 +18,12 @@ type event struct {
 	wire      *wire // that it was about, if it was about one
 	lease     int   // number of the lease, likewise
 	call, ret int64 // on the clock of the world
-	get       bool  // it was a Get or GetFresh, which may have waited
+	get       bool  // it was a Get, GetFresh or GetSame, which may have waited
+	same      bool  // it was a GetSame
+	follows   int   // number of the lease that this one follows, if it says so
 	fresh     bool  // it was a GetFresh
-	refused   bool  // it was a TryGet that returned false
+	try       bool  // it was a TryGet
+	refused   bool  // it was a TryGet that returned false, and may have been the only one
 	max       int   // what Resize was asked for
 }
 
@@ -39,6 +42,12 @@ func (e *event) String() string {
 	}
 	if e.fresh {
 		s += " (GetFresh)"
+	}
+	if e.same {
+		s += " (GetSame)"
+	}
+	if e.follows > 0 {
+		s += fmt.Sprintf(" (follows l%d)", e.follows)
 	}
 	if e.kind == resized {
 		s += fmt.Sprintf(" to %d", e.max)
@@ -181,6 +190,34 @@ func (h *history) wasReset(w *wire) bool {
 // poolItself is the number of the client that is none.
 const poolItself = 99
 
+// sameDuring reports whether a GetSame came during a call.
+func (h *history) sameDuring(e *event) bool {
+	return slices.ContainsFunc(h.events, func(f event) bool { return f.same && f.overlaps(e) })
+}
+
+// overtaken returns a lease that was in between two of which one follows the other, as it says,
+// and the latter.
+func (h *history) overtaken() (between, e *event) {
+	began := map[int]*event{}
+	for i := range h.events {
+		if e := &h.events[i]; e.kind == lent {
+			began[e.lease] = e
+		}
+	}
+	for _, e := range began {
+		first := began[e.follows]
+		if first == nil {
+			continue // it began before the last stop, or follows nothing
+		}
+		for _, between := range began {
+			if between.wire == e.wire && between.call > first.ret && between.ret < e.call {
+				return between, e
+			}
+		}
+	}
+	return nil, nil
+}
+
 // looksOf returns the connections at which a TryGet must have looked in vain. They
 // are those that it could have seen idle: doc.go has what is left out and why.
 func (h *history) looksOf(e *event) (looks []*wire) {
@@ -195,6 +232,8 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 				return nil // may have had any connection in hand
 			case f.kind == put, f.kind == cut:
 				skip = append(skip, f.wire)
+			case f != e && f.try && h.sameDuring(f):
+				return nil // it may have had any in hand, and passed it on
 			case f != e && (f.refused || f.kind == lent):
 				// Another TryGet, which may have had one in hand that it found unfit
 				// in the end, and closed.

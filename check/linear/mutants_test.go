@@ -42,7 +42,7 @@ var mutants = []mutant{
 		histories, noOrder,
 	}, {
 		"what was reported while it was leased is lent before Put has looked", "internal/core/pool.go",
-		"c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {",
+		"c != nil && !word.Precedes(c.claimed) && c.notice.Load() == nil {",
 		"c != nil && !word.Precedes(c.claimed) {",
 		histories, noOrder,
 	}, {
@@ -52,7 +52,7 @@ var mutants = []mutant{
 		histories, noOrder,
 	}, {
 		"a waiter is lent what was reported before it came", "internal/core/settle.go",
-		"if c.unfit.Load() != nil {\n\t\t\tcontinue",
+		"if c.defect() != nil {\n\t\t\tcontinue",
 		"if false {\n\t\t\tcontinue",
 		histories, noOrder,
 	}, {

@@ -57,6 +57,18 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 2, action{lent, 0, 1}}, {3, 6, action{detached, 0, 1}}, {4, 5, action{opened, 1, 0}}}},
 		{"lent after it was reported", one, false, []at{
 			{1, 2, action{reported, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
+		{"gone while it is idle", one, false, []at{
+			{1, 2, action{sawGone, 0, 0}}}},
+		{"gone while it is leased", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{sawGone, 0, 0}}}},
+		{"gone while it is leased, after it was reported", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{reported, 0, 0}}, {4, 5, action{sawGone, 0, 0}}}},
+		{"gone while it is discarded", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 6, action{discarded, 0, 1}}, {4, 5, action{sawGone, 0, 0}}}},
+		{"gone, and then lent", one, false, []at{
+			{1, 2, action{sawGone, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
+		{"gone in a closed pool", one, false, []at{
+			{1, 2, action{shut, 0, 0}}, {3, 4, action{sawGone, 0, 0}}}},
 		{"lent while it is reported", one, true, []at{
 			{1, 4, action{reported, 0, 0}}, {2, 3, action{lent, 0, 1}}}},
 		{"reported in use, then put and lent", one, false, []at{

@@ -32,11 +32,12 @@ const (
 	reset        // not part of the specification: it is made into reported for each connection
 	shut         // Shutdown or Close
 	sawClosed    // Get returned ErrClosed
+	sawGone      // GetSame returned ErrGone
 	fruitless    // Get or TryGet that took no effect; not part of the specification
 )
 
 var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "discarded", "detached",
-	"lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "fruitless"}
+	"lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -192,6 +193,8 @@ func (s *state) step(a action) bool {
 		}
 	case sawClosed:
 		return s.closed
+	case sawGone:
+		return !s.closed && c.phase != idle && c.phase != leased
 	default:
 		panic("not a step")
 	}

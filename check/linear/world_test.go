@@ -178,7 +178,7 @@ func (c *caller) lend(l pool.Lease[*wire], e event) {
 }
 
 func (c *caller) tryGet() bool {
-	e := event{kind: fruitless, call: c.now()}
+	e := event{kind: fruitless, try: true, call: c.now()}
 	// A connection that is looked at for a Get which has returned is not idle until the look
 	// is over. A Get that returns during this call overlaps it, and excuses it anyway.
 	adrift := testkit.Inside(c.p).Adrift.Load() > 0
@@ -228,6 +228,38 @@ func (c *caller) get() {
 	default:
 		c.fail("Get: %v", err)
 	}
+}
+
+// getSame asks for the connection of a lease of somebody's, which may be in force or not.
+func (c *caller) getSame(h *held) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if c.rnd.IntN(3) == 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.rnd.IntN(100))*time.Microsecond)
+	}
+	defer cancel()
+	m := h.Mark()
+	e := event{kind: fruitless, get: true, same: true, wire: h.Value(), call: c.now()}
+	l, err := c.p.GetSame(ctx, m)
+	switch {
+	case err == nil:
+		if l.Value() != e.wire {
+			c.fail("GetSame was lent c%d, want c%d", l.Value().number, e.wire.number)
+		}
+		if l.Follows(m) {
+			e.follows = h.number
+		}
+		c.lend(l, e)
+		return
+	case errors.Is(err, pool.ErrClosed):
+		e.kind = sawClosed
+	case errors.Is(err, pool.ErrGone):
+		e.kind = sawGone
+	case errors.Is(err, pool.ErrExhausted), errors.Is(err, pool.ErrRejected), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case err.Error() == "pool: the lease of the Mark is still in force":
+	default:
+		c.fail("GetSame: %v", err)
+	}
+	c.write(e)
 }
 
 // end ends a lease, which may be in force or not.
@@ -329,6 +361,8 @@ func (c *caller) run() {
 			own := c.own
 			c.own = nil
 			c.end(own)
+		case n < 8 && other != nil && !c.tryOnly:
+			c.getSame(other)
 		case n < 14 || c.tryOnly:
 			c.tryGet()
 		default:
@@ -420,6 +454,9 @@ func (w *world) window(rnd *rand.Rand) *history {
 	w.max = w.p.Stats().MaxConnections
 	for _, c := range callers {
 		h.events = append(h.events, c.events...)
+	}
+	if between, e := h.overtaken(); e != nil {
+		w.fail("%v\nsays that it follows, and there was another lease in between:\n%v", e, between)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

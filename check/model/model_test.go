@@ -44,6 +44,10 @@ var leftOut = []struct{ reason, operations string }{
 		open.go openFailed lastOpen.Store
 		pool.go Detach detached.Inc
 		counters.go gets mostGets.CompareAndSwap
+		same.go awaitSame canceled.Inc
+		same.go countGone gone.Inc
+		same.go registerSame rejected.Inc
+		same.go waitSame sameWaits.Inc
 		wait.go accept canceled.Inc
 		wait.go accept timeouts.Inc
 		wait.go accept unavailable.Inc
@@ -52,6 +56,28 @@ var leftOut = []struct{ reason, operations string }{
 		wait.go wait unavailable.Inc
 		close.go shut lastMax.Store
 		pool.go init stripes.Inc`},
+	{"How many wait for a single connection: whether it is worth looking for one, and MaxWaiters. A model looks each time.", `
+		same.go registerSame same.Inc
+		same.go registerSame same.Dec
+		same.go waitSame same.Dec
+		wait.go unregister same.Dec`},
+	{"Which error a GetSame gets whose connection is gone.", `
+		close.go part gone[].Store`},
+	{"Who comes first makes the queue of a connection: one swap decides.", `
+		same.go line same.CompareAndSwap`},
+	{"How many are reserved: whether it is worth looking for one, and Stats. A model looks each time.", `
+		reserve.go reserve reserved.Inc
+		reserve.go takeReserved reserved.Dec
+		reserve.go unreserve reserved.Dec`},
+	{"When the sweeper looks for a reservation that has ended: it may end at any time in a model. The explorer goes through who sees whom (TestExploreTheEndOfAReservation).", `
+		pass.go pass lapseAt.Store
+		pool.go init lapseAt.Store
+		reserve.go reserve endSoon.Store
+		sweep.go duties lapseAt.Store`},
+	{"Which lease follows which: nothing is decided on it.", `
+		pool.go putSlow apart.Store`},
+	{"The number of a pool in its process, before anybody has the pool.", `
+		pool.go Init pools.Inc`},
 	{"For tests.", `
 		inside.go SetOutage outage.Store`},
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
@@ -122,8 +148,9 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go kickSweeper started.CompareAndSwap`},
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
 		look.go admitFor workers.Inc
-		look.go lookFor workers.Inc
+		look.go lookInFor workers.Inc
 		owner.go limitMoved workers.Inc
+		reserve.go ensureLapse workers.Inc
 		probe.go suspectIdle workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},
@@ -153,8 +180,8 @@ var leftOut = []struct{ reason, operations string }{
 		open.go opened landing.Inc
 		open.go opened landing.Dec`},
 	{"How many looks of waiters are under way in other goroutines. Only the histories ask for it.", `
-		look.go lookFor adrift.Inc
-		look.go lookFor adrift.Dec`},
+		look.go lookInFor adrift.Inc
+		look.go lookInFor adrift.Dec`},
 	{"Whether Check is known to be quick: it says in which goroutine a Get calls it, and both are right.", `
 		look.go doubt wary.CompareAndSwap
 		look.go looked wary.CompareAndSwap

@@ -472,7 +472,7 @@ wait:
      if
      :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }         /* select may see either */
      :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
-        U--;                                                                 /* @ wait.go leave gate.Sub */
+        U--;                                                                 /* @ wait.go unregister gate.Sub */
 #ifdef MSQ
         front(); f=0; h=0;
 #endif
@@ -574,7 +574,7 @@ settleHeir:
 #else
   :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue/queue.go Decide state.CompareAndSwap */
 #endif
-     U--;                                                                    /* @ settle.go grant gate.Sub */
+     U--;                                                                    /* @ wait.go unregister gate.Sub */
      atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
 #ifdef MSQ
                     h=0;
@@ -710,7 +710,7 @@ destroy:
 #endif
 leave:
   atomic { if :: cell[own]==w -> w=AS(w,BUSY); cell[own]=w :: else -> assert(MAYLOSE); goto lost fi };   /* @ close.go empty ring.Reserve */
-  atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go empty slots[].Swap */
+  atomic { c=slot[own]; slot[own]=0; assert(c!=0 && !gone[c] && !lent[c]); gone[c]=1; c=0; checked=0 };   /* @ close.go part slots[].Store */
 #ifdef STRICT
   atomic { if
   :: dispose!own,w,ask -> ask=0; goto left                                   /* what Watch refused comes here, too */   /* @ open.go openFailed conns.Sub */
@@ -937,7 +937,7 @@ noted:
               if :: ask==0 -> goto tell :: else -> skip fi };
      if
      :: atomic { LIVE(ask) -> st[ask]=TAKEN };
-        U--;                                                                 /* @ settle.go refuse gate.Sub */
+        U--;                                                                 /* @ wait.go unregister gate.Sub */
         atomic { send(ask,FAILED,0) }                                        /* @ settle.go refuse ch<- */
 #ifdef MSQ
         ; front(); f=0; h=0
@@ -1079,7 +1079,7 @@ revoke:
     :: cell[own]==w && PH(w)==IDLE -> w=AS(w,LEASED); cell[own]=w; rd=7; goto destroy
     :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7   /* @ revoke.go revokeLease ring.Renew */
     fi };
-  atomic { unfit[slot[own]]=1; goto destroy };                               /* @ revoke.go revokeLease unfit.CompareAndSwap */
+  atomic { unfit[slot[own]]=1; goto destroy };                               /* @ conn.go mark notice.CompareAndSwap */
 
 #ifdef REVOKE
   /* ---------------------------------------------------------------- Leases, Revoke: leak.go, revoke.go */
@@ -1211,7 +1211,7 @@ resetEnd:
 watch:
   atomic { conns>0 -> e=conns; rm=2 };
 spoil:
-  atomic { if :: unfit[e] -> goto spoilt :: else -> unfit[e]=1 fi };         /* @ reset.go spoil unfit.CompareAndSwap */
+  atomic { if :: unfit[e] -> goto spoilt :: else -> unfit[e]=1 fi };         /* @ conn.go mark notice.CompareAndSwap */
 #if BUG==24
   goto spoilt;                                                               /* does not look whether it is idle */
 #endif

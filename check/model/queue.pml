@@ -130,7 +130,7 @@ end_wait:
      if
      :: ch[me]?tok -> assert(tok==nd)                                        /* select may see either */
      :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
-        atomic { U--; nodeOf[me]=0 };                                        /* @ wait.go leave gate.Sub */
+        atomic { U--; nodeOf[me]=0 };                                        /* @ wait.go unregister gate.Sub */
         front(); h=0; f=0
      :: atomic { !LIVE(nd) -> skip };
 #if BUG==9
@@ -156,7 +156,7 @@ proctype Granter() {
      :: else ->
         if
         :: atomic { LIVE(f) -> oldest(f); st[f]=TAKEN };
-           U--;                                                              /* @ settle.go grant gate.Sub */
+           U--;                                                              /* @ wait.go unregister gate.Sub */
            send(f);                                                          /* @ settle.go grant ch<- #2 */
            nx=f; advance(); h=0; nx=0; f=0; k++
         :: atomic { !LIVE(f) -> skip }; h=0; f=0                             /* decided by somebody else: on to the next */
@@ -172,7 +172,7 @@ proctype Refuser() {
   byte h=0, nx=0, f=0, n=0;
   if
   :: atomic { nodeOf[0]!=0 && LIVE(nodeOf[0]) -> n=nodeOf[0]; st[n]=TAKEN };
-     U--;                                                                    /* @ settle.go refuse gate.Sub */
+     U--;                                                                    /* @ wait.go unregister gate.Sub */
      send(n);                                                                /* @ settle.go refuse ch<- */
      front(); h=0; f=0
   :: true -> skip

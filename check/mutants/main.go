@@ -34,7 +34,7 @@ var files = []string{
 	"internal/core/open.go", "internal/core/close.go", "internal/core/resize.go", "internal/core/reset.go",
 	"internal/core/warm.go", "internal/core/limit.go", "internal/core/pass.go", "internal/core/sweep.go",
 	"internal/core/slots.go", "internal/core/leak.go", "internal/core/pool.go", "internal/core/counters.go",
-	"internal/core/conn.go", "internal/core/fresh.go", "internal/core/gate.go", "internal/core/hooks.go", "internal/core/look.go", "internal/core/place.go", "internal/core/revoke.go", "internal/core/wake.go", "pool.go", "factory.go",
+	"internal/core/conn.go", "internal/core/fresh.go", "internal/core/gate.go", "internal/core/hooks.go", "internal/core/look.go", "internal/core/place.go", "internal/core/revoke.go", "internal/core/same.go", "internal/core/reserve.go", "internal/core/wake.go", "pool.go", "factory.go",
 }
 
 func main() {

@@ -118,14 +118,14 @@ var nearest = map[string]string{
 	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
-	"fresh.go": "fresh|retry", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
+	"fresh.go": "fresh|retry", "same.go": "same|reserve", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
 }
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
 var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "limit",
-	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh",
+	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
 }
 

@@ -251,6 +251,7 @@ func looking(r *explore.Run, verdict error) *scene {
 	c.CheckInterval = -1
 	s := newScene(r, x, f, c)
 	l := s.lend(1)
+	s.numbers[l[0].Mark()] = l[0].Value().Number
 	if err := s.put(l[0]); err != nil {
 		s.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type scene struct {
 	p       *pool.Pool[*testkit.Wire]
 	in      core.Inside
 	holders map[*testkit.Wire]string
+	numbers map[pool.Mark]int      // of the connections of Marks
 	revoked map[*testkit.Wire]bool // whose lease a Revoke has ended, and returned
 	lent    map[string]time.Time   // when somebody was served last
 	parkers []*queue.Parker
@@ -58,7 +59,7 @@ func newScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire]
 	if err != nil {
 		r.Fatalf("New: %v", err)
 	}
-	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
+	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, numbers: map[pool.Mark]int{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
 	made := s.in.Parkers.New
 	s.in.Parkers.New = func() any {
 		k := made().(*queue.Parker)

@@ -12,13 +12,14 @@ import (
 // Close may be nil.
 type Factory struct {
 	// Open returns ErrNilConn if the connection is nil.
-	Open    func(ctx context.Context) (box any, err error)
-	Close   func(box any, cause error) error
-	Check   func(box any) error
-	Probe   func(ctx context.Context, box any) error
-	Clean   func(box any) error
-	Expires func(box any) time.Time
-	Watch   func(box any, broken func(cause error))
+	Open           func(ctx context.Context) (box any, err error)
+	Close          func(box any, cause error) error
+	Check          func(box any) error
+	Probe          func(ctx context.Context, box any) error
+	Clean          func(box any) error
+	CleanOnlyLooks bool
+	Expires        func(box any) time.Time
+	Watch          func(box any, broken func(cause error))
 
 	PeerClosed func(cause error) bool
 }

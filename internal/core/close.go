@@ -30,7 +30,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	if c == nil {
 		return
 	}
-	if d := c.unfit.Load(); d == nil {
+	if d := c.defect(); d == nil {
 		switch {
 		case why == closedByDiscard:
 			p.judge(c, word, 1, why, cause)
@@ -42,6 +42,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	} else if cause == nil {
 		why, cause = d.why, d.cause // it was marked before we got the slot
 	}
+	p.part(c, why.String(), cause)
 	p.counters.closed[why].Inc()
 	vacate := func() {
 		p.vacate(c, word)
@@ -97,7 +98,19 @@ func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 		return nil, 0
 	}
 	step.At("empty: reserved")
-	return b.slots[i].Swap(nil), busy // the pool keeps no reference to it
+	return b.slots[i].Load(), busy // the caller calls part
+}
+
+// part takes a connection out of its slot, which has been emptied: the pool keeps no reference
+// to it. Those who wait for it are told.
+func (p *Pool) part(c *conn, reason string, cause error) {
+	b, i := p.bankOf(c.slot)
+	gone := &goneError{c.number, reason, cause}
+	b.gone[i].Store(gone) // first: whoever does not find the connection looks here
+	b.slots[i].Store(nil)
+	p.unreserve(c)
+	step.At("part: slot emptied")
+	p.refuseSame(c, gone) // the other side is in waitSame
 }
 
 // vacate frees the slot that c was in.
@@ -255,12 +268,20 @@ func (p *Pool) shut() {
 	p.setGate(words.GateClosed) // the pool is closed here
 	step.At("shut: flag set")
 	p.refuseAll(ErrClosed)
+	p.refuseAllSame()
 	for {
 		h, ok := p.scan()
 		if !ok {
 			break
 		}
 		p.settle(h, true) // closes it, because the flag is set
+	}
+	for {
+		h, ok := p.takeLongest()
+		if !ok {
+			break
+		}
+		p.settle(h, true)
 	}
 	p.close(ErrClosed)
 	p.noteAllGone()

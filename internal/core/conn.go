@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/queue"
 	"github.com/S4AK4N/pool/internal/sight"
 	"github.com/S4AK4N/pool/ring"
 )
@@ -22,6 +23,14 @@ func (l Lease) Box() any {
 	return l.conn.box
 }
 
+// Number returns the number of the connection, or 0 for the zero Lease.
+func (l Lease) Number() uint64 {
+	if l.conn == nil {
+		return 0
+	}
+	return l.conn.number
+}
+
 // Reused reports whether the connection has been leased or idle before.
 func (l Lease) Reused() bool {
 	return l.conn != nil && l.word.Generation() != l.conn.born
@@ -37,7 +46,7 @@ func (l Lease) Opened() time.Time {
 
 // A conn is one connection with what the pool knows about it. The fields of the first
 // groups are written before the connection is lent for the first time, and never again,
-// except for unfit.
+// except for notice.
 type conn struct {
 	// What Get and Put look at.
 	box     any
@@ -46,7 +55,7 @@ type conn struct {
 	index   int                    // the number of its slot in ring
 	slot    int                    // the number of its slot in the whole pool
 	claimed ring.Word              // of its slot when that was claimed for it: it has no lease of an earlier generation
-	unfit   atomic.Pointer[defect] // why it must not be lent again; set once
+	notice  atomic.Pointer[notice] // nil: lend it. See notice
 
 	number   uint64 // numbers the connections of the pool, for the log
 	opened   time.Time
@@ -69,11 +78,18 @@ type conn struct {
 	inRound  bool          // the sweeper's round is checking it. Only for the slot's owner
 	look     *look         // the look apart that calls Check; may be nil. Only for the slot's owner
 	probed   *suspects     // it is being probed, as one of these. Only for the slot's owner
+	kept     uint64        // generation in which it is to be reserved; 0: none. Only for the slot's owner, like the next three
+	since    time.Duration // when that began, on the pool's clock
+	until    time.Duration // when that ends
+	yields   bool          // whoever waits for any may have it all the same
 
-	call    atomic.Uint32              // the call of Check or Clean in progress (see ask)
-	unused  atomic.Uint32              // leases of it that PutUnused has ended
-	revoked atomic.Pointer[revocation] // nil unless Close or Revoke has ended its lease
-	told    atomic.Bool                // the holder of that lease has been told
+	call     atomic.Uint32               // the call of Check or Clean in progress (see ask)
+	unused   atomic.Uint32               // leases of it that PutUnused has ended
+	apart    atomic.Uint32               // generation, modulo 2^32, of a lease that does not follow the one before: see Lease.Follows
+	same     atomic.Pointer[queue.Queue] // those who wait for this connection alone; nil: nobody ever has
+	revoked  atomic.Pointer[revocation]  // nil unless Close or Revoke has ended its lease
+	reserved atomic.Pointer[reservation] // whoever takes it out owns the slot; nil: not reserved
+	told     atomic.Bool                 // the holder of that lease has been told
 }
 
 // A revocation says how a lease has ended that its holder has not ended.
@@ -82,10 +98,40 @@ type revocation struct {
 	by   error     // ErrClosed or ErrRevoked
 }
 
-// A defect says why an open connection must not be lent any more.
-type defect struct {
+// A notice on a connection is for whoever takes it, or has published it. It is wanted, or a
+// defect: why the connection must not be lent any more.
+//
+//	none ──▶ wanted    by a waiter for this connection alone (see same.go)
+//	wanted ──▶ none    by the owner of the slot, if nobody waits for it any more
+//	none, wanted ──▶ defect    by spoil or Revoke; final
+type notice struct {
 	why   reason
 	cause error
+}
+
+// wanted is the notice that somebody waits for this connection alone.
+var wanted = new(notice)
+
+// defect returns why the connection must not be lent any more, or nil.
+func (c *conn) defect() *notice {
+	if n := c.notice.Load(); n != wanted {
+		return n
+	}
+	return nil
+}
+
+// mark makes a defect the notice of a connection. The first defect counts.
+func (c *conn) mark(why reason, cause error) bool {
+	n := &notice{why, cause}
+	for {
+		old := c.notice.Load()
+		if old != nil && old != wanted {
+			return false
+		}
+		if c.notice.CompareAndSwap(old, n) {
+			return true
+		}
+	}
 }
 
 // A held slot belongs to the pool itself: its owner is the goroutine that has the held.

@@ -12,39 +12,42 @@ import (
 
 // Stats are the Stats of the root package, which documents each field.
 type Stats struct {
-	MaxConnections     int
-	ActiveConnections  int
-	IdleConnections    int
-	OpeningConnections int
-	WaitingRequests    int
-	OldestWait         time.Duration
-	LastOpenError      error
-	Gets               uint64
-	Waits              uint64
-	Timeouts           uint64
-	Canceled           uint64
-	Rejected           uint64
-	Unavailable        uint64
-	Leaked             uint64
-	Opened             uint64
-	OpenErrors         uint64
-	Detached           uint64
-	ClosedIdle         uint64
-	ClosedLifetime     uint64
-	ClosedCheck        uint64
-	ClosedClean        uint64
-	ClosedWatch        uint64
-	ClosedDiscard      uint64
-	ClosedRevoke       uint64
-	ClosedReset        uint64
-	ClosedResize       uint64
-	ClosedFresh        uint64
-	ClosedAbandoned    uint64
-	ClosedShutdown     uint64
-	Abandoned          uint64
-	WaitTime           histogram.Snapshot
-	OpenTime           histogram.Snapshot
-	UseTime            histogram.Snapshot
+	MaxConnections      int
+	ActiveConnections   int
+	IdleConnections     int
+	ReservedConnections int
+	OpeningConnections  int
+	WaitingRequests     int
+	OldestWait          time.Duration
+	LastOpenError       error
+	Gets                uint64
+	Waits               uint64
+	SameWaits           uint64
+	Timeouts            uint64
+	Canceled            uint64
+	Rejected            uint64
+	Unavailable         uint64
+	Gone                uint64
+	Leaked              uint64
+	Opened              uint64
+	OpenErrors          uint64
+	Detached            uint64
+	ClosedIdle          uint64
+	ClosedLifetime      uint64
+	ClosedCheck         uint64
+	ClosedClean         uint64
+	ClosedWatch         uint64
+	ClosedDiscard       uint64
+	ClosedRevoke        uint64
+	ClosedReset         uint64
+	ClosedResize        uint64
+	ClosedFresh         uint64
+	ClosedAbandoned     uint64
+	ClosedShutdown      uint64
+	Abandoned           uint64
+	WaitTime            histogram.Snapshot
+	OpenTime            histogram.Snapshot
+	UseTime             histogram.Snapshot
 }
 
 // A reason says why a connection was closed.
@@ -79,6 +82,7 @@ type counters struct {
 	closed                                    [reasons]counter
 	leaked                                    counter
 	claims                                    counter // of slots
+	sameWaits, gone                           counter
 	mostGets                                  counter
 	checkBegan                                counter // when the round of checks took its slot
 	openErrorLog, abandonedLog                logLimit
@@ -100,9 +104,9 @@ func (n *counters) gets(now uint64) uint64 {
 // Name returns the name of the pool.
 func (p *Pool) Name() string { return p.name }
 
-// survey counts the connections of each kind, and the leases so far. It looks at every slot, and
+// survey counts the connections of each kind, with how many of the idle ones are reserved, and the leases so far. It looks at every slot, and
 // holds up nobody.
-func (p *Pool) survey() (c words.Census, idle int, gets uint64) {
+func (p *Pool) survey() (c words.Census, idle, reserved int, gets uint64) {
 	// The census tells the number of connections of each kind in one word, but not how
 	// many of them are idle. These are counted while they change, and the result is
 	// fitted into the census. So the parts always add up, and they are exact when nothing
@@ -115,7 +119,7 @@ func (p *Pool) survey() (c words.Census, idle int, gets uint64) {
 	for tries := 0; ; tries++ {
 		round := p.sweeper.round.Load()
 		probing := int(p.probing.Load()) // nobody has leased them
-		c, idle, leased, ended = words.Census(p.conns.Load()), 0, -probing, 0
+		c, idle, leased, reserved, ended = words.Census(p.conns.Load()), 0, -probing, 0, 0
 		if round%2 == 1 && time.Duration(p.now())-time.Duration(p.counters.checkBegan.Load()) < time.Second {
 			idle, leased = 1, leased-1 // unless the check hangs: then nobody can get it
 		}
@@ -128,7 +132,12 @@ func (p *Pool) survey() (c words.Census, idle int, gets uint64) {
 				case ring.Idle:
 					idle++
 				case ring.Leased:
-					leased++
+					if c := b.slots[i].Load(); c != nil && c.reservedBy(word) != nil {
+						idle++
+						reserved++
+					} else {
+						leased++
+					}
 				}
 			}
 		}
@@ -140,7 +149,8 @@ func (p *Pool) survey() (c words.Census, idle int, gets uint64) {
 	// made, and read after the slots. So more may be subtracted than were seen, but not fewer:
 	// gets would never take back what is too much.
 	ended -= min(p.counters.claims.Load(), ended)
-	return c, min(idle, c.Established()), p.counters.gets(ended + uint64(max(leased, 0)))
+	idle = min(idle, c.Established())
+	return c, idle, min(reserved, idle), p.counters.gets(ended + uint64(max(leased, 0)))
 }
 
 // A Usage says what is going on in a pool.
@@ -156,8 +166,8 @@ func (p *Pool) Usage() Usage {
 	if g.Asleep() {
 		return Usage{}
 	}
-	waits := g.Waiters() > 0 // first: whoever has waited has a lease then
-	c, idle, gets := p.survey()
+	waits := g.Waiters() > 0 || p.same.Load() > 0 // first: whoever has waited has a lease then
+	c, idle, _, gets := p.survey()
 	return Usage{gets, c.Open() > 0, waits || c.Established()-c.Leaving() > idle}
 }
 
@@ -166,44 +176,51 @@ func (p *Pool) Stats() Stats {
 	if words.Gate(p.gate.Load()).Asleep() {
 		return Stats{MaxConnections: words.Census(p.conns.Load()).Max()}
 	}
-	c, idle, gets := p.survey()
+	c, idle, reserved, gets := p.survey()
 	n := p.counters
 	s := Stats{
-		Gets:               gets,
-		MaxConnections:     p.maxConnections(c),
-		ActiveConnections:  c.Established() - idle,
-		IdleConnections:    idle,
-		OpeningConnections: c.Opening(),
-		WaitingRequests:    words.Gate(p.gate.Load()).Waiters(),
-		LastOpenError:      p.lastOpen.Load(),
-		Waits:              p.queue.Count(),
-		Timeouts:           n.timeouts.Load(),
-		Canceled:           n.canceled.Load(),
-		Rejected:           n.rejected.Load(),
-		Unavailable:        n.unavailable.Load(),
-		Leaked:             n.leaked.Load(),
-		OpenErrors:         n.openErrors.Load(),
-		Detached:           n.detached.Load(),
-		ClosedIdle:         n.closed[closedByIdleTime].Load(),
-		ClosedLifetime:     n.closed[closedByLifetime].Load(),
-		ClosedCheck:        n.closed[closedByCheck].Load(),
-		ClosedClean:        n.closed[closedByClean].Load(),
-		ClosedWatch:        n.closed[closedByWatch].Load(),
-		ClosedDiscard:      n.closed[closedByDiscard].Load(),
-		ClosedRevoke:       n.closed[closedByRevoke].Load(),
-		ClosedReset:        n.closed[closedByReset].Load(),
-		ClosedResize:       n.closed[closedByResize].Load(),
-		ClosedFresh:        n.closed[closedByFresh].Load(),
-		ClosedAbandoned:    n.closed[closedAbandoned].Load(),
-		ClosedShutdown:     n.closed[closedByShutdown].Load(),
-		Abandoned:          n.abandoned.Load(),
-		WaitTime:           n.waitTime.Snapshot(),
-		OpenTime:           n.openTime.Snapshot(),
-		UseTime:            n.useTime.Snapshot(),
+		Gets:                gets,
+		MaxConnections:      p.maxConnections(c),
+		ActiveConnections:   c.Established() - idle,
+		IdleConnections:     idle,
+		ReservedConnections: reserved,
+		OpeningConnections:  c.Opening(),
+		WaitingRequests:     words.Gate(p.gate.Load()).Waiters() + int(p.same.Load()),
+		LastOpenError:       p.lastOpen.Load(),
+		SameWaits:           n.sameWaits.Load(),
+		Timeouts:            n.timeouts.Load(),
+		Canceled:            n.canceled.Load(),
+		Rejected:            n.rejected.Load(),
+		Unavailable:         n.unavailable.Load(),
+		Gone:                n.gone.Load(),
+		Leaked:              n.leaked.Load(),
+		OpenErrors:          n.openErrors.Load(),
+		Detached:            n.detached.Load(),
+		ClosedIdle:          n.closed[closedByIdleTime].Load(),
+		ClosedLifetime:      n.closed[closedByLifetime].Load(),
+		ClosedCheck:         n.closed[closedByCheck].Load(),
+		ClosedClean:         n.closed[closedByClean].Load(),
+		ClosedWatch:         n.closed[closedByWatch].Load(),
+		ClosedDiscard:       n.closed[closedByDiscard].Load(),
+		ClosedRevoke:        n.closed[closedByRevoke].Load(),
+		ClosedReset:         n.closed[closedByReset].Load(),
+		ClosedResize:        n.closed[closedByResize].Load(),
+		ClosedFresh:         n.closed[closedByFresh].Load(),
+		ClosedAbandoned:     n.closed[closedAbandoned].Load(),
+		ClosedShutdown:      n.closed[closedByShutdown].Load(),
+		Abandoned:           n.abandoned.Load(),
+		WaitTime:            n.waitTime.Snapshot(),
+		OpenTime:            n.openTime.Snapshot(),
+		UseTime:             n.useTime.Snapshot(),
 	}
 	s.Opened = n.opened.Load() // read last: never less than the connections that have ended
-	if _, w := p.queue.Front(); w != nil {
-		s.OldestWait = time.Duration(p.now() - w.Since)
+	s.Waits = p.queue.Count() + s.SameWaits
+	since, any := p.oldestSame()
+	if _, w := p.queue.Front(); w != nil && (!any || w.Since < since) {
+		since, any = w.Since, true
+	}
+	if any {
+		s.OldestWait = time.Duration(p.now() - since)
 	}
 	return s
 }

@@ -17,6 +17,7 @@ var (
 	ErrNotLeased   = errors.New("pool: connection is not leased")
 	ErrBubble      = errors.New("pool: made in another testing/synctest bubble, or one of the two is in none")
 	ErrRevoked     = errors.New("pool: lease revoked")
+	ErrGone        = errors.New("pool: the connection is gone")
 )
 
 // ErrFuncPanicked is the cause of a Discard after a panic in a function given to Do.
@@ -39,6 +40,32 @@ var (
 
 // errEnded tells a waiter that its ctx has ended. The waiter makes a contextError of it.
 var errEnded = errors.New("pool: internal error: ctx has ended")
+
+// errInForce is what GetSame returns to the holder of the very lease that it asks to follow: it
+// would wait for itself.
+var errInForce = errors.New("pool: the lease of the Mark is still in force")
+
+// A goneError says why a connection is gone. It wraps ErrGone and the cause.
+type goneError struct {
+	number uint64 // of the connection
+	reason string
+	cause  error
+}
+
+func (e *goneError) Error() string {
+	s := ErrGone.Error() + ": " + e.reason
+	if e.cause != nil {
+		s += ": " + e.cause.Error()
+	}
+	return s
+}
+
+func (e *goneError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrGone}
+	}
+	return []error{ErrGone, e.cause}
+}
 
 // An expiry tells waiters that MaxWaitTime has run out, and the state of the pool then.
 // Each waiter makes an ExhaustedError of it. All that expire together share one: it would

@@ -177,8 +177,8 @@ func (p *Pool) needsRoom() (*queue.Waiter, int) {
 }
 
 // takeOldest takes the slot that has been idle longest, to within a tick of the clock. Of
-// several it takes the last, which Get comes to last. False means that each slot was not
-// idle at some instant of the call.
+// several it takes the last, which Get comes to last; if none is idle, the one that has been
+// reserved longest. False means that each slot was neither at some instant of the call.
 func (p *Pool) takeOldest() (held, bool) {
 	for {
 		var oldest held
@@ -195,7 +195,7 @@ func (p *Pool) takeOldest() (held, bool) {
 			}
 		}
 		if !found {
-			return held{}, false
+			return p.takeLongest()
 		}
 		if h, ok := p.retake(oldest); ok {
 			return h, true
@@ -241,11 +241,14 @@ func (p *Pool) unclaim(a *attempt) {
 	}
 }
 
-// idleSlots returns how many slots are idle.
+// idleSlots returns how many slots are idle or reserved.
 func (p *Pool) idleSlots() (n int) {
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
-			if b.ring.At(i).Phase() == ring.Idle {
+			word := b.ring.At(i)
+			if word.Phase() == ring.Idle {
+				n++
+			} else if c := b.slots[i].Load(); c != nil && c.reservedBy(word) != nil {
 				n++
 			}
 		}

@@ -178,7 +178,7 @@ func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 		}
 		for _, l := range leases {
 			giveBack(t, p, l)
-			l.conn.unfit.Store(&defect{why: closedByWatch}) // as by a report just after the Get has taken it
+			l.conn.notice.Store(&notice{why: closedByWatch}) // as by a report just after the Get has taken it
 		}
 		giveBack(t, p, borrow(t, p))
 		synctest.Wait()

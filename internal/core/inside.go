@@ -24,6 +24,8 @@ type Inside struct {
 	Parkers                   *sync.Pool
 	Counters                  *counters
 	Overdue, Spares, Unclosed *atomic.Int32
+	Reserved                  *atomic.Int32  // connections that are reserved
+	Same                      *atomic.Int32  // who wait for a single connection
 	Probing                   *atomic.Int32  // connections that are held until a probe has answered
 	Behind                    *atomic.Int32  // connections in Factory.Close whose slot is free already
 	Wary                      *atomic.Uint32 // so many looks are still made apart
@@ -36,7 +38,7 @@ type Inside struct {
 func (p *Pool) Inside() Inside {
 	p.wake()
 	return Inside{p, &p.gate, &p.conns, &p.tick, &p.queue, p.ring, &p.parkers, p.counters,
-		&p.overdue, &p.spares, &p.unclosed, &p.probing, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
+		&p.overdue, &p.spares, &p.unclosed, &p.reserved, &p.same, &p.probing, &p.behind, &p.wary, &p.adrift, &p.workers, &p.sweeper.round}
 }
 
 // Outage returns the outage, the zero one if there is none.
@@ -61,8 +63,11 @@ type Slot struct {
 	Word     ring.Word
 	Full     bool // it has a connection
 	Box      any
-	OldEra   bool // its opening began before the last Reset
-	IdleLong bool // it has been idle for too long to be lent
+	OldEra   bool         // its opening began before the last Reset
+	Same     *queue.Queue // of those who wait for its connection alone; may be nil
+	Reserved bool         // it is reserved
+	Wanted   bool         // the connection has the notice that somebody does
+	IdleLong bool         // it has been idle for too long to be lent
 }
 
 // Slots iterates over all slots, by their number.
@@ -74,6 +79,8 @@ func (in Inside) Slots() iter.Seq2[int, Slot] {
 				s := Slot{Word: b.ring.At(i)}
 				if c := b.slots[i].Load(); c != nil {
 					s.Full, s.Box, s.OldEra = true, c.box, c.era != p.era.Load()
+					s.Same, s.Wanted = c.same.Load(), c.notice.Load() == wanted
+					s.Reserved = c.reservedBy(s.Word) != nil
 				}
 				s.IdleLong = s.Word.Phase() == ring.Idle && p.idleFor(s.Word) >= p.idleTicks
 				if !yield(b.first+i, s) {

@@ -95,8 +95,8 @@ func (p *Pool) info(c *conn) (LeaseInfo, bool) {
 	// All of that is about this lease if it is still in force: the holder of the next
 	// lease writes only after the slot has another word.
 	b, i := p.bankOf(c.slot)
-	// One that is being revoked is none.
-	return info, word.Phase() == ring.Leased && word.Stamp() != revokedStamp && b.slots[i].Load() == c && b.ring.At(i) == word
+	// One that is being revoked is none, nor is one that is reserved.
+	return info, word.Phase() == ring.Leased && c.reservedBy(word) == nil && word.Stamp() != revokedStamp && b.slots[i].Load() == c && b.ring.At(i) == word
 }
 
 // Leases lists the leases in force. Each is looked at for itself, and nobody is held up.

@@ -117,6 +117,8 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 		return Lease{}, false, err
 	case k.lease.conn.ring.At(k.lease.conn.index) != k.lease.word: // revoked: the answer may have taken a while
 		return Lease{}, false, nil
+	case k.lease.conn.notice.Load() != nil && p.passOn(k.lease):
+		return Lease{}, false, nil
 	}
 	return k.lease, true, nil
 }
@@ -161,7 +163,7 @@ func (p *Pool) lookApart(k *look, h held) {
 		}
 		p.workerEnded()
 	}()
-	l, fit, abandoned = p.examine(h)
+	l, fit, abandoned = p.examine(h, false)
 	returned = true
 }
 
@@ -182,10 +184,9 @@ func (p *Pool) doubt() {
 	}
 }
 
-// lookFor is look for a waiter while the pool is wary: the wait goes on meanwhile, and may
-// end before the look. w has parked when all slots have been looked at, and not before: see
-// wait.
-func (p *Pool) lookFor(w *queue.Waiter) {
+// lookInFor is lookIn while the pool is wary: the wait goes on meanwhile, and may end before
+// the look. w has parked when all slots have been looked at, and not before: see wait.
+func (p *Pool) lookInFor(w *queue.Waiter, serve func()) {
 	p.workers.Inc()
 	p.adrift.Inc()
 	go func() {
@@ -193,7 +194,7 @@ func (p *Pool) lookFor(w *queue.Waiter) {
 			p.adrift.Dec()
 			p.workerEnded()
 		}()
-		p.serve()
+		serve()
 		w.Park()
 	}()
 }

@@ -188,7 +188,7 @@ func (p *Pool) open(a *attempt) {
 	err = errGoexit
 	err = guard("Factory.Watch", func() error {
 		p.factory.Watch(c.box, func(cause error) { p.spoil(c, closedByWatch, brokenBy(cause)) })
-		if d := c.unfit.Load(); d != nil {
+		if d := c.defect(); d != nil {
 			return d.cause // so that the caller is told, and does not ask again and again
 		}
 		return nil
@@ -281,7 +281,7 @@ func (p *Pool) opened(a *attempt) {
 	step.At("opened: stored")
 	// The other side is in spoil, which marks the connection, then looks whether it is in its
 	// slot. If both see each other, the second failure is none of this outage.
-	if d := c.unfit.Load(); d != nil && d.why == closedByWatch {
+	if d := c.defect(); d != nil && d.why == closedByWatch {
 		p.judge(c, a.word, 0, d.why, d.cause)
 	}
 	if c.outage != nil {

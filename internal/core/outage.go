@@ -127,7 +127,7 @@ func (p *Pool) firstTrial(o *outage) time.Duration {
 	first := never
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
-			if c := b.slots[i].Load(); c != nil && c.outage == o && c.unfit.Load() == nil {
+			if c := b.slots[i].Load(); c != nil && c.outage == o && c.defect() == nil {
 				first = min(first, c.openedAt+probation)
 			}
 		}

@@ -44,6 +44,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	coming := int(p.spares.Load() + p.probing.Load())
 	v := view{due: s.due[:0], aging: p.agingFrom(now)}
 	s.nextEnd = never
+	p.lapseAt.Store(uint64(never)) // then look: the other side is in reserve
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			word := b.ring.At(i)
@@ -82,6 +83,14 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 				if c == nil {
 					continue
 				}
+				if r := c.reservedBy(word); r != nil {
+					end, old := p.passReserved(c, r, now, aged > 0)
+					s.nextEnd = min(s.nextEnd, end)
+					if old {
+						aged--
+					}
+					continue
+				}
 				if c.ends > now {
 					s.nextEnd = min(s.nextEnd, c.ends) // it may be idle by then
 				}
@@ -89,7 +98,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 					callsUnderWay = true
 					continue
 				}
-				if c.expires <= now && aged > 0 && c.unfit.Load() == nil {
+				if c.expires <= now && aged > 0 && c.defect() == nil {
 					aged--
 					p.spoil(c, closedByLifetime, nil)
 				}
@@ -100,6 +109,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 			b.ring.Regroup() // so that slots that are not needed stay unused
 		}
 	}
+	p.lapseAt.Store(uint64(s.nextEnd))
 	p.closeDue(v)
 	if p.config.MinIdle > 0 {
 		p.restock(p.config.MinIdle-v.fresh-coming, regular)

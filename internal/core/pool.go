@@ -27,10 +27,11 @@ type Pool struct {
 	queue queue.Queue
 	_     [words.Pad - 8 - unsafe.Sizeof(queue.Queue{})]byte
 
-	conns  atomic.Uint64          // a census
-	took   atomic.Uint64          // how long opening takes, in ns; 0: unknown
-	outage atomic.Pointer[outage] // nil: none
-	_      [words.Pad - 16 - unsafe.Sizeof(uintptr(0))]byte
+	conns   atomic.Uint64          // a census
+	took    atomic.Uint64          // how long opening takes, in ns; 0: unknown
+	lapseAt atomic.Uint64          // when the sweeper looks for reservations that have ended, on the pool's clock
+	outage  atomic.Pointer[outage] // nil: none
+	_       [words.Pad - 24 - unsafe.Sizeof(uintptr(0))]byte
 
 	// Read by every Get and Put. After Init only tick is written, by the sweeper and by
 	// attempts that have opened a connection, and wary, a few times a second. ring and slots are those of the first bank.
@@ -50,6 +51,7 @@ type Pool struct {
 	*rest
 
 	epoch    time.Time                // zero of the pool's clock
+	id       uint64                   // of this pool in this process, for Marks; 0 is none
 	name     string                   // Config.Name
 	made     func() (Factory, Config) // of what rest is made; nil once it is
 	waking   sync.Mutex               // for the change of made
@@ -73,6 +75,8 @@ type rest struct {
 	probing  atomic.Int32            // connections that are held until a probe has answered
 	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
 	fresh    atomic.Int32            // calls of GetFresh that wait
+	same     atomic.Int32            // calls of GetSame that wait
+	reserved atomic.Int32            // connections that are reserved, or just about to be
 	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
 	lastMax  atomic.Uint32           // MaxConnections before the pool was closed
 
@@ -90,7 +94,7 @@ type rest struct {
 // Init makes p a pool. Call it once, before any other method but Own, and do not copy p
 // afterwards. The rest is made of what made returns, when it is needed: see wake.
 func (p *Pool) Init(name string, maxConnections int, made func() (Factory, Config)) {
-	p.epoch, p.name, p.made = time.Now(), name, made
+	p.epoch, p.name, p.made, p.id = time.Now(), name, made, pools.Inc()
 	p.conns.Store(uint64(words.CensusMax) * uint64(maxConnections))
 	p.gate.Store(uint64(words.GateAsleep))
 }
@@ -107,6 +111,7 @@ func (p *Pool) init(factory Factory, config Config) {
 	if factory.Check != nil {
 		p.wary.Store(tryout)
 	}
+	p.lapseAt.Store(uint64(never))
 	p.counters = new(counters)
 	p.allGone, p.quiet = make(chan struct{}), make(chan struct{})
 	p.banks.Store(&[]*bank{first})
@@ -137,7 +142,7 @@ func (p *Pool) Get(ctx context.Context) (Lease, error) {
 			// another one, which is somebody else's (see owns). To compare the slot's word
 			// would cost more, and tell no more: they may come just afterwards as well.
 			if p.idleFor(word) < p.fitTicks {
-				if c := p.slots[i].Load(); c != nil && !word.Precedes(c.claimed) && c.unfit.Load() == nil {
+				if c := p.slots[i].Load(); c != nil && !word.Precedes(c.claimed) && c.notice.Load() == nil {
 					return Lease{c, word}, nil
 				}
 			}
@@ -187,7 +192,7 @@ func (p *Pool) TryGet() (Lease, bool) {
 			step.At("tryget: taken")
 			h := held{i, word}
 			if p.idleFor(word) < p.fitTicks {
-				if c := p.slots[i].Load(); h.owns(c) && c.unfit.Load() == nil {
+				if c := p.slots[i].Load(); h.owns(c) && c.notice.Load() == nil {
 					return Lease{c, word}, true
 				}
 			}
@@ -221,22 +226,22 @@ func (p *Pool) idleFor(word ring.Word) uint32 {
 // admit turns a slot that was idle into the lease of the caller that has taken it. If the
 // connection is unfit, it is closed instead.
 func (p *Pool) admit(h held) (Lease, bool) {
-	l, fit, _ := p.examine(h)
+	l, fit, _ := p.examine(h, true)
 	return l, fit
 }
 
-// examine is admit. It also reports whether the call of Factory.Check was abandoned.
-func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
+// examine is admit. It also reports whether the call of Factory.Check was abandoned. any says that
+// the caller would take any connection: then one for which somebody waits goes to them.
+func (p *Pool) examine(h held, any bool) (l Lease, fit, abandoned bool) {
 	c := p.connIn(h.slot)
 	if !h.owns(c) {
 		return l, false, false // revoked
 	}
-	if d := c.unfit.Load(); d != nil {
-		p.destroy(h, d.why, d.cause)
+	if c.notice.Load() != nil && p.noticed(h, c, any && p.factory.Check == nil) {
 		return l, false, false
 	}
 	// In an outage MinIdle may have kept it: an old connection is better than none.
-	if p.idleFor(h.word) >= p.idleTicks && (p.outage.Load() == nil || !p.onlyOld(h)) {
+	if p.idleFor(h.word) >= p.idleTicks && p.idleTooLong(c, h) && (p.outage.Load() == nil || !p.onlyOld(h)) {
 		p.destroy(h, closedByIdleTime, nil)
 		return l, false, false
 	}
@@ -246,8 +251,7 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		}
 		// Check may have taken a while. What has been revoked is marked as well; then destroy
 		// finds that the slot is not ours any more.
-		if d := c.unfit.Load(); d != nil {
-			p.destroy(h, d.why, d.cause)
+		if c.notice.Load() != nil && p.noticed(h, c, any) {
 			return l, false, false
 		}
 	}
@@ -256,6 +260,17 @@ func (p *Pool) examine(h held) (l Lease, fit, abandoned bool) {
 		return l, false, false
 	}
 	return Lease{c, h.word}, true, false
+}
+
+// noticed does what the notice on a connection asks for, in a function of its own because it is
+// seldom needed. It reports whether the slot is not the caller's any more: the connection has been
+// closed or, if passes is set, has gone to one who waits for it.
+func (p *Pool) noticed(h held, c *conn, passes bool) bool {
+	if d := c.defect(); d != nil {
+		p.destroy(h, d.why, d.cause)
+		return true
+	}
+	return passes && p.passOn(Lease{c, h.word})
 }
 
 // owns reports whether c, which was found in the slot of h, is the connection of h. If not,
@@ -270,7 +285,7 @@ func (p *Pool) Put(l Lease) error {
 		return ErrNotLeased
 	}
 	if p.gate.Load() != 0 || p.slowPut {
-		return p.putSlow(l, uint16(p.tick.Load()), true)
+		return p.putSlow(l, uint16(p.tick.Load()), true, 0)
 	}
 	step.At("put: gate read")
 	word, ok := c.ring.Give(c.index, l.word, uint16(p.tick.Load())) // the lease ends here
@@ -279,15 +294,15 @@ func (p *Pool) Put(l Lease) error {
 	}
 	step.At("put: published")
 	// Anybody may take the slot now. See settle for those who might miss it.
-	if p.gate.Load() != 0 || c.unfit.Load() != nil {
+	if p.gate.Load() != 0 || c.notice.Load() != nil {
 		p.reconsider(held{c.slot, word})
 	}
 	return nil
 }
 
 // putSlow ends a lease while somebody waits, or the pool is closed or shrinking, or there
-// is a Clean or an Expires.
-func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
+// is a Clean or an Expires, or the connection is to be reserved for a time.
+func (p *Pool) putSlow(l Lease, stamp uint16, used bool, keep time.Duration) error {
 	if p.gate.Load() != 0 && p.elsewhere() {
 		return ErrBubble
 	}
@@ -300,16 +315,20 @@ func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 		c.justPut = true
 	} else {
 		c.unused.Inc()
+		c.apart.Store(uint32(h.word.Generation())) // whoever is next does not follow: see Follows
 	}
-	if p.factory.Clean != nil && c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
+	if p.factory.Clean != nil && (c.notice.Load() == nil || c.defect() == nil) && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
 		if fit, _ := p.ask(h, c, cleanCall, p.factory.Clean); !fit {
 			return nil
 		}
 	}
+	if keep > 0 {
+		p.keep(c, h, keep)
+	}
 	p.settle(h, false)
 	if o := p.outage.Load(); o != nil && used {
 		o.back.Store(true)
-		if o == c.outage && c.unfit.Load() == nil {
+		if o == c.outage && c.defect() == nil {
 			p.endOutage(o) // a lease of it has ended clean
 		}
 	}
@@ -318,7 +337,13 @@ func (p *Pool) putSlow(l Lease, stamp uint16, used bool) error {
 
 // PutUnused is Put, with the stamp that the slot had before the lease. It says nothing about
 // the server.
-func (p *Pool) PutUnused(l Lease) error { return p.putSlow(l, l.word.Stamp(), false) }
+func (p *Pool) PutUnused(l Lease) error {
+	stamp := l.word.Stamp()
+	if p.idleFor(l.word) >= ahead {
+		stamp = uint16(p.tick.Load()) // it was reserved for longer
+	}
+	return p.putSlow(l, stamp, false, 0)
+}
 
 // Discard ends a lease and closes its connection.
 func (p *Pool) Discard(l Lease, cause error) error {
@@ -343,7 +368,7 @@ func (p *Pool) DiscardChecked(l Lease, cause error) (broken bool) {
 	if err != nil {
 		return false
 	}
-	if d := l.conn.unfit.Load(); d != nil {
+	if d := l.conn.defect(); d != nil {
 		broken = d.why == closedByWatch
 	} else if p.factory.Check != nil {
 		if fit, _ := p.ask(h, l.conn, checkCall, p.factory.Check); !fit {
@@ -365,6 +390,7 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 		p.conns.Add(uint64(words.CensusLeaving))
 		if c, busy := p.empty(h); c != nil {
 			p.counters.detached.Inc()
+			p.part(c, "detached", nil)
 			p.vacate(c, busy)
 			p.ensureOpen(nil)
 			p.hookDetached(c)

@@ -62,13 +62,13 @@ type suspects struct {
 	next  atomic.Uint32
 }
 
-// suspectIdle takes all idle slots and has their connections probed. Only the sweeper calls it.
+// suspectIdle takes all idle and reserved slots and has their connections probed. Only the sweeper calls it.
 func (p *Pool) suspectIdle() {
 	s := new(suspects)
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			word := b.ring.At(i)
-			if word.Phase() != ring.Idle {
+			if c := b.slots[i].Load(); word.Phase() != ring.Idle && (c == nil || c.reservedBy(word) == nil) {
 				continue
 			}
 			step.At("suspectIdle: slot read")
@@ -76,7 +76,7 @@ func (p *Pool) suspectIdle() {
 			// then probing, then the slots, then round again.
 			p.probing.Inc()
 			p.sweeper.round.Add(2)
-			h, ok := p.retake(held{b.first + i, word})
+			h, ok := p.collect(held{b.first + i, word})
 			if !ok {
 				p.probing.Dec() // somebody has taken it
 				continue
@@ -125,7 +125,7 @@ func (p *Pool) probeSlot(s *suspects, h held) (goOn bool) {
 		}
 	}()
 	// If it is known to be of no use, settle closes it.
-	if c.unfit.Load() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
+	if c.defect() == nil && !words.Gate(p.gate.Load()).Closed() && !p.over(c) {
 		c.probed = s
 		if p.factory.Probe != nil {
 			fit, abandoned = p.ask(h, c, probeCall, p.probeOf(c))

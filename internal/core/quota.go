@@ -110,6 +110,7 @@ func (p *Pool) ensureOpen(asker *queue.Waiter) (begun bool) {
 	if held {
 		p.holdBack()
 	}
+	p.ensureLapse()
 	return begun
 }
 
@@ -231,6 +232,7 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	step.At("lift: flag cleared")
 	_, held := p.openForWaiters(nil)
 	step.At("lift: looked")
+	p.ensureLapse()
 	if !held {
 		return never
 	}

@@ -67,11 +67,12 @@ func brokenBy(cause error) error {
 // spoil marks a connection as unfit, so that it is never lent again. The first mark
 // counts.
 func (p *Pool) spoil(c *conn, why reason, cause error) {
-	if !c.unfit.CompareAndSwap(nil, &defect{why, cause}) {
+	if !c.mark(why, cause) {
 		return
 	}
 	step.At("spoil: marked")
-	// If the connection is idle, it is closed now. If it is not, its owner reads the
+	p.refuseSame(c, p.goneBy(c, why, cause)) // it will not come back to them; the other side is in waitSame
+	// If the connection is idle or reserved, it is closed now. If it is not, its owner reads the
 	// mark: before it lends the connection, or after it has published it (settle, Put).
 	// If it is being taken at this moment, Get reads the mark after it has taken it.
 	b, i := p.bankOf(c.slot)
@@ -82,13 +83,13 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 	if why == closedByWatch {
 		p.judge(c, word, 0, why, cause)
 	}
-	if word.Phase() != ring.Idle {
+	if word.Phase() != ring.Idle && c.reservedBy(word) == nil {
 		return
 	}
 	step.At("spoil: slot read")
 	// The word is of this connection: it was in the slot after the word was read, and each
 	// connection comes with another generation.
-	if h, ok := p.retake(held{c.slot, word}); ok {
+	if h, ok := p.collect(held{c.slot, word}); ok {
 		p.destroy(h, why, cause)
 	}
 }

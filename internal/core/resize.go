@@ -60,7 +60,9 @@ func (p *Pool) trim() {
 	for words.Census(p.conns.Load()).Over() {
 		h, ok := p.scan()
 		if !ok {
-			return
+			if h, ok = p.takeLongest(); !ok {
+				return
+			}
 		}
 		step.At("trim: taken")
 		if p.surplus() {

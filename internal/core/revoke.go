@@ -12,7 +12,7 @@ import (
 // The lease may be on its way: a Get has the slot and has not returned yet, or the pool holds
 // the slot, to check the connection or to hand it on. Nothing tells these from a lease in a
 // caller's hands. So whoever is about to lend a connection looks whether the one in the slot
-// is its own (owns) and not marked (unfit, which revokeLease sets). A Get that finds that its
+// is its own (owns) and not marked (notice, which revokeLease sets). A Get that finds that its
 // connection has been revoked looks for another.
 func (p *Pool) Revoke(l Lease) bool {
 	if l.conn == nil || l.conn.pool != p {
@@ -39,7 +39,7 @@ func (p *Pool) revokeLease(l Lease, why reason, cause error) bool {
 		return false
 	}
 	step.At("revoke: renewed")
-	c.unfit.CompareAndSwap(nil, &defect{why, cause}) // for whoever is about to lend it
+	c.mark(why, cause) // for whoever is about to lend it
 	// Before the slot goes on: the other side is in notLeased.
 	c.revoked.Store(&revocation{word, cause})
 	step.At("revoke: noted")

@@ -38,7 +38,7 @@ func (p *Pool) settle(h held, checked bool) {
 		if !h.owns(c) {
 			return // revoked
 		}
-		if d := c.unfit.Load(); d != nil {
+		if d := c.defect(); d != nil {
 			p.destroy(h, d.why, d.cause)
 			return
 		}
@@ -55,9 +55,10 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		step.At("settle: gate read")
 		dummy, w := p.queue.Front()
-		if w != nil && w.Fresh() {
+		kept := c.kept == h.word.Generation()
+		if kept || c.notice.Load() != nil || w != nil && w.Fresh() {
 			var rank int
-			if dummy, w, rank = p.heir(dummy, w, c.after); rank > 0 {
+			if dummy, w, rank = p.firstFor(c, kept, dummy, w); rank > 0 {
 				if p.yield(w, rank) {
 					p.destroyLeaving(h, closedByFresh, nil, w)
 					return
@@ -67,11 +68,21 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		if w == nil {
 			step.At("settle: nobody waits")
+			if c.notice.Load() != nil && !c.takeDown() {
+				continue
+			}
 			if c.born == h.word.Generation() {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			c.justPut = false
 			c.sight.Forget(h.word) // the lease that begins under this word may begin much later
+			if kept {
+				if done, back := p.reserveKept(c, h); done {
+					return
+				} else if back {
+					continue
+				}
+			}
 			published, ok := p.publish(h)
 			if !ok {
 				return // revoked
@@ -96,12 +107,12 @@ func (p *Pool) settle(h held, checked bool) {
 			checked = true
 			continue // Check may have taken a while
 		}
-		if c.unfit.Load() != nil {
+		if c.defect() != nil {
 			continue // perhaps marked before w was linked: it must not be lent to w
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
 			if dummy != nil {
-				p.queue.Advance(dummy, w)
+				p.lineOf(w, c).Advance(dummy, w)
 			} else {
 				p.sweepAside() // it stood behind a fresh waiter
 			}
@@ -119,7 +130,7 @@ func (p *Pool) grant(w *queue.Waiter, t queue.Token) bool {
 		return false
 	}
 	step.At("grant: decided")
-	p.gate.Sub(uint64(words.GateWaiter))
+	p.unregister(w)
 	ch, done := w.Strip()
 	// Its ctx may have ended while its goroutine has not run since. Given the connection,
 	// it would only pass it on, once it runs. This is asked after the decision, because
@@ -141,7 +152,7 @@ func (p *Pool) refuse(w *queue.Waiter, err error) bool {
 		return false
 	}
 	step.At("refuse: decided")
-	p.gate.Sub(uint64(words.GateWaiter))
+	p.unregister(w)
 	ch, _ := w.Strip()
 	ch <- queue.Token{Err: err}
 	return true
@@ -186,7 +197,7 @@ func (p *Pool) reconsider(published held) {
 // wanted reports whether a slot that has been published with c in it has to be taken back
 // and settled.
 func (p *Pool) wanted(c *conn) bool {
-	if c.unfit.Load() != nil {
+	if c.notice.Load() != nil {
 		return true
 	}
 	g := words.Gate(p.gate.Load())

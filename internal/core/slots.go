@@ -12,14 +12,15 @@ import (
 // of slots need not know.
 type bank struct {
 	ring    *ring.Ring
-	slots   []atomic.Pointer[conn]    // set while the slot is idle or leased, and a moment longer
-	opening []atomic.Pointer[attempt] // set while a connection is being opened for the slot
-	first   int                       // the number of its slot 0 in the pool
+	slots   []atomic.Pointer[conn]      // set while the slot is idle or leased, and a moment longer
+	opening []atomic.Pointer[attempt]   // set while a connection is being opened for the slot
+	gone    []atomic.Pointer[goneError] // the last connection that was in the slot, and why it is not any more
+	first   int                         // the number of its slot 0 in the pool
 }
 
 func newBank(first, size int) *bank {
 	r := ring.New(size)
-	return &bank{r, make([]atomic.Pointer[conn], r.Len()), make([]atomic.Pointer[attempt], r.Len()), first}
+	return &bank{r, make([]atomic.Pointer[conn], r.Len()), make([]atomic.Pointer[attempt], r.Len()), make([]atomic.Pointer[goneError], r.Len()), first}
 }
 
 // more adds banks until there are at least that many slots in all. Each new bank is at

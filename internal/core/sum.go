@@ -5,9 +5,9 @@ import "github.com/S4AK4N/pool/internal/histogram"
 // Sums of Stats, for groups of pools.
 
 // counters returns all counters of s, of calls and of connections.
-func (s *Stats) counters() [23]*uint64 {
+func (s *Stats) counters() [25]*uint64 {
 	return [...]*uint64{
-		&s.Gets, &s.Waits, &s.Timeouts, &s.Canceled, &s.Rejected, &s.Unavailable, &s.Leaked,
+		&s.Gets, &s.Waits, &s.SameWaits, &s.Timeouts, &s.Canceled, &s.Rejected, &s.Unavailable, &s.Gone, &s.Leaked,
 		&s.Opened, &s.OpenErrors, &s.Detached, &s.ClosedIdle, &s.ClosedLifetime, &s.ClosedCheck, &s.ClosedClean,
 		&s.ClosedWatch, &s.ClosedDiscard, &s.ClosedRevoke, &s.ClosedReset, &s.ClosedResize, &s.ClosedFresh,
 		&s.ClosedAbandoned, &s.ClosedShutdown, &s.Abandoned,
@@ -45,6 +45,7 @@ func (s *Stats) Add(t Stats) {
 	s.MaxConnections += t.MaxConnections
 	s.ActiveConnections += t.ActiveConnections
 	s.IdleConnections += t.IdleConnections
+	s.ReservedConnections += t.ReservedConnections
 	s.OpeningConnections += t.OpeningConnections
 	s.WaitingRequests += t.WaitingRequests
 	s.OldestWait = max(s.OldestWait, t.OldestWait)

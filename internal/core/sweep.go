@@ -153,7 +153,7 @@ func (p *Pool) kickSweeper() {
 // is a constant for each of them.
 func (p *Pool) sweepAside() {
 	p.queue.Front()
-	if p.sweeper.dead.Inc() >= int32(minDead+words.Gate(p.gate.Load()).Waiters()) {
+	if p.sweeper.dead.Inc() >= int32(minDead+words.Gate(p.gate.Load()).Waiters()+int(p.same.Load())) {
 		p.kickSweeper()
 	}
 }
@@ -174,6 +174,7 @@ func (p *Pool) sweep() {
 		if s.dead.Load() >= minDead {
 			s.dead.Store(0)
 			p.queue.Unlink()
+			p.unlinkSame()
 		}
 		now := time.Duration(p.now())
 		wake := p.duties(now)
@@ -218,6 +219,7 @@ func (p *Pool) duties(now time.Duration) (next time.Duration) {
 	next = min(p.expire(now), p.lift(now), p.endTrials(now))
 	if p.config.MinIdle == 0 && words.Census(p.conns.Load()).Open() == 0 {
 		s.unaware.Store(true) // then look once more: the other side is in mindSlots
+		p.lapseAt.Store(uint64(never))
 		step.At("duties: nothing is open")
 		if words.Census(p.conns.Load()).Open() == 0 {
 			return next
@@ -261,24 +263,30 @@ func (p *Pool) advanceTick(now time.Duration) {
 }
 
 // expire ends the waits that have lasted for MaxWaitTime. It returns when to look again.
-// It looks at the oldest waiter only: waiters stand in the order in which they came, and
+// It looks at the oldest waiter of each queue only: waiters stand in the order in which they came, and
 // MaxWaitTime is the same for all.
 func (p *Pool) expire(now time.Duration) time.Duration {
 	if !p.sweeper.expires {
 		return never
 	}
 	var report *expiry
+	same := p.expireSame(now, &report)
 	for {
 		dummy, w := p.queue.Front()
+		if w == nil && same != never {
+			p.sweeper.disarmAt = 0
+			return same
+		}
 		if w == nil {
 			if wake, ok := p.disarm(now); ok {
 				return wake
 			}
+			same = p.expireSame(now, &report)
 			continue // somebody has come to wait
 		}
 		p.sweeper.disarmAt = 0
 		if end := time.Duration(w.Since) + p.config.MaxWaitTime; end > now {
-			return end
+			return min(end, same)
 		}
 		if report == nil {
 			report = &expiry{p.Stats()}
@@ -310,13 +318,15 @@ func (p *Pool) disarm(now time.Duration) (time.Duration, bool) {
 	s.armed.Store(false)
 	step.At("disarm: disarmed")
 	if _, w := p.queue.Front(); w == nil {
-		return never, true
+		if _, any := p.oldestSame(); !any {
+			return never, true
+		}
 	}
 	s.armed.Store(true)
 	return 0, false
 }
 
-// checkIdle calls Factory.Check for every idle connection, one after the other. The stamp
+// checkIdle calls Factory.Check for every idle or reserved connection, one after the other. The stamp
 // of the slot stays as it is, because a check is not a use.
 func (p *Pool) checkIdle() {
 	for _, b := range *p.banks.Load() {
@@ -324,7 +334,12 @@ func (p *Pool) checkIdle() {
 			word := b.ring.At(i)
 			// A connection that is already due is left to the pass: it may have to stay
 			// until its replacement is open.
-			if word.Phase() == ring.Idle && p.idleFor(word) < p.idleTicks && !p.checkSlot(held{b.first + i, word}) {
+			c := b.slots[i].Load()
+			due := word.Phase() != ring.Idle || p.idleFor(word) >= p.idleTicks
+			if c != nil && c.reservedBy(word) != nil {
+				due = false
+			}
+			if !due && !p.checkSlot(held{b.first + i, word}) {
 				return
 			}
 		}
@@ -339,7 +354,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 	began := time.Duration(p.now())
 	p.counters.checkBegan.Store(uint64(began))
 	p.sweeper.round.Inc()
-	h, ok := p.retake(idle)
+	h, ok := p.collect(idle)
 	if !ok {
 		p.sweeper.round.Inc()
 		return true
@@ -363,7 +378,7 @@ func (p *Pool) checkSlot(idle held) (goOn bool) {
 		}
 		p.sweeper.round.Inc()
 	}()
-	_, fit, abandoned := p.examine(h)
+	_, fit, abandoned := p.examine(h, false)
 	returned = true
 	p.looked(began, fit)
 	if fit {

@@ -29,16 +29,26 @@ func (p *Pool) register(again bool) error {
 		}
 		step.At("register: census read")
 		possible := max(c.Max()-c.Established(), 0)
-		if p.fresh.Load() > 0 {
-			possible += p.idleSlots() // one may be idle although somebody waits, and may make room
+		if p.fresh.Load() > 0 || p.reserved.Load() > 0 {
+			possible += p.idleSlots() // one may be idle although somebody waits, and may make room; what is reserved may lapse
 		}
-		if g.Waiters() >= max(p.config.MaxWaiters, 0)+possible {
+		most := max(p.config.MaxWaiters, 0) + possible - int(p.same.Load())
+		if g.Waiters() >= most {
 			p.counters.rejected.Inc()
 			return ErrRejected
 		}
 		if p.gate.CompareAndSwap(uint64(g), uint64(g+words.GateWaiter)) {
 			return nil
 		}
+	}
+}
+
+// unregister takes back what register or registerSame has counted for a waiter, once it is decided.
+func (p *Pool) unregister(w *queue.Waiter) {
+	if w.WaitsForOne() {
+		p.same.Dec()
+	} else {
+		p.gate.Sub(uint64(words.GateWaiter))
 	}
 }
 
@@ -111,7 +121,7 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 	// end, because there are finitely many waiters.
 	//
 	// The waiter before must be parked, not merely live. If f (or the goroutine that looks
-	// for it, see lookFor) stalls before it has looked, the next one is not excused, and no stalled goroutine hides a slot from
+	// for it, see lookInFor) stalls before it has looked, the next one is not excused, and no stalled goroutine hides a slot from
 	// those that come later. And f must ask the node before it, not the gate. Suppose A
 	// is registered, linked and granted, and B is registered but not linked. A publisher
 	// sees the gate up and the queue empty, and goes. B would not be the first at the
@@ -119,10 +129,10 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 	if !before.HasParked() {
 		step.At("wait: looks again")
 		if p.wary.Load() == 0 {
-			p.look(k, w)
+			p.lookIn(k, w, p.serve)
 			w.Park()
 		} else {
-			p.lookFor(w) // and parks it
+			p.lookInFor(w, p.serve) // and parks it
 		}
 	} else {
 		w.Park()
@@ -133,6 +143,9 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 	// did not see w, then w was linked after the flag was set, and the flag is seen here.
 	if words.Gate(p.gate.Load()).Closed() {
 		p.refuseAll(ErrClosed)
+	}
+	if p.reserved.Load() > 0 && p.wary.Load() == 0 {
+		p.lookIn(k, w, p.lapse) // otherwise ensureOpen has it done
 	}
 	if !p.ensureOpen(w) {
 		// The other side is in openFailed, which notes the failure, then calls
@@ -185,16 +198,16 @@ func (p *Pool) waited(k *queue.Parker, w *queue.Waiter) time.Duration {
 	return d
 }
 
-// look is serve for a waiter. If Factory.Check ends its goroutine (runtime.Goexit), the
-// wait ends, too: nobody would receive what the waiter is given.
-func (p *Pool) look(k *queue.Parker, w *queue.Waiter) {
+// lookIn is serve, or serveSame, in the goroutine of a waiter. If Factory.Check ends that
+// (runtime.Goexit), the wait ends, too: nobody would receive what the waiter is given.
+func (p *Pool) lookIn(k *queue.Parker, w *queue.Waiter, serve func()) {
 	returned := false
 	defer func() {
 		if !returned {
 			p.leave(k, w)
 		}
 	}()
-	p.serve()
+	serve()
 	returned = true
 }
 
@@ -217,7 +230,7 @@ func (p *Pool) serve() {
 // leave ends a wait whose caller no longer wants a connection. It releases the parker.
 func (p *Pool) leave(k *queue.Parker, w *queue.Waiter) {
 	if w.Decide(queue.Left) {
-		p.gate.Sub(uint64(words.GateWaiter))
+		p.unregister(w)
 		w.Strip()
 		p.parkers.Put(k)
 		p.sweepAside()

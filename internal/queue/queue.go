@@ -57,12 +57,16 @@ type Waiter struct {
 	values atomic.Pointer[context.Context]
 
 	Since  int64  // when the wait began, on the pool's clock; constant
-	number uint64 // how many have come to wait, including this one, and fresh; constant
+	number uint64 // how many have come to wait, including this one, and fresh; or a ticket, and one; constant
 	state  atomic.Uint32
 }
 
 // fresh in the number of a waiter says that only what is opened from now on is for it.
 const fresh = 1 << 63
+
+// one in the number of a waiter says that it waits for a single connection, in the queue of that:
+// then the number is its ticket, how many had come to wait for any.
+const one = 1 << 62
 
 // The state of a waiter. Each arrow is a compare-and-swap. Park makes the arrow to
 // parked, Claim and Unclaim those between looking and claimed, Decide makes all others.
@@ -117,6 +121,17 @@ func (w *Waiter) Decide(state uint32) bool {
 		// It has just parked, or was claimed, or its attempt is over.
 	}
 }
+
+// SetTicket makes w one who waits for a single connection, before it is linked. came is how many
+// had come to wait for any.
+func (w *Waiter) SetTicket(came uint64) { w.number = one | came }
+
+// WaitsForOne reports whether w waits for a single connection.
+func (w *Waiter) WaitsForOne() bool { return w.number&one != 0 }
+
+// CameBefore reports whether w, who waits for a single connection, came before v, who waits
+// for any.
+func (w *Waiter) CameBefore(v *Waiter) bool { return w.number&^one < v.number&^fresh }
 
 // Park notes that the waiter has looked for an idle slot, or was excused. It changes
 // nothing if the waiter has been decided.
@@ -206,7 +221,9 @@ func (q *Queue) Enqueue(w *Waiter) (before *Waiter) {
 			q.tail.CompareAndSwap(t, next) // help
 			continue
 		}
-		w.number = w.number&fresh | (t.number&^fresh + 1)
+		if !w.WaitsForOne() {
+			w.number = w.number&fresh | (t.number&^fresh + 1)
+		}
 		if t.next.CompareAndSwap(nil, w) { // the wait begins here
 			step.At("enqueue: linked")
 			q.tail.CompareAndSwap(t, w)

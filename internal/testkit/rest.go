@@ -30,8 +30,13 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 			c.Max(), c.Opening(), c.Leaving(), Inside(p).Spares.Load(), Inside(p).Overdue.Load(), g.Closed())
 	}
 	var phases [4]int
+	reserved := int32(0)
 	for i, s := range Inside(p).Slots() {
 		phase := s.Word.Phase()
+		if s.Reserved {
+			phase = ring.Idle
+			reserved++
+		}
 		phases[phase]++
 		if s.Full != (phase == ring.Idle || phase == ring.Leased) {
 			tb.Errorf("slot %d is in phase %d, and whether it has a connection is %v", i, phase, s.Full)
@@ -65,6 +70,22 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	}
 	if got := Inside(p).Probing.Load(); got != 0 {
 		tb.Errorf("%d connections are counted as being probed, want none", got)
+	}
+	if got := Inside(p).Reserved.Load(); got != reserved {
+		tb.Errorf("%d are counted as reserved, want %d", got, reserved)
+	}
+	if got := Inside(p).Same.Load(); got != 0 {
+		tb.Errorf("%d are counted as waiting for a single connection, want none", got)
+	}
+	for i, s := range Inside(p).Slots() {
+		if s.Same != nil {
+			if live := Walk(tb, s.Same); len(live) != 0 {
+				tb.Errorf("%d wait for the connection in slot %d, want none", len(live), i)
+			}
+		}
+		if s.Wanted && (s.Word.Phase() == ring.Idle || s.Reserved) {
+			tb.Errorf("slot %d is idle, and its connection has the notice that somebody waits for it", i)
+		}
 	}
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))

@@ -170,6 +170,11 @@ func Ask[T any](ctx context.Context, p *pool.Pool[T]) *Request[T] { return ask(c
 // AskFresh is Ask for GetFresh.
 func AskFresh[T any](ctx context.Context, p *pool.Pool[T]) *Request[T] { return ask(ctx, p.GetFresh) }
 
+// AskSame is Ask for GetSame.
+func AskSame[T any](ctx context.Context, p *pool.Pool[T], m pool.Mark) *Request[T] {
+	return ask(ctx, func(ctx context.Context) (pool.Lease[T], error) { return p.GetSame(ctx, m) })
+}
+
 func ask[T any](ctx context.Context, get func(context.Context) (pool.Lease[T], error)) *Request[T] {
 	r := &Request[T]{Done: make(chan struct{})}
 	began := time.Now()

@@ -1,0 +1,94 @@
+//go:build step
+
+package steps
+
+import (
+	"testing"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/stage"
+	"github.com/S4AK4N/pool/internal/testkit"
+)
+
+// sameTo is getTo for GetSame.
+func sameTo(s *stage.Stage, place string, p *pool.Pool[*testkit.Wire], m pool.Mark) (*stage.Actor, *testkit.Request[*testkit.Wire]) {
+	s.T.Helper()
+	r := new(testkit.Request[*testkit.Wire])
+	a := s.Act(place, func() { r.Lease, r.Err = p.GetSame(bg, m) })
+	r.Done = a.Done
+	return a, r
+}
+
+// once leases connections that have been leased before, and returns the Marks of that.
+func once(t *testing.T, p *pool.Pool[*testkit.Wire], leases []pool.Lease[*testkit.Wire]) (marks []pool.Mark) {
+	t.Helper()
+	for i, l := range leases {
+		testkit.GiveBack(t, p, l)
+		again, err := p.GetSame(bg, l.Mark())
+		if err != nil {
+			t.Fatalf("GetSame: %v", err)
+		}
+		marks, leases[i] = append(marks, l.Mark()), again
+	}
+	return marks
+}
+
+// The connection is put back, or reserved, before the waiter is linked, when it has set its notice
+// and not looked, or while the notice is being taken down.
+func TestWhoWaitsForOneConnectionMeetsItsPublisher(t *testing.T) {
+	for name, put := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error{
+		"Put":    func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error { return p.Put(l) },
+		"PutFor": func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error { return p.PutFor(l, time.Hour) },
+	} {
+		for _, place := range []string{"waitSame: registered", "waitSame: notice set"} {
+			t.Run(name+" at "+place, func(t *testing.T) {
+				stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+					p, l := lent(t, new(testkit.Exchange), 1)
+					m := once(t, p, l)
+					getter, r := sameTo(s, place, p, m[0])
+					if err := put(p, l[0]); err != nil {
+						t.Fatal(err)
+					}
+					getter.GoOn()
+					endWith(t, p, 1, r.Served(t, "after it has looked"))
+				})
+			})
+		}
+	}
+}
+
+// A connection leaves its slot when the waiter has found it there and is not linked.
+func TestWhoWaitsForOneConnectionIsToldThoughItHasGoneBeforeTheLink(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 1)
+		m := once(t, p, l)
+		getter, r := sameTo(s, "waitSame: registered", p, m[0])
+		if err := p.Discard(l[0], testkit.ErrCause); err != nil {
+			t.Fatal(err)
+		}
+		getter.GoOn()
+		r.Failed(t, "after the Discard", pool.ErrGone)
+		r.Failed(t, "with its cause", testkit.ErrCause)
+		endWith(t, p, 0)
+	})
+}
+
+// A reservation is stored while Reset marks the connection: one of the two closes it.
+func TestAReservationMeetsAReset(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 1)
+		reserver := s.Act("reserve: stored", func() {
+			if err := p.PutFor(l[0], time.Hour); err != nil {
+				t.Errorf("PutFor: %v", err)
+			}
+		})
+		resetter := s.Act("Reset: new era", p.Reset)
+		reserver.End()
+		resetter.End()
+		if got := p.Stats().ClosedReset; got != 1 {
+			t.Errorf("%d were closed by Reset, want 1", got)
+		}
+		endWith(t, p, 0)
+	})
+}

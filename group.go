@@ -239,6 +239,53 @@ func (g *Group[K, T]) Put(l Lease[T]) error {
 	return ErrNotLeased
 }
 
+// GetSame lends the connection of a Mark and no other, as [Pool.GetSame] does. If the key has no
+// pool, or another one than that of the Mark, which has been removed, the error is [ErrGone]: the
+// caller starts over with Get.
+func (g *Group[K, T]) GetSame(ctx context.Context, key K, mark Mark) (Lease[T], error) {
+	m := g.in.Find(key)
+	if m == nil {
+		return Lease[T]{}, g.goneWithItsPool()
+	}
+	l, err := m.Pool.core.GetSame(ctx, mark.mark)
+	if _, closed := core.Moved(err); closed || err == ErrNotLeased {
+		return Lease[T]{}, g.goneWithItsPool()
+	}
+	g.in.Touch(&m.Node)
+	return Lease[T]{lease: l}, err
+}
+
+// TryGetSame lends the connection of a Mark if it is idle or reserved, as [Pool.TryGetSame] does.
+func (g *Group[K, T]) TryGetSame(key K, mark Mark) (Lease[T], bool) {
+	m := g.in.Find(key)
+	if m == nil {
+		return Lease[T]{}, false
+	}
+	l, ok := m.Pool.core.TryGetSame(mark.mark)
+	if ok {
+		g.in.Touch(&m.Node)
+	}
+	return Lease[T]{lease: l}, ok
+}
+
+// goneWithItsPool is what GetSame returns if the pool of a Mark is not that of its key.
+func (g *Group[K, T]) goneWithItsPool() error {
+	if g.in.Closed() {
+		return ErrClosed
+	}
+	return errPoolGone
+}
+
+var errPoolGone = fmt.Errorf("%w: the pool of its key has been removed", ErrGone)
+
+// PutFor is [Pool.PutFor].
+func (g *Group[K, T]) PutFor(l Lease[T], d time.Duration) error {
+	if p := l.lease.PoolOf(&g.in.Owner); p != nil {
+		return p.PutFor(l.lease, d)
+	}
+	return ErrNotLeased
+}
+
 // PutUnused is [Pool.PutUnused].
 func (g *Group[K, T]) PutUnused(l Lease[T]) error {
 	if p := l.lease.PoolOf(&g.in.Owner); p != nil {

@@ -298,7 +298,7 @@ func (a *dialPools) end(f func(*dialPool) error) error {
 // error that one of them has is that of both.
 func addStats(a, b pool.Stats) pool.Stats {
 	for _, n := range []struct{ sum, n *uint64 }{
-		{&a.Gets, &b.Gets}, {&a.Waits, &b.Waits}, {&a.Timeouts, &b.Timeouts}, {&a.Canceled, &b.Canceled},
+		{&a.Gets, &b.Gets}, {&a.Waits, &b.Waits}, {&a.SameWaits, &b.SameWaits}, {&a.Gone, &b.Gone}, {&a.Timeouts, &b.Timeouts}, {&a.Canceled, &b.Canceled},
 		{&a.Rejected, &b.Rejected}, {&a.Unavailable, &b.Unavailable}, {&a.Leaked, &b.Leaked},
 		{&a.Opened, &b.Opened}, {&a.OpenErrors, &b.OpenErrors}, {&a.Detached, &b.Detached},
 		{&a.ClosedIdle, &b.ClosedIdle}, {&a.ClosedLifetime, &b.ClosedLifetime}, {&a.ClosedCheck, &b.ClosedCheck},
@@ -312,6 +312,7 @@ func addStats(a, b pool.Stats) pool.Stats {
 	a.MaxConnections += b.MaxConnections
 	a.ActiveConnections += b.ActiveConnections
 	a.IdleConnections += b.IdleConnections
+	a.ReservedConnections += b.ReservedConnections
 	a.OpeningConnections += b.OpeningConnections
 	a.WaitingRequests += b.WaitingRequests
 	a.OldestWait = max(a.OldestWait, b.OldestWait)
@@ -342,7 +343,7 @@ func addHistogram(a, b pool.Histogram) pool.Histogram {
 
 // counters returns s without its gauges: what a pool that is gone has left behind.
 func counters(s pool.Stats) pool.Stats {
-	s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.OpeningConnections = 0, 0, 0, 0
+	s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.ReservedConnections, s.OpeningConnections = 0, 0, 0, 0, 0
 	s.WaitingRequests, s.OldestWait, s.LastOpenError = 0, 0, nil
 	return s
 }

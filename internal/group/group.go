@@ -95,6 +95,13 @@ func (g *Group[K, M]) Init(config Config[K, M]) {
 	g.noOpeners = make(chan struct{})
 }
 
+// Closed reports whether the group has been closed.
+func (g *Group[K, M]) Closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
 func (g *Group[K, M]) now() time.Duration { return time.Since(g.epoch) }
 
 // Enter returns the member of a key. If there is none, it has one made, and waits for that until

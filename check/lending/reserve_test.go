@@ -44,7 +44,7 @@ func TestAReservedConnectionIsForGetSameAloneUntilItsTimeIsOver(t *testing.T) {
 		if !l.Follows(m) {
 			t.Error("the lease does not follow the one before")
 		}
-		m = putFor(t, p, l, time.Minute)
+		putFor(t, p, l, time.Minute)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
@@ -83,7 +83,7 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 				if got := p.Stats().ReservedConnections; got != 3-i {
 					t.Errorf("just before %v %d are reserved, want %d", at, got, 3-i)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if got := p.Stats().ReservedConnections; got != 2-i {
 					t.Errorf("at %v %d are reserved, want %d", at, got, 2-i)
@@ -254,7 +254,7 @@ func TestTheIdleTimeOfAReservedConnectionBeginsWhenTheReservationEnds(t *testing
 			if !l.Follows(m) {
 				t.Error("the lease does not follow the one before")
 			}
-			m = putFor(t, p, l, d)
+			putFor(t, p, l, d)
 			time.Sleep(d)
 			synctest.Wait()
 			l = numbered(t, "at the end, for anybody", testkit.Ask(t.Context(), p), 1)

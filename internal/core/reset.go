@@ -71,7 +71,11 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 		return
 	}
 	step.At("spoil: marked")
-	p.refuseSame(c, p.goneBy(c, why, cause)) // it will not come back to them; the other side is in waitSame
+	// It will not come back to those who wait for it alone. The other side is in waitSame, which
+	// makes the line, then reads the mark. One that is being opened has no line yet.
+	if c.same.Load() != nil {
+		p.refuseSame(c, p.goneBy(c, why, cause))
+	}
 	// If the connection is idle or reserved, it is closed now. If it is not, its owner reads the
 	// mark: before it lends the connection, or after it has published it (settle, Put).
 	// If it is being taken at this moment, Get reads the mark after it has taken it.

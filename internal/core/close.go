@@ -30,7 +30,12 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	if c == nil {
 		return
 	}
-	if d := c.defect(); d == nil {
+	if d := c.defect(); d != nil && d.why == closedByWatch {
+		p.judge(c, word, 0, d.why, d.cause) // spoil may come too late to find it in its slot; two failures at the same time count as one
+		if cause == nil {
+			why, cause = d.why, d.cause
+		}
+	} else if d == nil {
 		switch {
 		case why == closedByDiscard:
 			p.judge(c, word, 1, why, cause)

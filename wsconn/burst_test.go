@@ -98,6 +98,7 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 		"Handle":  {Unsolicited: UnsolicitedHandle, OnUnsolicited: handle},
 	} {
 		t.Run(name, func(t *testing.T) {
+			handled = 0 // the order of the subtests is random
 			n := newNetwork(t, modes[0])
 			o := n.options(opts)
 			controls := 0

@@ -279,11 +279,6 @@ func (p *Pool) opened(a *attempt) {
 	b, i := p.bankOf(c.slot)
 	b.slots[i].Store(c)
 	step.At("opened: stored")
-	// The other side is in spoil, which marks the connection, then looks whether it is in its
-	// slot. If both see each other, the second failure is none of this outage.
-	if d := c.defect(); d != nil && d.why == closedByWatch {
-		p.judge(c, a.word, 0, d.why, d.cause)
-	}
 	if c.outage != nil {
 		p.sweeper.trials.Store(true) // the other side is in endTrials
 		p.kickSweeper()

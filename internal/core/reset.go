@@ -82,7 +82,7 @@ func (p *Pool) spoil(c *conn, why reason, cause error) {
 	b, i := p.bankOf(c.slot)
 	word := b.ring.At(i)
 	if b.slots[i].Load() != c {
-		return // not yet: then opened reads the mark
+		return // not yet, or not any more: then whoever closes it judges it (destroyLeaving)
 	}
 	if why == closedByWatch {
 		p.judge(c, word, 0, why, cause)

@@ -150,8 +150,8 @@ var faults = []fault{
 	{82, "Shutdown does not wait for an attempt that was set aside", coreCode, schedulesPkg, "TestExploreTheEndOfAPool.*", []edit{
 		{"close.go", "p.unclosed.Load() == 0 &&", "(p.unclosed.Load() == 0 || FAULT && p.aside.Load() != nil) &&"},
 	}, false},
-	{83, "opened does not look whether Watch has reported the connection", coreCode, schedulesPkg, "TestExploreAReportAgainstItsOpen", one("open.go",
-		"d != nil && d.why == closedByWatch {\n		p.judge(c, a.word", "d != nil && d.why == closedByWatch && !FAULT {\n		p.judge(c, a.word"), false},
+	{83, "who closes a connection does not look whether Watch has reported it", coreCode, schedulesPkg, "TestExploreAReportAgainstItsOpen", one("close.go",
+		"		p.judge(c, word, 0, d.why, d.cause) //", "		if !FAULT {\n			p.judge(c, word, 0, d.why, d.cause)\n		} //"), false},
 	{84, "who needs the slot of an attempt gives it up while another sets it aside", coreCode, schedulesPkg, "TestExploreTwoNeed.*", []edit{
 		{"outage.go", "leaving && full, oldest == aside:", "leaving && full, !FAULT && oldest == aside:"},
 		{"outage.go", "a != nil && a != aside && !yield(a)", "a != nil && (FAULT || a != aside) && !yield(a)"},

@@ -199,12 +199,12 @@ proctype Opener() {
      if
      :: state==ASIDE ->
         if
-        :: true -> atomic { assert(slots<=1); slots++ };          /* @ outage.go slotFor conns.CompareAndSwap */
-           atomic { if :: state==ASIDE -> state=RUNNING; ok=1 :: else -> ok=0 fi };      /* @ outage.go readmit state.CompareAndSwap */
+        :: true -> atomic { assert(slots<=1); slots++ };          /* @ aside.go slotFor conns.CompareAndSwap */
+           atomic { if :: state==ASIDE -> state=RUNNING; ok=1 :: else -> ok=0 fi };      /* @ aside.go readmit state.CompareAndSwap */
            if
-           :: ok -> aside=0; ok=0                                            /* @ outage.go readmit aside.CompareAndSwap */
-           :: else -> giveSlot(); room=0                                     /* @ outage.go readmit conns.Sub */
-                                                                             /* @ outage.go readmit ring.Vacate */
+           :: ok -> aside=0; ok=0                                            /* @ aside.go readmit aside.CompareAndSwap */
+           :: else -> giveSlot(); room=0                                     /* @ aside.go readmit conns.Sub */
+                                                                             /* @ aside.go readmit ring.Vacate */
            fi
         :: room=0                                                            /* all are open */
         fi
@@ -259,20 +259,20 @@ proctype Needer() {
      :: else -> skip
      fi;
      if :: ok -> giveSlot() :: else -> skip fi
-  :: true -> atomic { if :: state==OVERDUE -> state=GIVENUP :: else -> skip fi }        /* @ outage.go giveUp state.CompareAndSwap */
-  :: true -> atomic { if :: !aside -> aside=1; ok=1 :: else -> ok=0 fi };    /* @ outage.go setAside aside.CompareAndSwap */
+  :: true -> atomic { if :: state==OVERDUE -> state=GIVENUP :: else -> skip fi }        /* @ aside.go giveUp state.CompareAndSwap */
+  :: true -> atomic { if :: !aside -> aside=1; ok=1 :: else -> ok=0 fi };    /* @ aside.go setAside aside.CompareAndSwap */
      if
-     :: ok -> atomic { if :: state==OVERDUE -> state=ASIDE :: else -> ok=0 fi };        /* @ outage.go setAside state.CompareAndSwap */
+     :: ok -> atomic { if :: state==OVERDUE -> state=ASIDE :: else -> ok=0 fi };        /* @ aside.go setAside state.CompareAndSwap */
         if
         :: ok ->
 #if BUG==12
            skip                                                              /* the slot is not given back */
 #else
-           giveSlot();                                                       /* @ outage.go setAside conns.Sub */
-                                                                             /* @ outage.go setAside ring.Vacate */
-           atomic { assert(overdue>0); overdue-- }                           /* @ outage.go setAside overdue.Dec */
+           giveSlot();                                                       /* @ aside.go setAside conns.Sub */
+                                                                             /* @ aside.go setAside ring.Vacate */
+           atomic { assert(overdue>0); overdue-- }                           /* @ aside.go setAside overdue.Dec */
 #endif
-        :: else -> aside=0                                                   /* @ outage.go setAside aside.CompareAndSwap #2 */
+        :: else -> aside=0                                                   /* @ aside.go setAside aside.CompareAndSwap #2 */
         fi
      :: else -> skip
      fi
@@ -357,7 +357,7 @@ proctype LateClose() {
 proctype SetAside() {
   byte n; bit ok=0;
 #if BUG!=19 && BUG!=20
-  atomic { unclosed++; tries=1 };                                            /* @ outage.go setAside unclosed.Inc */
+  atomic { unclosed++; tries=1 };                                            /* @ aside.go setAside unclosed.Inc */
 #endif
   atomic { if :: !isOver -> slotless=1; tries=0; ok=1 :: else -> ok=0 fi };
   if
@@ -390,7 +390,7 @@ proctype Attempt() {
         if
         :: ok -> ok=0; slotless=0;                                           /* it is readmitted */
 #if BUG!=19
-           atomic { assert(unclosed>0); unclosed-- };                        /* @ outage.go readmit unclosed.Dec */
+           atomic { assert(unclosed>0); unclosed-- };                        /* @ aside.go readmit unclosed.Dec */
 #endif
            isOver=1
         :: else -> skip

@@ -83,8 +83,8 @@ var leftOut = []struct{ reason, operations string }{
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
 		open.go begin opening[].Store
 		open.go end opening[].Store
-		outage.go readmit opening[].Store
-		outage.go setAside opening[].Store`},
+		aside.go readmit opening[].Store
+		aside.go setAside opening[].Store`},
 	{"Whether a lease has come back since the last failure, and how many have ended unused: both are choices in the models.", `
 		outage.go failed back.Store
 		pool.go putSlow back.Store
@@ -168,9 +168,9 @@ var leftOut = []struct{ reason, operations string }{
 	{"How many MinIdle has asked for already, so that it asks for no more. At worst it asks once too often.", `
 		open.go begin spares.Inc
 		open.go attemptOver spares.Dec
-		outage.go setAside spares.Dec
-		outage.go readmit spares.Inc
-		outage.go readmit spares.Dec`},
+		aside.go setAside spares.Dec
+		aside.go readmit spares.Inc
+		aside.go readmit spares.Dec`},
 	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in check/steps.", `
 		warm.go Warm failed<-
 		warm.go nextEnd ended.CompareAndSwap

@@ -30,7 +30,7 @@ import (
 var files = []string{
 	"ring/ring.go", "ring/search.go", "ring/start.go", "ring/start_explore.go",
 	"internal/queue/queue.go", "internal/queue/parker.go", "internal/words/outage.go", "internal/sight/sight.go",
-	"internal/core/settle.go", "internal/core/wait.go", "internal/core/quota.go", "internal/core/outage.go",
+	"internal/core/settle.go", "internal/core/wait.go", "internal/core/quota.go", "internal/core/outage.go", "internal/core/aside.go",
 	"internal/core/open.go", "internal/core/close.go", "internal/core/resize.go", "internal/core/reset.go",
 	"internal/core/warm.go", "internal/core/limit.go", "internal/core/pass.go", "internal/core/sweep.go",
 	"internal/core/slots.go", "internal/core/leak.go", "internal/core/pool.go", "internal/core/counters.go",

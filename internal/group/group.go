@@ -28,7 +28,7 @@ type Group[K comparable, M any] struct {
 	epoch  time.Time
 	timer  *time.Timer // the alarm; rings if it has not been set to anything else
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards what follows, and changes of Table; never taken to find a pool
 	closed    bool
 	opening   map[K]*opening[K, M]
 	openers   int           // goroutines in Config.Open
@@ -39,8 +39,8 @@ type Group[K comparable, M any] struct {
 	past    core.Stats                 // counters of those that are not even in gone any more
 	names   map[string]*name
 
+	statsM sync.Mutex // guards most
 	most   core.Stats // counters that Stats has returned: they never fall
-	statsM sync.Mutex // for most
 }
 
 // A Config is how a Group makes pools and how long it keeps them.
@@ -392,19 +392,7 @@ func (g *Group[K, M]) Shutdown(ctx context.Context) error {
 		return core.ErrBubble
 	}
 	pools := g.close()
-	ended := func(c <-chan struct{}) bool {
-		select {
-		case <-c:
-			return true
-		default:
-		}
-		select {
-		case <-c:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
+	ended := func(c <-chan struct{}) bool { return closedBefore(c, ctx.Done()) }
 	all := ended(g.noOpeners)
 	for _, p := range pools {
 		if !all {
@@ -437,24 +425,27 @@ func (g *Group[K, M]) Close() error {
 	return nil
 }
 
+// closedBefore waits until c is closed or end comes. If both have happened, c counts.
+func closedBefore[T any](c <-chan struct{}, end <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	default:
+	}
+	select {
+	case <-c:
+		return true
+	case <-end:
+		return false
+	}
+}
+
 // awaitQuiet waits for the last goroutines of the pools, and of those that make one, for as long
 // as Close of one pool does, for all together.
 func (g *Group[K, M]) awaitQuiet(pools []*core.Pool) {
 	grace := time.NewTimer(core.CloseGrace)
 	defer grace.Stop()
-	quiet := func(c <-chan struct{}) bool {
-		select {
-		case <-c:
-			return true
-		default:
-		}
-		select {
-		case <-c:
-			return true
-		case <-grace.C:
-			return false
-		}
-	}
+	quiet := func(c <-chan struct{}) bool { return closedBefore(c, grace.C) }
 	if !quiet(g.noOpeners) {
 		return
 	}

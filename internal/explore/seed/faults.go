@@ -114,7 +114,7 @@ var faults = []fault{
 		"		if n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {", "		if n > int32(p.maxConnections(words.Census(p.conns.Load()))) && FAULT || !FAULT && n >= int32(p.maxConnections(words.Census(p.conns.Load()))) {"), false},
 	{44, "what was set aside too late to be readmitted is opened", coreCode, schedulesPkg, "TestExploreAnAttemptIsSetAside.*", one("open.go",
 		"err == nil && a.slotless:", "err == nil && a.slotless && !FAULT:"), true},
-	{45, "who sets an attempt aside leaves it its slot", coreCode, schedulesPkg, "TestExploreAnAttemptIsSetAside.*", one("outage.go",
+	{45, "who sets an attempt aside leaves it its slot", coreCode, schedulesPkg, "TestExploreAnAttemptIsSetAside.*", one("aside.go",
 		"	b.ring.Vacate(i, word)\n	p.overdue.Dec()\n", "	if FAULT {\n		p.overdue.Dec()\n		return\n	}\n	b.ring.Vacate(i, word)\n	p.overdue.Dec()\n"), true},
 	{46, "the flag of trials is cleared after the look", coreCode, schedulesPkg, "TestExploreAConnectionOnProbation.*", []edit{
 		{"outage.go", "	p.sweeper.trials.Store(false) // before the look: the other side is in opened", "	if !FAULT {\n		p.sweeper.trials.Store(false)\n	} // before the look: the other side is in opened"},
@@ -143,9 +143,9 @@ var faults = []fault{
 		"			if fit {\n				p.settle", "			if fit && !FAULT {\n				p.settle"), false},
 	{79, "who abandons a call does not answer the Get", coreCode, schedulesPkg, "TestExploreAnAbandonedLook.*", one("limit.go",
 		"	p.leaveLook(k)\n	if inRound", "	if !FAULT {\n		p.leaveLook(k)\n	}\n	if inRound"), false},
-	{80, "who takes the slot of another attempt does not end its claim", coreCode, schedulesPkg, "TestExploreAGetFreshWhile.*", one("outage.go",
+	{80, "who takes the slot of another attempt does not end its claim", coreCode, schedulesPkg, "TestExploreAGetFreshWhile.*", one("aside.go",
 		"				p.release(b) //", "				if !FAULT {\n					p.release(b)\n				} //"), false},
-	{81, "an attempt for Warm that has a slot again is not counted again", coreCode, schedulesPkg, "TestExploreASpareAttempt.*", one("outage.go",
+	{81, "an attempt for Warm that has a slot again is not counted again", coreCode, schedulesPkg, "TestExploreASpareAttempt.*", one("aside.go",
 		"		p.spares.Inc() // before the state", "		if !FAULT {\n			p.spares.Inc()\n		} // before the state"), false},
 	{82, "Shutdown does not wait for an attempt that was set aside", coreCode, schedulesPkg, "TestExploreTheEndOfAPool.*", []edit{
 		{"close.go", "p.unclosed.Load() == 0 &&", "(p.unclosed.Load() == 0 || FAULT && p.aside.Load() != nil) &&"},
@@ -153,8 +153,8 @@ var faults = []fault{
 	{83, "who closes a connection does not look whether Watch has reported it", coreCode, schedulesPkg, "TestExploreAReportAgainstItsOpen", one("close.go",
 		"		p.judge(c, word, 0, d.why, d.cause) //", "		if !FAULT {\n			p.judge(c, word, 0, d.why, d.cause)\n		} //"), false},
 	{84, "who needs the slot of an attempt gives it up while another sets it aside", coreCode, schedulesPkg, "TestExploreTwoNeed.*", []edit{
-		{"outage.go", "leaving && full, oldest == aside:", "leaving && full, !FAULT && oldest == aside:"},
-		{"outage.go", "a != nil && a != aside && !yield(a)", "a != nil && (FAULT || a != aside) && !yield(a)"},
+		{"aside.go", "leaving && full, oldest == aside:", "leaving && full, !FAULT && oldest == aside:"},
+		{"aside.go", "a != nil && a != aside && !yield(a)", "a != nil && (FAULT || a != aside) && !yield(a)"},
 	}, false},
 	{65, "a fresh waiter excuses the next one", queueCode, schedulesPkg, "TestExploreAGetFreshAgainst.*", one("queue.go",
 		"return w.state.Load() == parked }", "return w.state.Load() == parked || FAULT && w.Fresh() }"), false},

@@ -27,6 +27,8 @@
 //     gone at some instant before Factory.Close is called.
 //   - Close revokes leases one after the other. Detach may still succeed after others
 //     have seen that the pool is closed, as long as Factory.Close has not been called.
+//   - Detach ends the lease, and then takes the connection. If Close or Revoke has come in
+//     between, it says so, and others may have been told before that the lease had ended.
 //   - TryGet returns false if nothing is idle or somebody waits. It is not promised
 //     that nothing is idle at one and the same instant: of connections that others
 //     give and take meanwhile, all may escape it. It is promised for each of them by
@@ -35,9 +37,7 @@
 //     look at each connection: it was not idle at some instant of the call. Nothing is
 //     concluded if a Get was under way, who may have waited, nor about a connection
 //     that was closed in the end, and that another TryGet may have had in hand, nor if
-//     Check was still looking at a connection for a Get whose ctx had ended. Only with
-//     MISSED=1 in the environment: some of these TryGets are not explained yet, which is
-//     a fault of the pool or of this rule.
+//     Check was still looking at a connection for a Get whose ctx had ended.
 //
 // That waiters are served in the order in which they stand in line cannot be seen in
 // the times of calls, since a call is not in line yet when it begins. It is checked by

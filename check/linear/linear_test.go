@@ -1,9 +1,11 @@
 package linear
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,6 +112,25 @@ func try(t *testing.T, pr profile, d time.Duration) (calls int) {
 	return calls
 }
 
+// suspects names each TryGet without whose miss an order would be found.
+func suspects(h *history, model porcupine.Model, ops []porcupine.Operation) string {
+	var b strings.Builder
+	for i := range h.events {
+		e := &h.events[i]
+		if !e.refused {
+			continue
+		}
+		first := slices.IndexFunc(ops, func(o porcupine.Operation) bool { return o.Call == e.call && o.Input.(action).kind == missed })
+		for k, w := range h.looksOf(e) {
+			rest := slices.Delete(slices.Clone(ops), first+k, first+k+1)
+			if porcupine.CheckOperationsTimeout(model, rest, 20*time.Second) == porcupine.Ok {
+				fmt.Fprintf(&b, ", unless the TryGet at %d did not have to find c%d", e.call, w.number)
+			}
+		}
+	}
+	return b.String()
+}
+
 // judge asks porcupine.
 func judge(t *testing.T, h *history, counts *[len(kindNames)]int) {
 	first, ops := h.operations()
@@ -124,7 +145,7 @@ func judge(t *testing.T, h *history, counts *[len(kindNames)]int) {
 	model := spec(first)
 	switch porcupine.CheckOperationsTimeout(model, ops, 20*time.Second) {
 	case porcupine.Illegal:
-		t.Errorf("no order explains this:\n%v", h)
+		t.Errorf("no order explains this%s:\n%v", suspects(h, model, ops), h)
 		if dir := os.Getenv("LINEAR_OUT"); dir != "" {
 			_, info := porcupine.CheckOperationsVerbose(model, ops, 0)
 			if err := porcupine.VisualizePath(model, info, filepath.Join(dir, "linear.html")); err != nil {

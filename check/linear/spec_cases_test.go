@@ -96,7 +96,7 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 		{"revoked by a caller, then lent", one, false, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{lent, 0, 2}}}},
 		{"revoked by a caller, and another is opened", one, true, []at{
-			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 2}}, {9, 10, action{lostToRevoke, 0, 1}}}},
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 2}}, {9, 10, action{yielded, 0, 1}}, {9, 10, action{lostToRevoke, 0, 0}}}},
 		{"revoked by two callers", one, false, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{cut, 0, 1}}, {3, 4, action{cut, 0, 1}}}},
 		{"revoked by a caller after its Put", one, false, []at{
@@ -128,7 +128,7 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 		{"lent after a Reset, though begun before", one, false, []at{
 			{1, 2, action{vanished, 0, 0}}, {3, 4, action{reported, 1, 0}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 1}}}},
 		{"lost to a Close that was not", one, false, []at{
-			{1, 2, action{lent, 0, 1}}, {3, 4, action{lostToClose, 0, 1}}}},
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{yielded, 0, 1}}, {3, 4, action{lostToClose, 0, 0}}}},
 	} {
 		if got := explained(c.initial, c.story); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

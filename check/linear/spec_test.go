@@ -22,6 +22,7 @@ const (
 	put                   // Put returned nil
 	discarded
 	detached
+	yielded      // the first step of a Detach that loses the connection: the lease has ended
 	lostToClose  // Detach returned ErrClosed
 	lostToRevoke // Detach returned ErrRevoked
 	cut          // Revoke returned true, for lease, or for whatever was on its way or leased
@@ -37,7 +38,7 @@ const (
 )
 
 var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "discarded", "detached",
-	"lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "fruitless"}
+	"yielded", "lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -148,14 +149,20 @@ func (s *state) step(a action) bool {
 			return false
 		}
 		c.phase = gone
+	case yielded:
+		// The pool holds the connection, with no lease, until Detach has it, or Close or Revoke.
+		if !c.inForce(a.lease) {
+			return false
+		}
+		c.lease = 0
 	case lostToClose:
 		// While Revoke is at work in a closed pool, Detach may be told ErrClosed.
-		if !c.inForce(a.lease) || c.phase != taken && !(c.phase == severed && s.closed) {
+		if c.lease != 0 || c.phase != taken && !(c.phase == severed && s.closed) {
 			return false
 		}
 		c.phase = gone
 	case lostToRevoke:
-		if !c.inForce(a.lease) || c.phase != severed {
+		if c.lease != 0 || c.phase != severed {
 			return false
 		}
 		c.phase = gone

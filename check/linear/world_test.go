@@ -179,8 +179,8 @@ func (c *caller) lend(l pool.Lease[*wire], e event) {
 
 func (c *caller) tryGet() bool {
 	e := event{kind: fruitless, try: true, call: c.now()}
-	// A connection that is looked at for a Get which has returned is not idle until the look
-	// is over. A Get that returns during this call overlaps it, and excuses it anyway.
+	// A connection that is looked at for a Get which has returned, or closed for a GetFresh, is
+	// not idle until the look is over. A Get that returns during this call overlaps it, and excuses it anyway.
 	adrift := testkit.Inside(c.p).Adrift.Load() > 0
 	l, ok := c.p.TryGet()
 	if ok {
@@ -483,7 +483,7 @@ func (w *world) rest() bool {
 		w.mu.Lock()
 		closes := w.closes
 		w.mu.Unlock()
-		if s.ActiveConnections+s.OpeningConnections+s.WaitingRequests == 0 &&
+		if s.ActiveConnections+s.OpeningConnections+s.WaitingRequests == 0 && testkit.Inside(w.p).Adrift.Load() == 0 &&
 			s.Opened == ended+uint64(s.IdleConnections) && ended-s.Detached == uint64(closes) {
 			return true
 		}

@@ -148,7 +148,7 @@ var leftOut = []struct{ reason, operations string }{
 		sweep.go kickSweeper started.CompareAndSwap`},
 	{"Goroutines of the pool are counted when they begin. The model has an attempt and the sweeper; a round of checks is another.", `
 		look.go admitFor workers.Inc
-		look.go lookInFor workers.Inc
+		look.go apart workers.Inc
 		owner.go limitMoved workers.Inc
 		reserve.go ensureLapse workers.Inc
 		probe.go suspectIdle workers.Inc
@@ -180,8 +180,8 @@ var leftOut = []struct{ reason, operations string }{
 		open.go opened landing.Inc
 		open.go opened landing.Dec`},
 	{"How many looks of waiters are under way in other goroutines. Only the histories ask for it.", `
-		look.go lookInFor adrift.Inc
-		look.go lookInFor adrift.Dec`},
+		look.go apart adrift.Inc
+		look.go apart adrift.Dec`},
 	{"Whether Check is known to be quick: it says in which goroutine a Get calls it, and both are right.", `
 		look.go doubt wary.CompareAndSwap
 		look.go looked wary.CompareAndSwap

@@ -43,11 +43,17 @@ func (p *Pool) attempts(yield func(*attempt) bool) {
 }
 
 // hanging returns the oldest and the youngest of the attempts that are overdue, or nil. If
-// there is only one, it is the oldest. leaving says that another one has been given up, and
-// has not ended yet.
+// there is only one, it is the oldest. leaving says that another one is about to leave its
+// slot: it has been given up, or has ended and is in the census still. Whoever has its slot
+// asks again when the census is lowered.
 func (p *Pool) hanging() (oldest, youngest *attempt, leaving bool) {
+	opening, seen := words.Census(p.conns.Load()).Opening(), 0
 	for a := range p.attempts {
-		switch state := a.state.Load(); {
+		state := a.state.Load()
+		if state != attemptAside {
+			seen++
+		}
+		switch {
 		case state == attemptGivenUp:
 			leaving = true
 		case state != attemptOverdue:
@@ -62,7 +68,7 @@ func (p *Pool) hanging() (oldest, youngest *attempt, leaving bool) {
 			youngest = a
 		}
 	}
-	return oldest, youngest, leaving
+	return oldest, youngest, leaving || seen < opening
 }
 
 // mostHanging is how many attempts may be under way when another one is begun in an outage,

@@ -275,3 +275,48 @@ func TestAConnectionThatHasLeftItsSlotHasNoLease(t *testing.T) {
 		giveBack(t, p, second)
 	})
 }
+
+// aside.go hanging: of two attempts that hang, the younger one has been given up, and has ended,
+// and is in the census still. With StrictMax the older one is not given up for want of room: room
+// is about to come.
+func TestAnAttemptIsNotGivenUpForRoomThatIsAboutToCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := bare()
+		f.Open = func(ctx context.Context) (any, error) { <-ctx.Done(); return nil, ctx.Err() }
+		p := start(t, f, Config{MaxConnections: 2, StrictMax: true, MaxWaitTime: -1, OpenTimeout: -1})
+		ended := make(chan error)
+		for range 2 {
+			go func() {
+				_, err := p.Get(t.Context())
+				ended <- err
+			}()
+		}
+		time.Sleep(overdueAfter) // not yet overdue
+		var under []*attempt
+		for a := range p.attempts {
+			under = append(under, a)
+		}
+		if len(under) != 2 {
+			t.Fatalf("%d attempts are under way, want 2", len(under))
+		}
+		older, younger := under[0], under[1]
+		for _, a := range under {
+			a.timer.Stop()
+		}
+		p.overdue.Inc()
+		older.state.Store(attemptOverdue)
+		b, i := p.bankOf(younger.slot)
+		b.opening[i].Store(nil) // as end leaves it, before openFailed lowers the census
+		time.Sleep(time.Hour)   // patience is over
+		if at := p.makeRoom(time.Duration(p.now()), true); at != never || older.state.Load() != attemptOverdue {
+			t.Errorf("the older attempt is in state %d, and the next look is at %v, want that it goes on", older.state.Load(), at)
+		}
+		b.opening[i].Store(younger)
+		_ = p.Close()
+		for range 2 {
+			if err := <-ended; !errors.Is(err, ErrClosed) {
+				t.Errorf("Get returned %v, want %v", err, ErrClosed)
+			}
+		}
+	})
+}

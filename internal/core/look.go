@@ -187,6 +187,15 @@ func (p *Pool) doubt() {
 // lookInFor is lookIn while the pool is wary: the wait goes on meanwhile, and may end before
 // the look. w has parked when all slots have been looked at, and not before: see wait.
 func (p *Pool) lookInFor(w *queue.Waiter, serve func()) {
+	p.apart(func() {
+		serve()
+		w.Park()
+	})
+}
+
+// apart calls f in another goroutine, on behalf of a Get that may leave meanwhile. What f has
+// in hand is not idle, and no Get is seen to have it.
+func (p *Pool) apart(f func()) {
 	p.workers.Inc()
 	p.adrift.Inc()
 	go func() {
@@ -194,7 +203,6 @@ func (p *Pool) lookInFor(w *queue.Waiter, serve func()) {
 			p.adrift.Dec()
 			p.workerEnded()
 		}()
-		serve()
-		w.Park()
+		f()
 	}()
 }

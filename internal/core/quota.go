@@ -171,7 +171,7 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		}
 		if full {
 			if w, _ := p.needsRoom(); w != nil {
-				go p.evict()
+				p.apart(p.evict)
 			}
 			return begun, false
 		}

@@ -213,7 +213,9 @@ func TestAWaiterWhoseOwnLookHangsIsServedAndCanLeave(t *testing.T) {
 				max = 3
 			}
 			p := testkit.Start(t, f, pool.Config{MaxConnections: max, MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1})
-			a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			a := testkit.Borrow(t, p)
+			synctest.Wait() // the end of its attempt would open one more for the next Get
+			b := testkit.Borrow(t, p)
 			testkit.Inside(p).Gate.Add(uint64(words.GateWaiter))
 			testkit.GiveBack(t, p, b) // idle, while somebody counts as waiting
 			synctest.Wait()

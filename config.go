@@ -34,8 +34,8 @@ type Config struct {
 	// MaxIdleTime is how long a connection may be idle. It is closed after MaxIdleTime,
 	// at most 12.5 % (or 20 ms, if that is more) later. With MinIdle an expired
 	// connection stays open until its replacement is open, but it is lent only in an
-	// outage. A small load keeps using the same few connections, so that the others
-	// expire.
+	// outage, while nothing else is open. A small load keeps using the same few connections,
+	// so that the others expire.
 	// If zero, 30 s is used. Negative: idle connections never expire.
 	MaxIdleTime time.Duration
 
@@ -55,7 +55,7 @@ type Config struct {
 	MinIdle int
 
 	// MaxWaitTime is how long a Get waits for a connection before it returns
-	// [ErrExhausted].
+	// [ErrExhausted] or, if no connection is open, [ErrUnavailable].
 	// If zero, 5 s is used. Negative: only the ctx of Get ends a wait.
 	MaxWaitTime time.Duration
 

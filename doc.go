@@ -40,7 +40,7 @@
 //     many may be in Factory.Close, and a call of Factory.Open that hangs may go on (see
 //     [Config.OpenTimeout]); with [Config.StrictMax] neither.
 //   - A connection is lent to one caller at a time. A lease that has ended is refused, also
-//     after its connection has been lent again, for the next 2^46 leases of its slot.
+//     after its connection has been lent again, for the next 2^46 leases and openings in its slot.
 //   - Waiters are served first come, first served. A caller has come when it stands in the
 //     queue: the few instructions between its look for an idle connection and its place in
 //     the queue do not count.
@@ -140,7 +140,8 @@
 //
 // # Progress
 //
-// Get and Put take no lock. Lending, returning, queueing, handing off, giving up, opening
+// Get and Put take no lock, but for the first call in the life of a pool, which makes its inside
+// under one. Lending, returning, queueing, handing off, giving up, opening
 // and closing are lock-free, except for the functions of the Factory: a step is repeated only
 // if another goroutine has completed one. A goroutine that is stopped at the worst place holds
 // up the slot that it has in hand, and the one waiter that it has just decided to serve. The

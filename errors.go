@@ -50,6 +50,7 @@ var (
 	// told by the clock: it is not, if the bubble in which it is used has slept until
 	// the time at which the pool was made. There the runtime may end the process.
 	ErrBubble = core.ErrBubble
+
 	// ErrRevoked is returned by [Pool.Detach], once, for a lease that [Pool.Revoke] has ended. It
 	// is the cause that Factory.Close is given for its connection.
 	ErrRevoked = core.ErrRevoked

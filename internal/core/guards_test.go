@@ -292,6 +292,7 @@ func TestAnAttemptIsNotGivenUpForRoomThatIsAboutToCome(t *testing.T) {
 			}()
 		}
 		time.Sleep(overdueAfter) // not yet overdue
+		synctest.Wait()
 		var under []*attempt
 		for a := range p.attempts {
 			under = append(under, a)

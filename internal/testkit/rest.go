@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -15,9 +16,11 @@ import (
 
 // AtRest checks what must hold of a pool whose goroutines are all gone or blocked,
 // while nobody waits and waiting for nobody: that the counts agree with the slots, and
-// the queue with its invariants. It knows of so many leases.
+// the queue with its invariants. It knows of so many leases. In a synctest bubble it waits until
+// the goroutines are so: one that has done its work may still have to end.
 func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	tb.Helper()
+	waitInBubble()
 	g, c := words.Gate(Inside(p).Gate.Load()), words.Census(Inside(p).Conns.Load())
 	if g.Waiters() != 0 {
 		tb.Errorf("the gate counts %d waiters, want none", g.Waiters())
@@ -90,6 +93,12 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 	if live := Walk(tb, Inside(p).Queue); len(live) != 0 {
 		tb.Errorf("%d waiters are linked, want none", len(live))
 	}
+}
+
+// waitInBubble is synctest.Wait, and nothing outside a bubble.
+func waitInBubble() {
+	defer func() { _ = recover() }()
+	synctest.Wait()
 }
 
 // AwaitPools waits until the pools that have been closed have no goroutine any more.

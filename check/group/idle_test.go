@@ -242,7 +242,7 @@ func TestPoolsThatAreMadeAtTheSameTimeDoNotTakeEachOthersRoom(t *testing.T) {
 
 func TestKeysThatComeAndGoLeaveNothing(t *testing.T) {
 	rounds, keys := 100, 1000
-	if testing.Short() {
+	if testing.Short() || testkit.RaceEnabled { // which takes ten times as long, and does not look at the heap
 		rounds = 10
 	}
 	synctest.Test(t, func(t *testing.T) {

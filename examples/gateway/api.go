@@ -58,6 +58,7 @@ type API struct {
 	conns    map[int]*apiConn // those that are open
 	last     int              // the last number of a connection, or a response
 	cuts     []string         // the last items of the requests whose response Lifetime has cut
+	errors   int              // error events
 	opened   map[int]string   // the key of each connection that there was
 }
 
@@ -244,6 +245,9 @@ func (a *API) serve(c *apiConn) {
 			}
 			var err error
 			if code != "" {
+				a.mu.Lock()
+				a.errors++
+				a.mu.Unlock()
 				if c.send(ctx, Event{Type: "error", Code: code}) != nil {
 					return
 				}

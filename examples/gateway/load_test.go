@@ -65,7 +65,7 @@ func TestTurnsUnderLoad(t *testing.T) {
 func TestTurnsUnderLoadInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		load{
-			time: time.Minute, lifetime: 10 * time.Second, longest: 2 * time.Second, think: 4 * time.Second,
+			time: 40 * time.Second, lifetime: 10 * time.Second, longest: 2 * time.Second, think: 4 * time.Second,
 			pace: 100 * time.Millisecond, restarts: 25 * time.Second, rotations: 16 * time.Second, continuing: 0.95,
 		}.run(t, new(pipes))
 	})
@@ -97,10 +97,15 @@ func (l load) run(t *testing.T, n network) {
 	log.SetOutput(io.Discard)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	w := &world{T: t, load: l, took: map[string]time.Duration{}}
-	w.api = &API{Lifetime: l.lifetime, Think: func() time.Duration { return rand.N(l.pace) }, Grace: time.Minute}
+	w.api = &API{Lifetime: l.lifetime, Grace: time.Minute, Think: func() time.Duration {
+		if rand.N(50) == 0 {
+			return l.longest * 6 / 10 // and if there are two of these in a turn, it is over its time
+		}
+		return rand.N(l.pace)
+	}}
 	accounts := []Account{{Name: "first"}, {Name: "second"}}
 	var newest [2]atomic.Int64
-	connections := &gauge{base: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
+	connections := &gauge{open: map[string]map[*gauged]bool{}, peak: map[string]int{}, base: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
 	apiServer, apiURL := w.serve(n, w.api)
 	for i := range accounts {
 		a := &accounts[i]
@@ -161,21 +166,25 @@ func (l load) run(t *testing.T, n network) {
 	}
 	transport.CloseIdleConnections()
 	apiServer.Close()
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	connections.mu.Lock()
+	defer connections.mu.Unlock()
 
+	// A machine on which a close takes for more than ten seconds has been stopped: it proves nothing.
+	stopped := gateway.pools.Stats().Abandoned != 0
 	for name, limit := range limits {
-		if got := connections.peak[name]; got > limit {
-			t.Errorf("account %s had %d connections at a time, over its limit of %d", name, got, limit)
-		}
-		if got := connections.open[name]; got != 0 {
-			t.Errorf("account %s has %d connections after Shutdown", name, got)
-		}
-		w.api.mu.Lock()
-		if a := w.api.accounts[name]; a.refused != 0 || a.peak > limit {
+		a := w.api.accounts[name]
+		t.Logf("account %s: at most %d connections at a time, of %d", name, a.peak, limit)
+		switch client := connections.peak[name]; {
+		case stopped && l.continuing == 0:
+		case client > limit:
+			t.Errorf("account %s had %d connections at a time, over its limit of %d", name, client, limit)
+		case a.peak > limit || a.refused != 0:
 			t.Errorf("at the server, account %s had %d connections at a time, and %d were over its limit of %d", name, a.peak, a.refused, limit)
-		} else {
-			t.Logf("account %s: at most %d connections at a time, of %d", name, a.peak, limit)
+		case connections.count(name) != 0:
+			t.Errorf("account %s has %d connections after Shutdown", name, connections.count(name))
 		}
-		w.api.mu.Unlock()
 	}
 	// What Lifetime has cut was leased for at least the longest turn. If it was less by the clock of whoever had it, from
 	// before it was leased until after it was cut, the pool has lent it too late. A slow machine makes that longer only.
@@ -200,7 +209,7 @@ func (l load) run(t *testing.T, n network) {
 			t.Errorf("only %.1f %% of turns went on", 100*part)
 		}
 	}
-	t.Logf("%d rotations, %d restarts, %d connections opened, %d closed for their age; %d turns on which the machine was too slow were cut",
+	t.Logf("%d rotations, %d restarts, %d connections opened, %d closed for their age; %d turns cut after their time",
 		rotations, w.stops.Load(), stats.Opened, stats.ClosedLifetime, late)
 	if l.continuing > 0 && len(w.api.cuts) != 0 {
 		t.Errorf("cut by the lifetime of their connections, where no machine is slow: %v", w.api.cuts)
@@ -355,15 +364,15 @@ func (w *world) began(item string, e Event, last complete, inForce [2]int64) {
 	if last.id == "" {
 		return
 	}
-	if account, _ = parseKey(lastOpened); lastOpen {
+	account, _ = parseKey(lastOpened)
+	switch {
+	case e.Previous == last.id:
 		w.could[account].Add(1)
-	}
-	switch e.Previous {
-	case last.id:
 		w.continued[account].Add(1)
-	case "":
-	default:
+	case e.Previous != "":
 		w.Errorf("%s goes on with %s instead of %s", item, e.Previous, last.id)
+	case lastOpen:
+		w.could[account].Add(1)
 	}
 }
 

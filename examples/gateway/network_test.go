@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A network is where a test runs: the loopback interface, or pipes in memory for a synctest bubble.
@@ -78,45 +80,75 @@ func (l *pipeListener) Network() string { return "pipe" }
 func (l *pipeListener) String() string  { return l.name }
 
 // A gauge counts the connections of each account at the client: from the request for one until that has failed, or the
-// connection is closed. A server that does everything at once counts no more than that.
+// connection is closed. A server that does everything at once would count no more than that.
 type gauge struct {
 	base http.RoundTripper
 
-	mu         sync.Mutex
-	open, peak map[string]int
+	mu   sync.Mutex
+	open map[string]map[*gauged]bool // by account
+	peak map[string]int
 }
 
 func (g *gauge) RoundTrip(r *http.Request) (*http.Response, error) {
 	account, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "-")
-	g.add(account, 1)
-	response, err := g.base.RoundTrip(r)
+	c := new(gauged)
+	c.over = func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.open[account], c)
+	}
+	g.mu.Lock()
+	if g.open[account] == nil {
+		g.open[account] = map[*gauged]bool{}
+	}
+	g.open[account][c] = true
+	if len(g.open[account]) > g.peak[account] {
+		g.peak[account] = max(g.peak[account], g.count(account))
+	}
+	g.mu.Unlock()
+
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { c.conn.Store(&info.Conn) }}
+	response, err := g.base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
-		g.add(account, -1)
+		c.over()
 		return response, err
 	}
-	response.Body = &gauged{ReadWriteCloser: response.Body.(io.ReadWriteCloser), closed: func() { g.add(account, -1) }}
+	c.ReadWriteCloser = response.Body.(io.ReadWriteCloser)
+	response.Body = c
 	return response, nil
 }
 
-func (g *gauge) add(account string, n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.open == nil {
-		g.open, g.peak = map[string]int{}, map[string]int{}
+// count returns how many connections an account has. mu is held.
+func (g *gauge) count(account string) int {
+	n := 0
+	for c := range g.open[account] {
+		if !c.cut() {
+			n++
+		}
 	}
-	g.open[account] += n
-	g.peak[account] = max(g.peak[account], g.open[account])
+	return n
 }
 
 // A gauged is a connection.
 type gauged struct {
 	io.ReadWriteCloser
-	once   sync.Once
-	closed func()
+	conn atomic.Pointer[net.Conn]
+	over func()
 }
 
 func (c *gauged) Close() error {
-	err := c.ReadWriteCloser.Close()
-	c.once.Do(c.closed)
-	return err
+	defer c.over()
+	return c.ReadWriteCloser.Close()
+}
+
+// cut reports whether the socket is closed. Package wsconn closes that first, and on a slow machine it does not wait
+// until Close is called.
+func (c *gauged) cut() bool {
+	if conn := c.conn.Load(); conn != nil {
+		if socket, ok := (*conn).(*net.TCPConn); ok {
+			raw, err := socket.SyscallConn()
+			return err != nil || raw.Control(func(uintptr) {}) != nil
+		}
+	}
+	return false
 }

@@ -68,14 +68,6 @@
 //     connection opened since the last failure has been open for a second, or when a lease
 //     of it has ended clean.
 //
-// # The same connection again
-//
-// Some servers keep state on the connection: the last response, a prompt cache. The next request of
-// a session must go where the last one went. [Lease.Mark] remembers the connection,
-// [Pool.PutFor] reserves it for a while, [Pool.GetSame] gets it back or returns [ErrGone], and
-// [Lease.Follows] tells whether nobody else has had it meanwhile. The example of GetSame has all of
-// them.
-//
 // # Errors
 //
 // [ErrExhausted] says that all connections were leased for all of [Config.MaxWaitTime]:
@@ -109,10 +101,18 @@
 // So a time that has a default is without limit if it is negative, and what has no default is
 // off or without limit if it is zero.
 //
-// # One pool or many
+// # When to take a Pool
 //
 // Take a [Pool] for one server, or for several that are alike: all its connections serve all
-// callers. Take a [Group] if a connection of one kind is of no use to those who want another: one
+// callers, who wait in one queue for what comes back rather than open more than
+// MaxConnections. Most programs have one for each server, made at the start and shared.
+// [Pool.Do] and [Pool.Retry] are for a request and its reply in one function, Get and Put for
+// everything else. What the server wants to be told once, such as a login, belongs into
+// Factory.Open.
+//
+// # When to take a Group
+//
+// Take a [Group] if a connection of one kind is of no use to those who want another: one
 // pool for each account, key, tenant or endpoint, made when it is first asked for and removed when
 // it is not used any more.
 //
@@ -132,11 +132,59 @@
 //	}
 //	defer g.Put(lease)
 //
-// [Group.Remove] ends the pool of a key, for example because its password has changed: who
-// waits in it goes on with a new one. [GroupConfig] has two fields:
+// When an account has another password, there are two ways. Both end what was opened with the
+// old one: at once if it is idle, else when it comes back. If the Factory reads the password in Open, call
+// [Pool.Reset] of what [Group.Pool] returns: the pool stays, with its limit and its queue. Otherwise
+// call [Group.Remove]: who waits goes on with a new pool, made of what the function of NewGroup
+// returns now. Connections of that come on top of those of the old one that are still leased.
+//
+// [GroupConfig] has two fields:
 //
 //   - MaxPools: zero is no limit, negative an error.
 //   - IdleTime: zero is one minute, negative no limit: pools stay.
+//
+// # When to take a Dialer
+//
+// Take the Dialer of package wsconn for a program that exists, and dials a WebSocket for each
+// request: one line of it changes. It has a pool for each URL and set of headers, and never makes
+// a caller wait.
+//
+// # Sessions: the same connection again
+//
+// Some servers keep state on the connection: the last response, a prompt cache. The next turn of
+// a session must go where the last one went. This is for a Pool and a Group alike.
+//
+//	lease, err := p.GetSame(ctx, last)
+//	if errors.Is(err, pool.ErrGone) {
+//		lease, err = p.Get(ctx)
+//	}
+//	if err != nil {
+//		return err
+//	}
+//	question := story
+//	if lease.Follows(last) {
+//		question = next // the server knows the rest
+//	}
+//	answer, err := request(lease.Value(), question)
+//	if err != nil {
+//		return errors.Join(err, p.Discard(lease, err))
+//	}
+//	fmt.Println(answer)
+//	last = lease.Mark()
+//	return p.PutFor(lease, time.Minute) // nobody else gets it while the user thinks
+//
+// [Lease.Mark] remembers the connection; the zero [Mark], of a session that begins, is of none. [Pool.PutFor]
+// keeps the connection for the session for a while: without it, whether somebody else gets it meanwhile
+// is luck. [Pool.GetSame] gets it back, or returns [ErrGone]; then start over on another one. [Lease.Follows]
+// tells whether nobody else has had it meanwhile, so that what the server keeps is still that of
+// this session.
+//
+// GetSame waits for whoever has the connection. That is right if the server keeps the state of
+// several sessions. If it keeps that of the last request only, the wait is in vain: take
+// [Pool.TryGetSame], and Get if that returns false.
+//
+// Where the server ends a connection after a fixed time, let [Factory].Expires return a time that
+// leaves room for the longest turn. The program in examples/gateway has all of this.
 //
 // # Progress
 //

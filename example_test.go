@@ -193,11 +193,12 @@ func ExamplePool_GetSame() {
 	}
 	defer p.Close()
 
+	ctx := context.Background()
 	var last pool.Mark // of no connection yet
 	turn := func(next, story string) error {
-		lease, err := p.GetSame(context.Background(), last)
+		lease, err := p.GetSame(ctx, last)
 		if errors.Is(err, pool.ErrGone) {
-			lease, err = p.Get(context.Background())
+			lease, err = p.Get(ctx)
 		}
 		if err != nil {
 			return err

@@ -123,7 +123,9 @@ func (p *Pool[T]) GetSame(ctx context.Context, m Mark) (Lease[T], error) {
 	return Lease[T]{lease: l}, err
 }
 
-// TryGetSame is [Pool.GetSame] without a wait. It returns false also if somebody else has the
+// TryGetSame is [Pool.GetSame] without a wait. Take it, and Get if it returns false, for a server
+// that keeps the state of the last request only: after whoever has the connection now, that is
+// not the caller's any more, and to wait for it is in vain. It returns false also if somebody else has the
 // connection or comes first, and while the pool itself has it, to ask Check or Probe.
 func (p *Pool[T]) TryGetSame(m Mark) (Lease[T], bool) {
 	l, ok := p.core.TryGetSame(m.mark)

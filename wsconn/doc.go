@@ -48,11 +48,19 @@
 // dropped. For a reply of several messages call [Conn.Begin], Write, Read as often as
 // needed, and [Conn.End] when the last message has been read.
 //
-// # In place of websocket.Dial
+// # When to take a Dialer
 //
-// A [Dialer] keeps what a program tells the server in-band, such as a login, on the
-// connection, for whoever gets it next. Where that does no harm, a program that dials for each
-// request changes one line. It makes one Dialer:
+// Take a [Dialer] for a program that exists, and dials for each request: one line of it changes.
+// Take it also where URLs and headers are many, for it has a pool for each. It keeps what a
+// program tells the server in-band, such as a login, on the connection, for whoever gets it
+// next: it is for programs to which that does no harm, or that undo it ([Options.Clean]). It must
+// know when a request is over: from [Options.OneReplyPerRequest] or [Options.Finished].
+//
+// Take a [pool.Pool] of [NewFactory] where callers should wait rather than open more
+// connections, and for its lower cost: a Get takes less than a tenth of the time of such a
+// Dial. Take a [pool.Group] for one pool for each account. Both leave Put and Discard to the program.
+//
+// The program makes one Dialer:
 //
 //	dialer := wsconn.Dialer{Options: &wsconn.Options{OneReplyPerRequest: true}} // one for the whole program
 //	defer dialer.Close()
@@ -75,10 +83,7 @@
 //	return conn.Close(websocket.StatusNormalClosure, "") // the next Dial gets the connection
 //
 // Each WebSocket that it returns is one of its own: after Close, whatever a program has kept
-// of it fails, and disturbs nobody. Take a Dialer for programs that exist, and where URLs
-// and headers are many. Take a Pool where callers should wait rather than open more
-// connections, and for its lower cost: a Get takes less than a tenth of the time of such a
-// Dial.
+// of it fails, and disturbs nobody.
 //
 // # Guarantees
 //

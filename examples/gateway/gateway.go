@@ -19,7 +19,7 @@ import (
 )
 
 // A Gateway serves turns of sessions. A request is {"session": "…", "input": ["…", …]} with the whole conversation so
-// far. The response is the API's events, as server-sent events.
+// far. The response is the API's events, as server-sent events. Who may use a session is for others to check.
 type Gateway struct {
 	accounts       []Account
 	longest, think time.Duration                  // how long a turn may last, and a connection waits for the next one

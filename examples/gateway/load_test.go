@@ -42,11 +42,11 @@ const sessions = 200
 var limits = map[string]int{"first": 130, "second": 60}
 
 // TestTurnsUnderLoad has real connections and real time. What it asserts does not depend on the speed of the machine.
-// GATEWAY_LOAD is how long it takes, by default 5 s:
+// GATEWAY_LOAD is how long it takes, by default 6 s:
 //
 //	GATEWAY_LOAD=2m go test -v -run TestTurnsUnderLoad .
 func TestTurnsUnderLoad(t *testing.T) {
-	duration := 8 * time.Second
+	duration := 6 * time.Second
 	if s := os.Getenv("GATEWAY_LOAD"); s != "" {
 		var err error
 		if duration, err = time.ParseDuration(s); err != nil {
@@ -65,8 +65,8 @@ func TestTurnsUnderLoad(t *testing.T) {
 func TestTurnsUnderLoadInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		load{
-			time: 40 * time.Second, lifetime: 10 * time.Second, longest: 2 * time.Second, think: 4 * time.Second,
-			pace: 100 * time.Millisecond, restarts: 25 * time.Second, rotations: 16 * time.Second, continuing: 0.95,
+			time: 25 * time.Second, lifetime: 8 * time.Second, longest: 2 * time.Second, think: 4 * time.Second,
+			pace: 100 * time.Millisecond, restarts: 11 * time.Second, rotations: 7 * time.Second, continuing: 0.95,
 		}.run(t, new(pipes))
 	})
 }

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/S4AK4N/pool"
 )
 
 func main() {
@@ -29,6 +32,16 @@ func main() {
 			log.Fatal(err)
 		}
 	}()
+
+	// For operators: who waits, for how long, on which account. SIGHUP: there are new keys.
+	http.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		stats := map[string]pool.Stats{}
+		for account, p := range g.pools.All() {
+			stats[accounts[account].Name] = p.Stats()
+		}
+		json.NewEncoder(w).Encode(stats)
+	})
+	go func() { log.Fatal(http.ListenAndServe("localhost:8081", nil)) }()
 
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, os.Interrupt, syscall.SIGTERM)

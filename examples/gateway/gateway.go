@@ -21,13 +21,12 @@ import (
 // A Gateway serves turns of sessions. A request is {"session": "…", "input": ["…", …]} with the whole conversation so
 // far. The response is the API's events, as server-sent events. Who may use a session is for others to check.
 type Gateway struct {
-	accounts       []Account
+	accounts       []Account                      // of the API
 	longest, think time.Duration                  // how long a turn may last, and a connection waits for the next one
-	pools          *pool.Group[int, *wsconn.Conn] // of the accounts
+	pools          *pool.Group[int, *wsconn.Conn] // one for each account
 	last           sync.Map                       // by session: its last turn, if that was completed
 }
 
-// An Account of the API.
 type Account struct {
 	Name, URL string
 	Limit     int           // connections at a time
@@ -134,8 +133,10 @@ func (g *Gateway) turn(ctx context.Context, session string, input []string, send
 		switch {
 		case err != nil:
 			return err
-		case event.Type == "error":
-			return errors.New(event.Code)
+		case event.Type == "error": // about the request: the connection is in order
+			conn.End()
+			g.pools.Put(lease)
+			return send(data)
 		case event.Type == "response.completed":
 			conn.End()
 			g.pools.PutFor(lease, g.think)

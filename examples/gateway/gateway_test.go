@@ -36,6 +36,34 @@ func TestARequestThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+// An error of the API is about the request. The client gets it as it is, and the connection goes on.
+func TestAnErrorOfTheAPIIsPassedOn(t *testing.T) {
+	api := &API{Lifetime: time.Hour, Think: func() time.Duration { return 0 }}
+	api.Allow("account", 1, "key")
+	server := httptest.NewServer(api)
+	defer server.Close()
+	account := Account{Name: "account", URL: server.URL, Limit: 1, Key: func() string { return "key" }}
+	gateway, err := NewGateway([]Account{account}, time.Minute, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gateway.pools.Close()
+	ask := func(body string) string {
+		w := httptest.NewRecorder()
+		gateway.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(body)))
+		return w.Body.String()
+	}
+	if got, want := ask(`{"session": "s", "input": []}`), `data: {"type":"error","code":"no_input"}`+"\n\n"; got != want {
+		t.Errorf("without input: %q, want %q", got, want)
+	}
+	if got := ask(`{"session": "s", "input": ["hello"]}`); !strings.Contains(got, "response.completed") {
+		t.Errorf("with input: %q", got)
+	}
+	if opened := gateway.pools.Stats().Opened; opened != 1 {
+		t.Errorf("%d connections were opened, want 1", opened)
+	}
+}
+
 // What the load relies on: the API has the habits that the gateway has to cope with.
 func TestTheAPIRefusesKeysAndConnectionsOverTheLimit(t *testing.T) {
 	api := &API{Lifetime: time.Hour}

@@ -203,12 +203,15 @@
 //     is [websocket.ErrMessageTooBig] without a code.
 //   - A sent message over the peer's limit: the error of Write has no code. Often it is
 //     "broken pipe".
+//   - MaxConnsPerHost of an [http.Transport] in HTTPClient does not bound WebSockets. It
+//     counts a connection until the end of its handshake. Use [pool.Config.MaxConnections].
 //   - The connection keeps the last ctx of each direction, with all its values, until the
 //     next call. This concerns calls through the embedded connection, such as those of
 //     wsjson.
 //
 // The following is true of servers and proxies, in the version given. Tests in
-// wsconn/interop pin each point, but for the last of mosquitto and of caddy: see findings.
+// wsconn/interop pin each point, but for the last of mosquitto and of caddy, and that of
+// pen: see findings.
 //   - Chromium's DevTools (156): a request whose page closes or crashes is never answered.
 //     Return an error from [Options.OnUnsolicited] for Target.detachedFromTarget and
 //     Inspector.targetCrashed. It ends the exchange, or the idle connection. A binary
@@ -227,4 +230,7 @@
 //   - haproxy (2.6.12): a reload leaves open connections in the old process, with the old
 //     configuration, for as long as they live. Set [pool.Config.MaxLifetime], or its
 //     hard-stop-after.
+//   - pen (0.34.1) with -r has no failover: it accepts a connection whose turn falls on a
+//     stopped server, and closes it. Of three servers with one stopped, every third open
+//     fails. Without -r it passes the stopped server over.
 package wsconn

@@ -228,6 +228,20 @@ func TestMessageCutOffMayComeAsAWholeOne(t *testing.T) {
 	}
 }
 
+// TestMaxConnsPerHostDoesNotBoundWebSockets: net/http counts a connection until its
+// upgrade only. If it counted on, the second dial would wait for the first to end.
+func TestMaxConnsPerHostDoesNotBoundWebSockets(t *testing.T) {
+	url := serve(t, echo)
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	for i := range 3 {
+		conn, _, err := websocket.Dial(soon(t), url, &websocket.DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatalf("dial %d beside open ones: %v", i+1, err)
+		}
+		defer conn.CloseNow()
+	}
+}
+
 // TestContextOfTheEmbeddedConnectionIsKeptUntilTheNextCall: wsjson uses that one.
 func TestContextOfTheEmbeddedConnectionIsKeptUntilTheNextCall(t *testing.T) {
 	conn, p := dial(t, modes[0], nil)

@@ -8,8 +8,8 @@
 # It does: the place of a caller that cancels while it waits is lost. The channel goes to
 # the cancelled Future, which refuses it, and nobody puts it back: it stays open and counted
 # as acquired, so each cancelled wait makes the pool smaller by one, down to nothing. The
-# only trace is a warning in the log. And what NEW opens stays open: after one
-# busy moment there are two channels for a limit of one, of which the second is never used.
+# only trace is a warning in the log. And what NEW opens stays open: after one busy moment
+# there are two channels for a limit of one, and no idle limit ends the second.
 #
 # Seen on 2026-11-29 (maxConnections 1):
 #   in use, one waits, is cancelled; given back:  acquired 1; the next caller waits, 1 open

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -78,7 +79,8 @@ type Dialer struct {
 	Config pool.Config
 
 	// MaxPools is the number of pools, one for each URL and what else makes connections
-	// different. One more takes the place of the pool that has been unused longest.
+	// different. One more takes the place of the pool that has been unused longest: see
+	// [pool.GroupConfig].MaxPools. A pool without a connection is removed after a minute.
 	// If zero, 1,000 is used. Negative is an error.
 	MaxPools int
 
@@ -115,32 +117,22 @@ func (d *Dialer) Dial(ctx context.Context, url string, opts *websocket.DialOptio
 	if !shared || ctx.Err() != nil || checkURL(url) != nil {
 		return d.dialAlone(ctx, url, opts)
 	}
-	p, err := d.pools.enter(key, opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	if p == nil {
-		return d.dialAlone(ctx, url, opts)
-	}
 	for {
-		if v, ok := p.lend(); ok {
+		if v, ok := d.pools.lend(key); ok {
 			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
 		}
 		conn, response, err := d.open(ctx, url, opts)
 		if err != nil {
-			d.pools.leave(p)
 			return nil, response, err
 		}
-		v, alone, err := p.adopt(ctx, opened{conn, response})
+		v, alone, err := d.pools.adopt(ctx, key, opened{conn, response}, opts)
 		switch {
-		case err == nil && v != nil:
-			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
-		case errors.Is(err, errTaken):
+		case err == errTaken:
 			continue // for MinIdle; there are not many of these
-		}
-		d.pools.leave(p)
-		if err != nil {
+		case err != nil:
 			return nil, nil, err
+		case v != nil:
+			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
 		}
 		return alone.conn.alone(), alone.response, nil
 	}
@@ -242,36 +234,60 @@ func (d *Dialer) init() error {
 	case d.MaxPools < 0:
 		return fmt.Errorf("wsconn: Dialer.MaxPools is negative: %d", d.MaxPools)
 	}
-	c := d.Config
-	c.MaxConnections = cmp.Or(c.MaxConnections, defaultDialerMax)
-	c.MaxLifetime = cmp.Or(c.MaxLifetime, defaultDialerMaxLife)
-	// A Get of the pool waits for what the dial has opened already, and for nothing else.
-	c.MaxWaitTime, c.MaxWaiters, c.OpenEagerly, c.MaxOpening = adoptTimeout, -1, true, 0
-	c.MaxBackoff, c.MaxRetryAfter, c.FailFastAfter = 1, 1, 1
-	c.OpenContext = nil
 	d.ignored = map[string]bool{}
 	for _, name := range d.IgnoreHeaders {
 		d.ignored[http.CanonicalHeaderKey(name)] = true
 	}
 	opener := &dialer{options: o, rules: o.rules()}
 	opener.rules.views = true
-	d.pools = &dialPools{
-		opener: opener, config: c, max: cmp.Or(d.MaxPools, defaultMaxPools),
-		byKey: map[dialKey]*dialPool{}, leaving: map[*dialPool]bool{},
+	each, all := d.limits()
+	if err := validate(each); err != nil {
+		return err
+	}
+	d.pools = &dialPools{opener: opener, config: each, offers: map[dialKey]*offers{}}
+	if d.pools.Group, err = pool.NewGroup(d.pools.newPool, all); err != nil {
+		return err
 	}
 	d.closing, d.close = context.WithCancel(context.Background())
 	return nil
 }
 
+// limits returns what bounds each pool, and all of them.
+func (d *Dialer) limits() (each pool.Config, all pool.GroupConfig) {
+	each = d.Config
+	each.MaxConnections = cmp.Or(each.MaxConnections, defaultDialerMax)
+	each.MaxLifetime = cmp.Or(each.MaxLifetime, defaultDialerMaxLife)
+	// A Get of the pool waits for what the dial has opened already, and for nothing else.
+	each.MaxWaitTime, each.MaxWaiters, each.OpenEagerly, each.MaxOpening = adoptTimeout, -1, true, 0
+	each.MaxBackoff, each.MaxRetryAfter, each.FailFastAfter = 1, 1, 1
+	each.OpenContext = nil
+	return each, pool.GroupConfig{MaxPools: cmp.Or(d.MaxPools, defaultMaxPools)}
+}
+
+// validate makes a pool of c, so that what is wrong is an error of each Dial, and no reason to do
+// without a pool.
+func validate(c pool.Config) error {
+	c.Hooks, c.Logger = pool.Hooks{}, slog.New(slog.DiscardHandler)
+	p, err := pool.New(pool.Factory[*Conn]{
+		Open:  func(context.Context) (*Conn, error) { return nil, errors.ErrUnsupported }, // called for MinIdle
+		Close: func(*Conn, error) error { return nil },
+	}, c)
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
 // Stats returns the sum of the pools' [pool.Stats]. Its counters never fall: those of pools
 // that are gone are in it. MaxConnections is what the pools have room for that exist. OpenErrors
 // and LastOpenError are those of Dial; OpenTime does not have the time of its dials.
-// Rejected are the dials over MaxConnections. Connections that are in no pool do not count.
+// Rejected are the dials over MaxConnections or MaxPools. Connections that are in no pool do
+// not count.
 func (d *Dialer) Stats() pool.Stats {
 	if d.start() != nil {
 		return pool.Stats{}
 	}
-	s := d.pools.stats()
+	s := d.pools.Stats()
 	s.OpenErrors += d.failed.Load()
 	if err := d.lastError.Load(); err != nil {
 		s.LastOpenError = *err
@@ -279,22 +295,15 @@ func (d *Dialer) Stats() pool.Stats {
 	return s
 }
 
-// Sources iterates over the pools that exist, for exporters of metrics. The name of each
-// shows scheme and host of its URL, and a hash of that and of everything else that makes its
-// connections different; the hash is another one in each process.
+// Sources iterates over the pools, for exporters of metrics, as [pool.Group.Sources] does. The
+// name of each shows scheme and host of its URL, and a hash of that and of everything else that
+// makes its connections different; the hash is another one in each process.
 func (d *Dialer) Sources() iter.Seq[pool.Source] {
 	return func(yield func(pool.Source) bool) {
 		if d.start() != nil {
 			return
 		}
-		d.pools.mu.Lock()
-		all := d.pools.pools()
-		d.pools.mu.Unlock()
-		for _, p := range all {
-			if !yield(p.Pool) {
-				return
-			}
-		}
+		d.pools.Sources()(yield)
 	}
 }
 
@@ -303,7 +312,7 @@ func (d *Dialer) Sources() iter.Seq[pool.Source] {
 // connections in use are closed, and the error wraps ctx.Err. Connections in no pool
 // belong to those who have them.
 func (d *Dialer) Shutdown(ctx context.Context) error {
-	return d.end(ctx, func(p *dialPool) error { return p.Shutdown(ctx) })
+	return d.end(ctx, func() error { return d.pools.Shutdown(ctx) })
 }
 
 // Close ends the Dialer, and closes all connections of its pools at once, those in use too:
@@ -311,11 +320,11 @@ func (d *Dialer) Shutdown(ctx context.Context) error {
 func (d *Dialer) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	d.end(ctx, func(p *dialPool) error { return p.Close() })
+	d.end(ctx, func() error { return d.pools.Close() })
 	return nil
 }
 
-func (d *Dialer) end(ctx context.Context, f func(*dialPool) error) error {
+func (d *Dialer) end(ctx context.Context, f func() error) error {
 	if d.start() != nil {
 		return nil
 	}
@@ -328,7 +337,7 @@ func (d *Dialer) end(ctx context.Context, f func(*dialPool) error) error {
 		d.dialing.Wait()
 		close(over)
 	}()
-	err := d.pools.end(f)
+	err := f()
 	select {
 	case <-over:
 	case <-ctx.Done():

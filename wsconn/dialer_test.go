@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -679,50 +677,6 @@ func TestManyDialsAtTheSameTimeAreEachServed(t *testing.T) {
 		if s.ActiveConnections != 0 || s.IdleConnections > many {
 			t.Errorf("at rest %d in use, %d idle, want none and at most %d", s.ActiveConnections, s.IdleConnections, many)
 		}
-	}
-}
-
-// Stats of a Dialer are a sum over pools of which some are gone.
-func TestSumOfStatsHasEveryField(t *testing.T) {
-	var a, b, want pool.Stats
-	err := errors.New("x")
-	fill := func(s *pool.Stats, n uint64) {
-		v := reflect.ValueOf(s).Elem()
-		for i := range v.NumField() {
-			k := n * uint64(i+1)
-			switch f := v.Field(i).Addr().Interface().(type) {
-			case *int:
-				*f = int(k)
-			case *uint64:
-				*f = k
-			case *time.Duration:
-				*f = time.Duration(k)
-			case *error:
-				*f = err
-			case *pool.Histogram:
-				*f = pool.Histogram{Count: k, Sum: time.Duration(k), Counts: []uint64{0, k}}
-			default:
-				t.Fatalf("a field of type %T", f)
-			}
-		}
-	}
-	fill(&a, 1)
-	fill(&b, 2)
-	fill(&want, 3)
-	want.OldestWait = b.OldestWait // the older one
-	opts := cmp.Comparer(func(a, b error) bool { return a == b })
-	if diff := cmp.Diff(want, addStats(a, b), opts); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-	if got := a.WaitTime.Counts; !slices.Equal(got, []uint64{0, a.WaitTime.Count}) {
-		t.Errorf("the buckets of a summand were changed: %v", got)
-	}
-	left := counters(want)
-	if left.MaxConnections+left.ActiveConnections+left.IdleConnections+left.OpeningConnections+left.WaitingRequests != 0 || left.OldestWait != 0 || left.LastOpenError != nil {
-		t.Errorf("gauges are left of what is gone: %+v", left)
-	}
-	if left.Gets != want.Gets || left.WaitTime.Count != want.WaitTime.Count {
-		t.Errorf("counters are lost: %+v", left)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -32,24 +34,35 @@ func TestAMessageThatHasBegunIsNotForTheNextDial(t *testing.T) {
 	}
 }
 
-// newDialsPool returns the pool of a Dialer for url, and how to open a connection for it.
-func newDialsPool(t *testing.T, d *Dialer, url string) (p *dialPool, open func() opened) {
+// An adopter is the pools of a Dialer in the hands of one who dials url, and what Dial does with them.
+type adopter struct {
+	*dialPools
+	t   *testing.T
+	d   *Dialer
+	url string
+	key dialKey
+}
+
+func newAdopter(t *testing.T, d *Dialer, url string) adopter {
 	t.Helper()
 	if err := d.start(); err != nil {
 		t.Fatal(err)
 	}
 	key, _ := keyOf(url, nil, nil)
-	p, err := d.pools.enter(key, nil)
+	return adopter{d.pools, t, d, url, key}
+}
+
+func (a adopter) open() opened {
+	a.t.Helper()
+	conn, response, err := a.d.open(soon(a.t), a.url, nil)
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
-	return p, func() opened {
-		conn, response, err := d.open(soon(t), url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return opened{conn, response}
-	}
+	return opened{conn, response}
+}
+
+func (a adopter) adopt(mine opened) (*view, opened, error) {
+	return a.dialPools.adopt(soon(a.t), a.key, mine, nil)
 }
 
 // A connection may come back while a Dial opens one of its own.
@@ -59,45 +72,77 @@ func TestAConnectionThatIsNotNeededIsClosed(t *testing.T) {
 		_, _, err := conn.Read(ctx)
 		ends <- websocket.CloseStatus(err)
 	})
-	p, open := newDialsPool(t, newDialer(t, nil), url)
-	first, _, err := p.adopt(soon(t), open())
+	a := newAdopter(t, newDialer(t, nil), url)
+	first, _, err := a.adopt(a.open())
 	if err != nil || first == nil {
 		t.Fatalf("adopt returned %v, %v, want a view", first, err)
 	}
 	conn := first.conn
-	late := open()
+	late := a.open()
 	if !first.leave(appendFrame(nil, finBit|opClose, []byte{3, 0xe8})) {
 		t.Fatal("the first view was not left")
 	}
-	v, _, err := p.adopt(soon(t), late)
+	v, _, err := a.adopt(late)
 	if err != nil || v == nil || v.conn != conn {
 		t.Errorf("adopt returned %v, %v, want a view of the connection that came back", v, err)
 	}
 	if got := receive(t, ends, "end of a connection"); got != websocket.StatusNormalClosure {
 		t.Errorf("the other one ended with status %v, want a closing handshake", got)
 	}
-	if len(p.given) != 0 || p.adopting != 0 {
-		t.Errorf("%d connections are still offered to the pool, for %d dials", len(p.given), p.adopting)
+	if len(a.offers) != 0 {
+		t.Errorf("%d keys have offers, and no dial", len(a.offers))
 	}
 }
 
 // Of several dials each may get what another one has opened.
 func TestAConnectionIsLeftForTheDialThatStillWaits(t *testing.T) {
 	url := serve(t, echo)
-	p, open := newDialsPool(t, newDialer(t, nil), url)
-	mine, other := open(), open()
+	a := newAdopter(t, newDialer(t, nil), url)
+	mine, other := a.open(), a.open()
 	defer mine.conn.CloseNow()
 	defer other.conn.CloseNow()
-	p.given, p.adopting = []opened{mine}, 2 // the pool has taken the other, and given it to this one
-	if spare := p.adopted(mine); spare.conn != nil {
+	o := &offers{given: []opened{mine}, dials: 2} // the pool has taken the other, and given it to this one
+	a.offers[a.key] = o
+	if spare := a.withdraw(a.key, mine); spare.conn != nil {
 		t.Error("the connection for the dial that waits was taken away")
 	}
-	p.given = []opened{other, mine}
-	if spare := p.adopted(mine); spare != mine {
+	o.given = []opened{other, mine}
+	o.dials = 2
+	if spare := a.withdraw(a.key, mine); spare != mine {
 		t.Errorf("the spare one is %v, want the dial's own", spare)
 	}
-	if !slices.Equal(p.given, []opened{other}) || p.adopting != 0 {
-		t.Errorf("%v are offered, for %d dials, want the other one for none", p.given, p.adopting)
+	if !slices.Equal(o.given, []opened{other}) || o.dials != 1 {
+		t.Errorf("%v are offered, for %d dials, want the other one for one", o.given, o.dials)
+	}
+	if spare := a.withdraw(a.key, mine); spare != other || len(a.offers) != 0 {
+		t.Errorf("the last dial was left %v, and %d offers, want the other one and none", spare, len(a.offers))
+	}
+}
+
+// The dial has gone before the function of the Group has been called: what it would have been
+// opened with is not known any more.
+func TestAPoolThatNoDialWaitsForIsNotMade(t *testing.T) {
+	a := newAdopter(t, newDialer(t, nil), "ws://localhost")
+	if _, err := a.Get(soon(t), a.key); err != errWithdrawn {
+		t.Errorf("Get returned %v, want %v", err, errWithdrawn)
+	}
+}
+
+// What a dial has opened is for its key, not for the pool that it has found.
+func TestADialWhosePoolEndsGoesOnWithTheNextOne(t *testing.T) {
+	var handshakes atomic.Int32
+	a := newAdopter(t, newDialer(t, nil), serveCounted(t, &handshakes, echo))
+	closeOK(t, dialOK(t, a.d.Dial, a.url, nil))
+	first, _ := a.Pool(a.key)
+	mine := a.open()
+	first.Close()
+	v, _, err := a.adopt(mine)
+	if err != nil || v == nil || v.conn != mine.conn {
+		t.Fatalf("adopt returned %v, %v, want a view of what was opened", v, err)
+	}
+	v.Close()
+	if got := handshakes.Load(); got != 2 {
+		t.Errorf("%d handshakes, want 2", got)
 	}
 }
 
@@ -106,15 +151,15 @@ func TestAConnectionThatHasNoRoomIsTheDialsAlone(t *testing.T) {
 	url := serve(t, echo)
 	d := newDialer(t, nil)
 	d.Config.MaxConnections = 1
-	p, open := newDialsPool(t, d, url)
-	first, _, err := p.adopt(soon(t), open())
+	a := newAdopter(t, d, url)
+	first, _, err := a.adopt(a.open())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	second := open()
+	second := a.open()
 	defer second.conn.CloseNow()
-	if v, alone, err := p.adopt(soon(t), second); v != nil || alone != second || err != nil {
+	if v, alone, err := a.adopt(second); v != nil || alone != second || err != nil {
 		t.Errorf("adopt returned %v, %v, %v, want what was opened", v, alone, err)
 	}
 }
@@ -125,51 +170,54 @@ func TestAConnectionForADialerThatIsClosedIsClosed(t *testing.T) {
 		_, _, err := conn.Read(ctx)
 		ends <- err
 	})
-	p, open := newDialsPool(t, newDialer(t, nil), url)
-	conn := open()
-	p.Close()
-	if v, alone, err := p.adopt(soon(t), conn); v != nil || alone.conn != nil || !errors.Is(err, pool.ErrClosed) {
+	a := newAdopter(t, newDialer(t, nil), url)
+	conn := a.open()
+	a.Close()
+	if v, alone, err := a.adopt(conn); v != nil || alone.conn != nil || !errors.Is(err, pool.ErrClosed) {
 		t.Errorf("adopt returned %v, %v, %v, want ErrClosed", v, alone, err)
 	}
 	receive(t, ends, "end of the connection")
 }
 
-// Nobody waits for a minute here: the test says that it has passed.
 func TestAPoolThatIsEmptyForAWhileIsRemoved(t *testing.T) {
-	url := serve(t, echo)
-	d := newDialer(t, nil)
-	visit := func(path string) { closeOK(t, dialOK(t, d.Dial, url+path, nil)) }
-	count := func() int { return sizes(d, func(a *dialPools) int { return len(a.byKey) }) }
-	later := func() {
-		d.pools.mu.Lock()
-		defer d.pools.mu.Unlock()
-		d.pools.swept = d.pools.swept.Add(-2 * emptyTime)
-		for _, p := range d.pools.byKey {
-			p.unused = p.unused.Add(-2 * emptyTime)
+	synctest.Test(t, func(t *testing.T) {
+		var m inMemory
+		d := newDialer(t, nil)
+		d.Config = pool.Config{MaxIdleTime: -1}
+		o := &websocket.DialOptions{HTTPClient: &http.Client{Transport: &m}}
+		dial := func(path string) *websocket.Conn {
+			m.peer = nil
+			conn, _, err := d.Dial(t.Context(), "ws://example.com"+path, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.peer != nil {
+				go answer(m.peer)
+			}
+			return conn
 		}
-	}
-	visit("/a")
-	held := dialOK(t, d.Dial, url+"/held", nil)
-	visit("/b")
-	later()
-	visit("/c")
-	if got := count(); got != 4 {
-		t.Errorf("%d pools, want 4: each has a connection", got)
-	}
-	for p := range d.Sources() {
-		p.(*pool.Pool[*Conn]).Reset() // closes what is idle
-	}
-	visit("/c")
-	later()
-	visit("/d")
-	if got := count(); got != 3 {
-		t.Errorf("%d pools, want 3: those of /held, /c and /d", got)
-	}
-	askOn(t, held, "x")
-	closeOK(t, held)
-	if got := d.Stats().Opened; got != 6 {
-		t.Errorf("Stats has %d opened, want 6: what is gone counts", got)
-	}
+		visit := func(path string) { closeOK(t, dial(path)) }
+		visit("/a")
+		held := dial("/held")
+		visit("/b")
+		time.Sleep(3 * time.Minute)
+		if got := pools(d); got != 3 {
+			t.Errorf("%d pools, want 3: each has a connection", got)
+		}
+		for p := range d.Sources() {
+			p.(*pool.Pool[*Conn]).Reset() // closes what is idle
+		}
+		time.Sleep(30 * time.Second)
+		visit("/b")
+		time.Sleep(90 * time.Second)
+		if got := pools(d); got != 2 {
+			t.Errorf("%d pools, want 2: those of /held and /b", got)
+		}
+		closeOK(t, held)
+		if got := d.Stats().Opened; got != 4 {
+			t.Errorf("Stats has %d opened, want 4: what is gone counts", got)
+		}
+	})
 }
 
 // MinIdle is the one thing for which a pool of a Dialer dials by itself.
@@ -201,7 +249,7 @@ func TestDialsThatAreAllDifferentLeaveNoMoreThanMaxPools(t *testing.T) {
 	for i := range 50 {
 		o := &websocket.DialOptions{HTTPHeader: http.Header{"Request": {fmt.Sprint(i)}}}
 		closeOK(t, dialOK(t, d.Dial, url, o))
-		if got := sizes(d, func(a *dialPools) int { return len(a.byKey) }); got > 3 {
+		if got := pools(d); got > 3 {
 			t.Fatalf("%d pools, want 3 at most", got)
 		}
 	}
@@ -213,11 +261,12 @@ func TestDialsThatAreAllDifferentLeaveNoMoreThanMaxPools(t *testing.T) {
 	}
 }
 
-// sizes returns what f counts in the pools of d.
-func sizes(d *Dialer, f func(*dialPools) int) int {
-	d.pools.mu.Lock()
-	defer d.pools.mu.Unlock()
-	return f(d.pools)
+// pools counts the pools of d.
+func pools(d *Dialer) (n int) {
+	for range d.pools.All() {
+		n++
+	}
+	return n
 }
 
 // What is in no pool is as websocket.Dial would have made it: nobody else writes to it.
@@ -253,15 +302,10 @@ func TestDialerDefaults(t *testing.T) {
 		{&Dialer{MaxPools: 5, Config: pool.Config{MaxConnections: 7, MaxLifetime: time.Hour}}, 5, 7, time.Hour},
 	} {
 		d := test.dialer
-		d.Options = &Options{OneReplyPerRequest: true}
-		defer d.Close()
-		if err := d.start(); err != nil {
-			t.Fatal(err)
-		}
-		c := d.pools.config
-		if d.pools.max != test.pools || c.MaxConnections != test.max || c.MaxLifetime != test.lifetime {
+		c, g := d.limits()
+		if g.MaxPools != test.pools || c.MaxConnections != test.max || c.MaxLifetime != test.lifetime {
 			t.Errorf("MaxPools %d, MaxConnections %d, MaxLifetime %v, want %d, %d, %v",
-				d.pools.max, c.MaxConnections, c.MaxLifetime, test.pools, test.max, test.lifetime)
+				g.MaxPools, c.MaxConnections, c.MaxLifetime, test.pools, test.max, test.lifetime)
 		}
 		if !c.OpenEagerly || c.MaxWaiters >= 0 || c.MaxOpening != 0 || c.OpenContext != nil {
 			t.Errorf("a Dial may wait in the pool: %+v", c)

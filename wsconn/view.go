@@ -23,7 +23,7 @@ import (
 //
 // It is a [http.RoundTripper] for one request, and the body of the response.
 type view struct {
-	home *dialPool // where the connection comes from
+	home *dialPools // where the connection comes from
 
 	mu    sync.Mutex
 	phase phase
@@ -66,7 +66,7 @@ const (
 )
 
 // newView returns a view of the connection of a lease that nobody has used yet.
-func newView(home *dialPool, lease pool.Lease[*Conn]) *view {
+func newView(home *dialPools, lease pool.Lease[*Conn]) *view {
 	conn := lease.Value()
 	return &view{home: home, conn: conn, lease: lease}
 }
@@ -194,9 +194,9 @@ func (v *view) leave(frame []byte) bool {
 		v.mu.Unlock()
 		switch next {
 		case viewReturned:
-			v.home.put(lease)
+			v.home.Put(lease)
 		case viewEnded:
-			v.home.discard(lease, conn.Err())
+			v.home.Discard(lease, conn.Err())
 		}
 	}()
 	if left != nil {
@@ -226,7 +226,7 @@ func (v *view) settle(conn *Conn) (err error) {
 	if !v.finished() {
 		return errViewClosed
 	}
-	return v.home.all.opener.clean(conn)
+	return v.home.opener.clean(conn)
 }
 
 // closeFrameIn returns the close frame of the server that err tells of, or nil.
@@ -247,7 +247,7 @@ func (v *view) balanced() bool {
 	if !v.in.between() || !v.out.between() || v.unponged != 0 || len(v.unanswered) != 0 {
 		return false
 	}
-	return !v.home.all.opener.options.OneReplyPerRequest || !v.uncalled && v.in.messages == v.out.messages
+	return !v.home.opener.options.OneReplyPerRequest || !v.uncalled && v.in.messages == v.out.messages
 }
 
 // finished reports whether the connection is finished, as far as can be known without
@@ -256,7 +256,7 @@ func (v *view) finished() bool {
 	v.mu.Lock()
 	balanced := v.balanced()
 	v.mu.Unlock()
-	f := v.home.all.opener.options.Finished
+	f := v.home.opener.options.Finished
 	if !balanced || f == nil {
 		return balanced
 	}
@@ -318,7 +318,7 @@ func (v *view) noteSent(p []byte) int {
 }
 
 func (v *view) recording() bool {
-	return v.home.all.opener.options.Finished != nil && v.recorded <= maxRecorded
+	return v.home.opener.options.Finished != nil && v.recorded <= maxRecorded
 }
 
 // record adds the data frame that t has just seen the end of to messages, if that is the
@@ -371,7 +371,7 @@ func (v *view) Close() error {
 	if !conn.stream.peeker.able() {
 		conn.stream.interrupt() // not every transport ends a Read when it is closed
 	}
-	v.home.discard(lease, cause)
+	v.home.Discard(lease, cause)
 	return err
 }
 

@@ -628,8 +628,8 @@ func TestAViewKnowsWhatIsStillOwed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t, modes[len(modes)-2])
-			p, open := newDialsPool(t, n.dialer(nil), n.url)
-			v, _, err := p.adopt(soon(t), open())
+			a := newAdopter(t, n.dialer(nil), n.url)
+			v, _, err := a.adopt(a.open())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -659,8 +659,8 @@ func TestAViewKnowsWhatIsStillOwed(t *testing.T) {
 // The WebSocket layer above does not use what it has closed. The view does not rely on that.
 func TestAViewThatHasBeenLeftReachesNoConnection(t *testing.T) {
 	n := newNetwork(t, modes[len(modes)-2])
-	p, open := newDialsPool(t, n.dialer(nil), n.url)
-	v, _, err := p.adopt(soon(t), open())
+	a := newAdopter(t, n.dialer(nil), n.url)
+	v, _, err := a.adopt(a.open())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -669,7 +669,7 @@ func TestAViewThatHasBeenLeftReachesNoConnection(t *testing.T) {
 	if !v.leave(appendFrame(nil, finBit|opClose, []byte("\x03\xe8bye"))) {
 		t.Fatal("the view could not be left")
 	}
-	next, ok := p.lend()
+	next, ok := a.lend(a.key)
 	if !ok {
 		t.Fatal("the connection is not in the pool")
 	}

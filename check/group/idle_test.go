@@ -135,6 +135,21 @@ func TestMinIdleKeepsItsPool(t *testing.T) {
 	})
 }
 
+// In one instant, between two looks. From when the group is full it is known who was used after whom.
+func TestWhoWasUsedAgainInAFullGroupDoesNotMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, &accounts{config: pool.Config{MaxIdleTime: -1}}, pool.GroupConfig{MaxPools: 4, IdleTime: -1})
+		for _, key := range []string{"a", "b", "c", "d", "a", "b", "X", "Y"} {
+			visit(t, g, key)
+		}
+		for key, want := range map[string]bool{"a": true, "b": true, "c": false, "d": false, "X": true, "Y": true} {
+			if got := has(g, key); got != want {
+				t.Errorf("%s has a pool: %v, want %v", key, got, want)
+			}
+		}
+	})
+}
+
 func TestOneMorePoolMakesRoomByTheOneUnusedForLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxIdleTime: -1}}

@@ -213,6 +213,9 @@ func (g *Group[K, M]) opened(o *opening[K, M], made Make[M], err error) {
 		}
 		if o.err = err; err == nil {
 			o.member = g.add(o, made)
+			if g.Len() == g.config.MaxPools {
+				g.collect() // from now on it matters who is used after whom
+			}
 		}
 		close(o.done)
 	}

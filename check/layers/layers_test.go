@@ -30,7 +30,7 @@ var may = map[string]string{
 	"internal/peek":      "",
 	"netconn":            ". internal/peek",
 	"wsconn":             ". internal/peek go.uber.org/atomic github.com/coder/websocket",
-	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/leftover internal/queue internal/words ring",
+	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/group internal/leftover internal/queue internal/words ring",
 }
 
 // forTests are the packages that nothing but tests and each other may import.

@@ -55,23 +55,36 @@ func timeless(n int) pool.Config {
 }
 
 func newScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire], c pool.Config) *scene {
-	p, err := pool.New(f, c)
-	if err != nil {
-		r.Fatalf("New: %v", err)
-	}
-	s := &scene{Run: r, x: x, p: p, in: testkit.Inside(p), holders: map[*testkit.Wire]string{}, numbers: map[pool.Mark]int{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
+	s := bareScene(r, x, f, c)
+	s.watch()
+	r.Start(func() { s.last = s.in.Queue.Last() }) // nobody is linking itself
+	r.Always(s.look)
+	return s
+}
+
+// watch is the beginning of what the scene knows of the inside of its pool.
+func (s *scene) watch() {
+	s.in = testkit.Inside(s.p)
 	made := s.in.Parkers.New
 	s.in.Parkers.New = func() any {
 		k := made().(*queue.Parker)
 		s.parkers = append(s.parkers, k)
 		return k
 	}
-	r.Ignore(unsafe.Pointer(s.in.Counters), unsafe.Sizeof(*s.in.Counters))
-	r.Ignore(unsafe.Pointer(s.in.Workers), unsafe.Sizeof(*s.in.Workers)) // check/model/ends.pml does not
+	s.Ignore(unsafe.Pointer(s.in.Counters), unsafe.Sizeof(*s.in.Counters))
+	s.Ignore(unsafe.Pointer(s.in.Workers), unsafe.Sizeof(*s.in.Workers)) // check/model/ends.pml does not
+	s.last = s.in.Queue.Last()
+}
+
+// bareScene is newScene for a pool at which nobody looks: it sleeps until it is used.
+func bareScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire], c pool.Config) *scene {
+	p, err := pool.New(f, c)
+	if err != nil {
+		r.Fatalf("New: %v", err)
+	}
+	s := &scene{Run: r, x: x, p: p, holders: map[*testkit.Wire]string{}, numbers: map[pool.Mark]int{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
 	r.Cleanup(func() { p.Close() })
 	stopAtPoints(r)
-	r.Start(func() { s.last = s.in.Queue.Last() }) // nobody is linking itself
-	r.Always(s.look)
 	return s
 }
 

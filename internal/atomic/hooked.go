@@ -3,6 +3,7 @@
 package atomic
 
 import (
+	"sync"
 	"unsafe"
 
 	"go.uber.org/atomic"
@@ -121,4 +122,48 @@ func (x *Pointer[T]) Swap(v *T) *T { writes(unsafe.Pointer(x)); return x.v.Swap(
 func (x *Pointer[T]) CompareAndSwap(old, new *T) bool {
 	writes(unsafe.Pointer(x))
 	return x.v.CompareAndSwap(old, new)
+}
+
+// A Mutex is sync.Mutex. Goroutines may be stopped while they have it: those who wait for it are
+// blocked in a channel, and what they do with it are operations.
+type Mutex struct {
+	inside sync.Mutex // guards what follows; nobody is stopped while he has that
+	taken  bool
+	freed  chan struct{} // closed by Unlock; nil: nobody waits
+}
+
+func (m *Mutex) Lock() {
+	for {
+		writes(unsafe.Pointer(m))
+		freed := m.tryLock()
+		if freed == nil {
+			return
+		}
+		<-freed
+	}
+}
+
+// tryLock returns nil if it has the mutex, and otherwise what is closed when it is worth another try.
+func (m *Mutex) tryLock() (freed <-chan struct{}) {
+	m.inside.Lock()
+	defer m.inside.Unlock()
+	if !m.taken {
+		m.taken = true
+		return nil
+	}
+	if m.freed == nil {
+		m.freed = make(chan struct{})
+	}
+	return m.freed
+}
+
+func (m *Mutex) Unlock() {
+	writes(unsafe.Pointer(m))
+	m.inside.Lock()
+	defer m.inside.Unlock()
+	m.taken = false
+	if m.freed != nil {
+		close(m.freed)
+		m.freed = nil
+	}
 }

@@ -8,6 +8,7 @@
 package atomic
 
 import (
+	"sync"
 	"sync/atomic"
 
 	uber "go.uber.org/atomic"
@@ -26,6 +27,9 @@ type (
 	Uintptr        = uber.Uintptr
 	Pointer[T any] = atomic.Pointer[T]
 )
+
+// A Mutex is here so that the scheduler knows who waits for it.
+type Mutex = sync.Mutex
 
 // inline calls the methods that the fast paths use. A package that has a type from here
 // does not import go.uber.org/atomic itself. The compiler passes on the bodies of that

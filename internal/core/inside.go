@@ -34,6 +34,9 @@ type Inside struct {
 	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it holds a slot
 }
 
+// Awake reports whether the rest of the pool has been made.
+func (p *Pool) Awake() bool { return !words.Gate(p.gate.Load()).Asleep() }
+
 // Inside returns pointers to the parts of p.
 func (p *Pool) Inside() Inside {
 	p.wake()

@@ -54,7 +54,7 @@ type Pool struct {
 	id       uint64                   // of this pool in this process, for Marks; 0 is none
 	name     string                   // Config.Name
 	made     func() (Factory, Config) // of what rest is made; nil once it is
-	waking   sync.Mutex               // guards made: one caller makes the rest. Nobody takes it once that is done
+	waking   atomic.Mutex             // guards made: one caller makes the rest. Nobody takes it once that is done
 	whenGone func()                   // called when quiet is closed; may be nil
 }
 

@@ -70,9 +70,10 @@
 // # What it does not see
 //
 // Orders of operations that are not atomic ones, between two of them: those of channels,
-// of mutexes, and data races. What counters for statistics are at, as the pool's
+// of sync.Mutex, and data races. What counters for statistics are at, as the pool's
 // scenarios ignore them ([Run.Ignore]). What happens when time passes while a goroutine is
 // stopped, unless there is a [Run.Clock]. The memory model is that of Go's atomics, in which all
-// agree on one order. A goroutine that stops while it holds a mutex which another
-// wants would stop the search: code under control must not operate under a mutex.
+// agree on one order. A goroutine that stops while it holds a sync.Mutex which another
+// wants would stop the search: code under control operates under a Mutex of internal/atomic only,
+// whose Lock and Unlock are operations.
 package explore

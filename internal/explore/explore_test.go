@@ -101,6 +101,58 @@ func TestRandomSchedulesFindWhatNeedsTwoPreemptions(t *testing.T) {
 	}
 }
 
+func TestWhatAMutexGuardsIsNotLost(t *testing.T) {
+	s := found(t, Options{}, 3, func(r *Run) {
+		var mu atomic.Mutex
+		var n atomic.Int32
+		for i := range 2 {
+			r.Go(fmt.Sprint("adder ", i), func() {
+				mu.Lock()
+				n.Store(n.Load() + 1)
+				mu.Unlock()
+			})
+		}
+		r.End(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if n.Load() != 2 {
+				r.Errorf("%d of 2 are counted", n.Load())
+			}
+		})
+	})
+	if s.failing != nil {
+		t.Error(s.failing.failures)
+	}
+	if s.most < 11 { // who comes second has to try twice
+		t.Errorf("at most %d steps: nobody was stopped while he had the mutex", s.most)
+	}
+}
+
+func TestTwoMutexesInTwoOrdersAreADeadlock(t *testing.T) {
+	s := found(t, Options{}, 1, func(r *Run) {
+		var mus [2]atomic.Mutex
+		for i := range 2 {
+			r.Go(fmt.Sprint(i), func() {
+				mus[i].Lock()
+				mus[1-i].Lock()
+				mus[1-i].Unlock()
+				mus[i].Unlock()
+			})
+		}
+		r.Cleanup(func() {
+			if r.Failed() {
+				mus[0].Unlock()
+			}
+		})
+	})
+	if s.failing == nil {
+		t.Fatal("not found")
+	}
+	if got := s.failing.failures[0]; !strings.Contains(got, "blocked for good") {
+		t.Errorf("reported as %q", got)
+	}
+}
+
 func TestADeadlockIsFound(t *testing.T) {
 	s := found(t, Options{}, 1, func(r *Run) {
 		a, b := make(chan bool, 1), make(chan bool, 1)
@@ -246,6 +298,20 @@ func TestTheReductionsLoseNoOutcome(t *testing.T) {
 				r.Note("got %d", <-c)
 				r.Note("then %d", x.Load())
 			})
+		},
+		"mutex": func(r *Run) {
+			var mu atomic.Mutex
+			var x, y atomic.Int32
+			for i := range int32(3) {
+				r.Go(fmt.Sprint(i), func() {
+					mu.Lock()
+					a := x.Load()
+					x.Store(10*a + i)
+					mu.Unlock()
+					r.Note("%d: %d %d", i, a, y.Load())
+					y.Add(1)
+				})
+			}
 		},
 		"spawn": func(r *Run) {
 			var x atomic.Int32

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/step"
 )
@@ -27,7 +28,7 @@ type Group[K comparable, M any] struct {
 	epoch  time.Time
 	timer  *time.Timer // the alarm; rings if it has not been set to anything else
 
-	mu        sync.Mutex // guards what follows, and changes of Table; never taken to find a pool
+	mu        atomic.Mutex // guards what follows, and changes of Table; never taken to find a pool
 	closed    bool
 	opening   map[K]*opening[K, M]
 	openers   int           // goroutines in Config.Open

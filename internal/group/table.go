@@ -72,7 +72,7 @@ func newCells[K comparable, M any](n int) *cells[K, M] {
 
 // Find returns the member of a key, or nil.
 func (t *Table[K, M]) Find(key K) *Member[K, M] {
-	h := maphash.Comparable(t.seed, key)
+	h := hash(t.seed, key)
 	c := t.cells.Load()
 	step.At("find: cells read")
 	for i := h; ; i++ {
@@ -91,7 +91,7 @@ func (t *Table[K, M]) Len() int { return t.live }
 
 // Put adds a member. Its key has none.
 func (t *Table[K, M]) Put(k *Member[K, M]) {
-	k.hash = maphash.Comparable(t.seed, k.Key)
+	k.hash = hash(t.seed, k.Key)
 	if 2*(t.used+1) > len(t.cells.Load().cells) {
 		t.rebuild(t.live + 1)
 	}

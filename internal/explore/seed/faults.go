@@ -16,6 +16,8 @@ type edit struct{ file, old, new string }
 
 // Where faults are seeded, and where their tests are.
 const (
+	rootCode     = "."
+	groupCode    = "internal/group"
 	coreCode     = "internal/core"
 	queueCode    = "internal/queue"
 	ringCode     = "ring"
@@ -196,6 +198,32 @@ var faults = []fault{
 		{"pass.go", "	p.lapseAt.Store(uint64(never)) // then look", "	if !FAULT {\n		p.lapseAt.Store(uint64(never))\n	} // then look"},
 		{"reserve.go", "	if r.until < time.Duration(p.lapseAt.Load()) {", "	if r.until < time.Duration(p.lapseAt.Load()) && !(FAULT && p.lapseAt.Load() != uint64(never)) {"},
 	}, false},
+
+	{108, "a Get touches its pool before it has its lease", rootCode, schedulesPkg, "TestExploreAUseAgainstALook", []edit{
+		{"group.go", "	l, err := m.Pool.core.Get(ctx)\n", "	if FAULT {\n		g.in.Touch(&m.Node)\n	}\n	l, err := m.Pool.core.Get(ctx)\n"},
+		{"group.go", "	g.in.Touch(&m.Node) // after the lease has begun: see Touch", "	if !FAULT {\n		g.in.Touch(&m.Node)\n	} // after the lease has begun: see Touch"},
+	}, false},
+	{109, "a look clears the flags after it has looked", groupCode, schedulesPkg, "TestExploreAUseAgainstALook", []edit{
+		{"tender.go", "		n.flag.Store(false) // from here on", "		if !FAULT {\n			n.flag.Store(false)\n		} // from here on"},
+		{"tender.go", "	clear(found)\n", "	if !FAULT {\n		clear(found)\n	}\n"},
+		{"tender.go", "	return due\n", "	if FAULT {\n		for _, n := range t.found {\n			n.flag.Store(false)\n		}\n	}\n	return due\n"},
+	}, false},
+	{110, "rest does not look at what was pushed", groupCode, schedulesPkg, "TestExploreAUseAgainstALook", one("tender.go",
+		"	if t.touched.Load() != nil {", "	if t.touched.Load() != nil && !FAULT {"), false},
+	{111, "a Get that meets Remove does not look again", rootCode, schedulesPkg, "TestExploreRemoveAgainstAGet", one("group.go",
+		"		if waited, closed := core.Moved(err); closed {\n			l, _, err = g.get(ctx, key, m, waited)", "		if waited, closed := core.Moved(err); closed && !FAULT {\n			l, _, err = g.get(ctx, key, m, waited)"), false},
+	{112, "a pool does not wait for those for whom it was made", groupCode, schedulesPkg, "TestExploreRemoveAgainstTwoGets", one("opening.go",
+		"m.core, m, o.askers\n", "m.core, m, o.askers\n	if FAULT {\n		m.pins = 1\n	}\n"), false},
+	{113, "who gives up just as the pool is made is waited for", groupCode, schedulesPkg, "TestExploreCtxEndsWhileAPool.*", one("group.go",
+		"				o.member.pins--\n", "				if !FAULT {\n					o.member.pins--\n				}\n"), false},
+	{114, "Remove leaves alone what is being made", groupCode, schedulesPkg, "TestExploreAGetAfterRemove", one("remove.go",
+		"		g.cancel(o, errAgain)\n", "		if !FAULT {\n			g.cancel(o, errAgain)\n		}\n"), false},
+	{115, "the end of a group leaves alone what is being made", groupCode, schedulesPkg, "TestExploreTheEndOfAGroup.*", one("close.go",
+		"			g.cancel(o, core.ErrClosed)\n", "			if !FAULT {\n				g.cancel(o, core.ErrClosed)\n			}\n"), false},
+	{116, "a pool says that it is awake before it is", coreCode, schedulesPkg, "TestExploreAPoolThatSleeps.*", one("wake.go",
+		"	p.init(p.made())\n", "	if FAULT {\n		p.clearGate(words.GateAsleep)\n	}\n	p.init(p.made())\n"), true},
+	{117, "whoever wakes a pool makes the rest", coreCode, schedulesPkg, "TestExploreAPoolThatSleeps.*", one("wake.go",
+		"	p.made = nil //", "	if !FAULT {\n		p.made = nil\n	} //"), true},
 
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},

@@ -137,8 +137,12 @@ func write(dir string) (overlay string, err error) {
 			text[name] = strings.Replace(text[name], e.old, strings.ReplaceAll(e.new, "FAULT", "(seeded == "+strconv.Itoa(f.number)+")"), 1)
 		}
 	}
-	for _, code := range []string{coreCode, queueCode, ringCode} {
-		text[filepath.Join(code, "seeded_fault.go")] = strings.Replace(support, "PACKAGE", filepath.Base(code), 1)
+	for _, code := range []string{rootCode, groupCode, coreCode, queueCode, ringCode} {
+		name := filepath.Base(code)
+		if code == rootCode {
+			name = "pool"
+		}
+		text[filepath.Join(code, "seeded_fault.go")] = strings.Replace(support, "PACKAGE", name, 1)
 	}
 	replace := map[string]string{}
 	for name, s := range text {

@@ -124,8 +124,8 @@ func TestAPoolThatIsUsedWhileTheGroupLooksIsUsed(t *testing.T) {
 					g := newShelf(t, pool.Config{MaxConnections: 1, MaxIdleTime: time.Second}, pool.GroupConfig{MaxPools: 2, IdleTime: time.Hour})
 					g.visit(t, "x")
 					time.Sleep(10 * time.Second)
-					look := s.StopNext(looks)
 					g.visit(t, "y")
+					look := s.StopNext(looks)
 					time.Sleep(10 * time.Second)
 					look.Arrived(t)
 					place := uses

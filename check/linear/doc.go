@@ -14,11 +14,11 @@
 //
 // # What is linearizable, by contract
 //
-// Get and TryGet that lend a connection, Put, Discard, Detach, Revoke, Shutdown and Close, a
+// Get, TryGet, GetSame and TryGetSame that lend a connection, Put, PutFor, Discard, Detach, Revoke, Shutdown and Close, a
 // report of Watch, and each of them that is refused with ErrNotLeased or ErrClosed:
 // each takes effect at one instant between its call and its return. A Get that ends
 // with its ctx, after MaxWaitTime, with MaxWaiters or with an error on opening takes
-// no effect. Four things need more words:
+// no effect. Some things need more words:
 //
 //   - To open is the pool's own affair. A connection exists, and counts, from some
 //     instant after Factory.Open has returned it, but before it is lent. What GetFresh is
@@ -29,6 +29,10 @@
 //     have seen that the pool is closed, as long as Factory.Close has not been called.
 //   - Detach ends the lease, and then takes the connection. If Close or Revoke has come in
 //     between, it says so, and others may have been told before that the lease had ended.
+//   - PutFor reserves a connection: only those have it then who ask by its Mark. That ends when somebody
+//     waits who finds nothing else, and who that is, and whether the waiter has left meanwhile, cannot be
+//     seen. So a Get may have it. A TryGet may not, unless some Get was under way since. And at
+//     each stop all that was reserved is found by its Mark.
 //   - TryGet returns false if nothing is idle or somebody waits. It is not promised
 //     that nothing is idle at one and the same instant: of connections that others
 //     give and take meanwhile, all may escape it. It is promised for each of them by
@@ -42,4 +46,9 @@
 // That waiters are served in the order in which they stand in line cannot be seen in
 // the times of calls, since a call is not in line yet when it begins. It is checked by
 // itself, with the instant at which a waiter was linked, in fifo_step_test.go.
+//
+// # Groups
+//
+// Of a Group, Get and TryGet that lend something, and Remove, take effect at one instant: all are served by the pool
+// that the key has then, and none by one that was made, or begun to be made, before a Remove. See group_test.go.
 package linear

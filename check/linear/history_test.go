@@ -63,7 +63,8 @@ type history struct {
 	closed  []*wire // since the first stop
 	begin   int64
 	end     int64
-	max     int // MaxConnections at the first stop
+	max     int  // MaxConnections at the first stop
+	mortal  bool // connections have a MaxLifetime
 }
 
 // A translation numbers what occurs in a history.
@@ -128,6 +129,7 @@ func (h *history) operations() (state, []porcupine.Operation) {
 		add(poolItself, opened, w, 0, max(w.ready, h.begin), seen)
 	}
 	shutBegan := h.end
+	old := map[*wire]bool{} // somebody was told that it is gone, and its life may just have been over
 	for i := range h.events {
 		e := &h.events[i]
 		if e.kind == shut {
@@ -144,6 +146,12 @@ func (h *history) operations() (state, []porcupine.Operation) {
 				add(e.client, e.kind, e.wire, e.lease, e.call, e.ret)
 			}
 		case fruitless:
+		case sawGone:
+			k := sawGone
+			if h.mortal && (e.wire.away.Load() || slices.Contains(h.closed, e.wire)) {
+				k, old[e.wire] = sawOld, e.wire.cause == nil
+			}
+			add(e.client, k, e.wire, 0, e.call, e.ret)
 		case lostToClose, lostToRevoke:
 			// Detach ends the lease, and then takes the connection. Close, or a Revoke that counts
 			// it as on its way, may come in between, and somebody else see that the lease has ended.
@@ -169,7 +177,7 @@ func (h *history) operations() (state, []porcupine.Operation) {
 		case unseen[w], h.wasReset(w):
 		case errors.Is(w.cause, pool.ErrClosed):
 			add(poolItself, revoked, w, 0, shutBegan, w.closing)
-		case w.cause == nil && shutBegan < w.closing && freshAsked:
+		case old[w], w.cause == nil && shutBegan < w.closing && freshAsked:
 			add(poolItself, maybeGone, w, 0, h.begin, w.closing)
 		case w.cause == nil && shutBegan < w.closing, errors.Is(w.cause, errDiscarded), errors.Is(w.cause, errReported), errors.Is(w.cause, pool.ErrRevoked):
 			// It is a caller's call that has closed it.
@@ -223,6 +231,29 @@ func (h *history) overtaken() (between, e *event) {
 	return nil, nil
 }
 
+// poached returns a TryGet that was lent a connection which was reserved. Nobody can have had the
+// reservation ended: no Get was under way since, which might have waited, and no Resize.
+func (h *history) poached() *event {
+	for i := range h.events {
+		e := &h.events[i]
+		if e.kind != lent || e.get {
+			continue
+		}
+		for j := range h.events {
+			f := &h.events[j]
+			if f.kind != kept || f.wire != e.wire || f.ret >= e.call {
+				continue
+			}
+			if !slices.ContainsFunc(h.events, func(g event) bool {
+				return g.ret >= f.call && g.call <= e.ret && (g.get || g.kind == resized || g.kind == lent && g.wire == e.wire && g.lease != e.lease)
+			}) {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
 // looksOf returns the connections at which a TryGet must have looked in vain. They
 // are those that it could have seen idle: doc.go has what is left out and why.
 func (h *history) looksOf(e *event) (looks []*wire) {
@@ -235,7 +266,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 			switch {
 			case f.get, f.kind == shut, f.kind == resized, f.kind == reported, f.kind == reset:
 				return nil // may have had any connection in hand
-			case f.kind == put, f.kind == cut:
+			case f.kind == put, f.kind == kept, f.kind == cut:
 				skip = append(skip, f.wire)
 			case f != e && f.try && h.sameDuring(f):
 				return nil // it may have had any in hand, and passed it on

@@ -19,7 +19,8 @@ type mutant struct {
 const (
 	histories  = "TestHistoriesOfAPoolAreLinearizable"
 	noOrder    = "no order explains this:\n"
-	atRest     = "at rest, TryGet found" // the same, seen by a caller who is alone
+	atRest     = "at rest, TryGet and TryGetSame found" // the same, seen by a caller who is alone
+	ofGroups   = "TestHistoriesOfAGroupAreLinearizable"
 	turns      = "TestWaitersAreServedBeforeAllWhoComeLater"
 	outOfOrder = "a caller who stood in line"
 )
@@ -66,6 +67,11 @@ var mutants = []mutant{
 		"return true || after >= w.number-fresh",
 		histories, "GetFresh, called at",
 	}, {
+		"PutFor reserves nothing", "internal/core/pool.go",
+		"if keep > 0 {",
+		"if false {",
+		histories, "was lent to whoever came",
+	}, {
 		"more are opened than a Resize allows", "internal/words/census.go",
 		"return c%CensusMax + Census(n)*CensusMax",
 		"return c%CensusMax + Census(max(n, min(c.Max(), 2*n)))*CensusMax",
@@ -90,6 +96,11 @@ var mutants = []mutant{
 		"if p.gate.Load() == 0 {\n\t\tstep.At(\"get: gate read\")",
 		"if !words.Gate(p.gate.Load()).Closed() {\n\t\tstep.At(\"get: gate read\")",
 		turns, outOfOrder,
+	}, {
+		"who comes after Remove gets what was being made before", "internal/group/remove.go",
+		"g.cancel(o, errAgain)",
+		"_ = o",
+		ofGroups, noOrder,
 	},
 }
 

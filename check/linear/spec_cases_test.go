@@ -41,6 +41,18 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 2, action{lent, 0, 1}}, {5, 6, action{put, 0, 1}}, {3, 4, action{lent, 0, 2}}}},
 		{"put twice", one, false, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{put, 0, 1}}}},
+		{"reserved, and lent", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{missed, 0, 0}}, {7, 8, action{lent, 0, 2}}}},
+		{"reserved twice", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{kept, 0, 1}}}},
+		{"reserved, and gone", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{sawGone, 0, 0}}}},
+		{"reserved, and another is opened", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{opened, 1, 0}}, {7, 8, action{lent, 1, 2}}}},
+		{"reserved, then reported and lent", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{reported, 0, 0}}, {7, 8, action{lent, 0, 2}}}},
+		{"reserved in a closed pool, and lent", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {5, 6, action{kept, 0, 1}}, {7, 8, action{lent, 0, 2}}}},
 		{"a second Put that is refused", one, true, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{notLeased, 0, 1}}}},
 		{"a first Put that is refused", one, false, []at{
@@ -65,6 +77,10 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 2, action{lent, 0, 1}}, {3, 6, action{reported, 0, 0}}, {4, 5, action{sawGone, 0, 0}}}},
 		{"gone while it is discarded", one, true, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 6, action{discarded, 0, 1}}, {4, 5, action{sawGone, 0, 0}}}},
+		{"over its life while it is leased, and then put", one, true, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{sawOld, 0, 0}}, {5, 6, action{put, 0, 1}}, {3, 8, action{maybeGone, 0, 0}}}},
+		{"over its life while it is leased, and then lent", one, false, []at{
+			{1, 2, action{lent, 0, 1}}, {3, 4, action{sawOld, 0, 0}}, {5, 6, action{put, 0, 1}}, {7, 8, action{lent, 0, 2}}}},
 		{"gone, and then lent", one, false, []at{
 			{1, 2, action{sawGone, 0, 0}}, {3, 4, action{lent, 0, 1}}}},
 		{"gone in a closed pool", one, false, []at{
@@ -133,5 +149,36 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 		if got := explained(c.initial, c.story); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// What was reserved is for nobody who only looks around, unless somebody has waited since.
+func TestATryGetMayHaveWhatWasReservedOnlyIfSomebodyHasWaited(t *testing.T) {
+	c := &wire{number: 1}
+	reserved := event{kind: kept, wire: c, lease: 1, call: 3, ret: 4}
+	taken := event{kind: lent, try: true, wire: c, lease: 2, call: 7, ret: 8}
+	for _, test := range []struct {
+		name  string
+		found bool
+		other []event
+	}{
+		{"nobody", true, nil},
+		{"a Get before", true, []event{{kind: lent, get: true, wire: c, lease: 1, call: 1, ret: 2}}},
+		{"a Get after", true, []event{{kind: fruitless, get: true, call: 9, ret: 10}}},
+		{"a Get in between", false, []event{{kind: fruitless, get: true, call: 5, ret: 6}}},
+		{"a Get that had begun before", false, []event{{kind: fruitless, get: true, call: 1, ret: 9}}},
+		{"another TryGet in between, which is as wrong", true, []event{{kind: lent, try: true, wire: c, lease: 3, call: 5, ret: 6}}},
+		{"a lease of another in between", true, []event{{kind: lent, try: true, wire: &wire{number: 2}, lease: 3, call: 5, ret: 6}}},
+		{"a Resize", false, []event{{kind: resized, max: 1, call: 5, ret: 6}}},
+	} {
+		h := &history{events: append([]event{reserved, taken}, test.other...)}
+		if got := h.poached() != nil; got != test.found {
+			t.Errorf("%s: found %v, want %v", test.name, got, test.found)
+		}
+	}
+	same := taken
+	same.get = true
+	if h := (&history{events: []event{reserved, same}}); h.poached() != nil {
+		t.Error("whoever asks by the Mark may have it")
 	}
 }

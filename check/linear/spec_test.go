@@ -20,6 +20,7 @@ const (
 	lent                  // Get or TryGet returned conn, as lease
 	missed                // TryGet returned false: conn was not idle
 	put                   // Put returned nil
+	kept                  // PutFor returned nil: as good as idle, but not for a TryGet
 	discarded
 	detached
 	yielded      // the first step of a Detach that loses the connection: the lease has ended
@@ -34,11 +35,12 @@ const (
 	shut         // Shutdown or Close
 	sawClosed    // Get returned ErrClosed
 	sawGone      // GetSame returned ErrGone
+	sawOld       // the same, of one that the pool has closed for its age: it may have been in use, and will not be lent again
 	fruitless    // Get or TryGet that took no effect; not part of the specification
 )
 
-var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "discarded", "detached",
-	"yielded", "lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "fruitless"}
+var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "reserved", "discarded", "detached",
+	"yielded", "lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "saw old", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -56,6 +58,7 @@ const (
 	absent    phase = iota // not opened yet
 	stillborn              // reported broken before it was there
 	idle                   // idle
+	reserved               // for those who ask by its Mark, or somebody who waits and finds nothing else
 	leased                 // in a caller's hands
 	doomed                 // leased, and reported broken
 	taken                  // leased, and closed by Close; the holder does not know yet
@@ -82,7 +85,7 @@ type state struct {
 // open is how many connections there are. Those that Close has closed do not count.
 func (s *state) open() (n int) {
 	for i := range s.conns {
-		if p := s.conns[i].phase; p == idle || p == leased || p == doomed {
+		if p := s.conns[i].phase; p == idle || p == reserved || p == leased || p == doomed {
 			n++
 		}
 	}
@@ -108,7 +111,7 @@ func (s *state) step(a action) bool {
 		}
 		c.phase = idle
 	case vanished:
-		if c.phase != idle {
+		if c.phase != idle && c.phase != reserved {
 			return false
 		}
 		c.phase = gone
@@ -120,23 +123,26 @@ func (s *state) step(a action) bool {
 			c.phase = taken
 		}
 	case maybeGone:
-		if c.phase == idle {
+		if c.phase == idle || c.phase == reserved {
 			c.phase = gone
 		}
 	case lent:
-		if s.closed || c.phase != idle {
+		if s.closed || c.phase != idle && c.phase != reserved { // who may have it from there: see poached
 			return false
 		}
 		*c = standing{leased, a.lease}
 	case missed:
 		return s.closed || c.phase != idle
-	case put:
+	case put, kept:
 		if !c.inForce(a.lease) {
 			return false
 		}
-		if c.phase != leased || s.closed {
+		switch {
+		case c.phase != leased || s.closed:
 			c.phase = gone
-		} else {
+		case a.kind == kept:
+			c.phase = reserved
+		default:
 			c.phase = idle
 		}
 	case discarded:
@@ -170,7 +176,7 @@ func (s *state) step(a action) bool {
 		switch {
 		case (c.phase == leased || c.phase == doomed) && (a.lease == 0 || c.lease == a.lease):
 			c.phase = severed
-		case c.phase == idle && a.lease == 0: // on its way
+		case (c.phase == idle || c.phase == reserved) && a.lease == 0: // on its way
 			c.phase = gone
 		case (c.phase == gone || c.phase == stillborn) && a.lease == 0: // the pool was about to close it
 		default:
@@ -184,7 +190,7 @@ func (s *state) step(a action) bool {
 		switch c.phase {
 		case absent:
 			c.phase = stillborn
-		case idle:
+		case idle, reserved:
 			c.phase = gone
 		case leased:
 			c.phase = doomed
@@ -194,14 +200,22 @@ func (s *state) step(a action) bool {
 	case shut:
 		s.closed = true
 		for i := range s.conns {
-			if s.conns[i].phase == idle {
+			if p := s.conns[i].phase; p == idle || p == reserved {
 				s.conns[i].phase = gone
 			}
 		}
 	case sawClosed:
 		return s.closed
+	case sawOld:
+		switch c.phase {
+		case idle, reserved:
+			c.phase = gone
+		case leased:
+			c.phase = doomed
+		}
+		return !s.closed
 	case sawGone:
-		return !s.closed && c.phase != idle && c.phase != leased
+		return !s.closed && c.phase != idle && c.phase != reserved && c.phase != leased
 	default:
 		panic("not a step")
 	}
@@ -227,7 +241,7 @@ func spec(initial state) porcupine.Model {
 			fmt.Fprintf(&b, "closed %v, max %d", v.closed, v.max)
 			for i, c := range v.conns {
 				if c.phase != absent && c.phase != gone {
-					fmt.Fprintf(&b, ", c%d %s", i, [...]string{"", "stillborn", "idle", "leased", "doomed", "taken", "severed"}[c.phase])
+					fmt.Fprintf(&b, ", c%d %s", i, [...]string{"", "stillborn", "idle", "reserved", "leased", "doomed", "taken", "severed"}[c.phase])
 					if c.phase >= leased {
 						fmt.Fprintf(&b, " l%d", c.lease)
 					}

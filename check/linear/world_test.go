@@ -48,13 +48,14 @@ type world struct {
 	fail  func(format string, args ...any)
 
 	recent [8]atomic.Pointer[held] // leases, for others to end
-	known  []*wire                 // idle at the last stop
+	known  []*wire                 // idle at the last stop, and not reserved
 	from   int64                   // when that was
 	max    int                     // MaxConnections then
 
 	mu     sync.Mutex
-	wires  []*wire // all that were ever opened
-	opened []*wire // since the last stop
+	marks  []pool.Mark // of connections that were reserved since the last stop
+	wires  []*wire     // all that were ever opened
+	opened []*wire     // since the last stop
 	closed []*wire
 	closes int // all calls of Factory.Close
 }
@@ -230,8 +231,31 @@ func (c *caller) get() {
 	}
 }
 
+// keep remembers that a connection was reserved.
+func (w *world) keep(m pool.Mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.marks = append(w.marks, m)
+}
+
+// tryGetSame asks for the connection of a Mark, without a wait.
+func (c *caller) tryGetSame(m pool.Mark) bool {
+	e := event{kind: fruitless, get: true, same: true, call: c.now()}
+	l, ok := c.p.TryGetSame(m)
+	if ok {
+		c.lend(l, e)
+	} else {
+		c.write(e)
+	}
+	return ok
+}
+
 // getSame asks for the connection of a lease of somebody's, which may be in force or not.
 func (c *caller) getSame(h *held) {
+	if c.rnd.IntN(4) == 0 {
+		c.tryGetSame(h.Mark())
+		return
+	}
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if c.rnd.IntN(3) == 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.rnd.IntN(100))*time.Microsecond)
@@ -281,6 +305,11 @@ func (c *caller) end(h *held) {
 		}
 	case 2:
 		e.kind, err = put, c.p.PutUnused(h.Lease)
+	case 3, 4:
+		e.kind, err = kept, c.p.PutFor(h.Lease, time.Hour)
+		if err == nil {
+			c.keep(h.Mark())
+		}
 	default:
 		e.kind, err = put, c.p.Put(h.Lease)
 	}
@@ -441,7 +470,7 @@ func (w *world) window(rnd *rand.Rand) *history {
 	// If Reset has marked a connection just as it was published, the goroutine that
 	// opened it may be about to close it.
 	if still := w.p.Stats().IdleConnections; len(idleNow) < min(idle, still) && !w.pauses && !w.checks {
-		w.fail("at rest, TryGet found %d of %d idle connections, %d are still there: %+v", len(idleNow), idle, still, w.p.Stats())
+		w.fail("at rest, TryGet and TryGetSame found %d of %d idle connections, %d are still there: %+v", len(idleNow), idle, still, w.p.Stats())
 		return nil
 	}
 	// Once more: what is closed for its age may have gone while it was drained, and
@@ -450,10 +479,13 @@ func (w *world) window(rnd *rand.Rand) *history {
 		return nil
 	}
 
-	h := &history{initial: w.known, begin: w.from, max: w.max}
+	h := &history{initial: w.known, begin: w.from, max: w.max, mortal: w.config.MaxLifetime > 0}
 	w.max = w.p.Stats().MaxConnections
 	for _, c := range callers {
 		h.events = append(h.events, c.events...)
+	}
+	if e := h.poached(); e != nil {
+		w.fail("%v\nwas lent to whoever came, and was reserved, and nobody had waited:\n%v", e, h)
 	}
 	if between, e := h.overtaken(); e != nil {
 		w.fail("%v\nsays that it follows, and there was another lease in between:\n%v", e, between)
@@ -543,14 +575,23 @@ func (c *caller) putAll(all []*held) {
 	}
 }
 
-// drain takes all that is idle and puts it back.
+// drain takes all that is idle or reserved and puts it back: nothing is reserved any more.
 func (c *caller) drain() (all []*wire) {
 	var taken []*held
-	for c.tryGet() {
+	take := func() {
 		taken = append(taken, c.own)
 		all = append(all, c.own.Value())
 		c.own = nil
 	}
+	for c.tryGet() {
+		take()
+	}
+	for _, m := range c.marks { // nobody else is there
+		if c.tryGetSame(m) {
+			take()
+		}
+	}
+	c.marks = nil
 	c.putAll(taken)
 	return all
 }

@@ -133,10 +133,15 @@ func main() {
 	first := flag.Uint64("first", 1, "number of the first life, to see one again that has failed")
 	callers := flag.Int("callers", 200, "how many use the pool")
 	verbose := flag.Bool("v", false, "tell of each life")
+	keys := flag.Int("keys", 0, "instead of the lives of one pool: so many keys of a Group that come and go")
 	flag.Parse()
 	fmt.Printf("seed %d\n", *seed)
 	s := &soak{seed: *seed, first: *first, callers: *callers, verbose: *verbose, stuck: func() { os.Exit(1) }}
-	if err := s.run(*total); err != nil {
+	run := s.run
+	if *keys > 0 {
+		run = func(total time.Duration) error { return s.keys(total, *keys) }
+	}
+	if err := run(*total); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -268,6 +268,16 @@ func (g *Group[K, T]) TryGetSame(key K, mark Mark) (Lease[T], bool) {
 	return Lease[T]{lease: l}, ok
 }
 
+// inline calls what the fast paths of a Group use. The methods of a Group are compiled in the package
+// that uses it, and the compiler passes on to that the bodies that are to be inlined there
+// only if some function that is not generic calls them here.
+func inline(t *group.Tender, n *group.Node, l core.Lease, o *core.Owner) *core.Pool {
+	t.Touch(n)
+	return l.PoolOf(o)
+}
+
+var _ = inline
+
 // goneWithItsPool is what GetSame returns if the pool of a Mark is not that of its key.
 func (g *Group[K, T]) goneWithItsPool() error {
 	if g.in.Closed() {

@@ -2,6 +2,7 @@
 
 package group
 
-import "hash/maphash"
+// repeatable says that a key has the same hash in each repetition of a schedule.
+const repeatable = false
 
-func hash[K comparable](seed maphash.Seed, key K) uint64 { return maphash.Comparable(seed, key) }
+func repeatableHash[K comparable](K) uint64 { return 0 }

@@ -2,13 +2,11 @@
 
 package group
 
-import (
-	"fmt"
-	"hash/maphash"
-)
+import "fmt"
 
-// hash is the same in each repetition of a schedule.
-func hash[K comparable](_ maphash.Seed, key K) (h uint64) {
+const repeatable = true
+
+func repeatableHash[K comparable](key K) (h uint64) {
 	for _, b := range fmt.Append(nil, key) {
 		h = (h ^ uint64(b)) * 1099511628211
 	}

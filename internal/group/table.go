@@ -50,6 +50,10 @@ type cells[K comparable, M any] struct {
 	cells []atomic.Pointer[Member[K, M]]
 }
 
+// alive is in the hash of each member, and not in that of the tombstone. It is none of the bits that
+// say where a member is.
+const alive = 1 << 63
+
 // leastCells is the size of an empty table.
 const leastCells = 8
 
@@ -72,7 +76,12 @@ func newCells[K comparable, M any](n int) *cells[K, M] {
 
 // Find returns the member of a key, or nil.
 func (t *Table[K, M]) Find(key K) *Member[K, M] {
-	h := hash(t.seed, key)
+	var h uint64
+	if repeatable {
+		h = repeatableHash(key) | alive
+	} else {
+		h = maphash.Comparable(t.seed, key) | alive
+	}
 	c := t.cells.Load()
 	step.At("find: cells read")
 	for i := h; ; i++ {
@@ -80,10 +89,18 @@ func (t *Table[K, M]) Find(key K) *Member[K, M] {
 		if k == nil {
 			return nil
 		}
-		if k.hash == h && k.Key == key && k != t.dead {
+		if k.hash == h && k.Key == key {
 			return k
 		}
 	}
+}
+
+// hash is what Find has written out: the compiler inlines no part of a generic method.
+func (t *Table[K, M]) hash(key K) uint64 {
+	if repeatable {
+		return repeatableHash(key) | alive
+	}
+	return maphash.Comparable(t.seed, key) | alive
 }
 
 // Len returns the number of members.
@@ -91,7 +108,7 @@ func (t *Table[K, M]) Len() int { return t.live }
 
 // Put adds a member. Its key has none.
 func (t *Table[K, M]) Put(k *Member[K, M]) {
-	k.hash = hash(t.seed, k.Key)
+	k.hash = t.hash(k.Key)
 	if 2*(t.used+1) > len(t.cells.Load().cells) {
 		t.rebuild(t.live + 1)
 	}

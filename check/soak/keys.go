@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/S4AK4N/pool"
-	"github.com/S4AK4N/pool/internal/leftover"
 
 	"go.uber.org/atomic"
 )
@@ -204,8 +204,19 @@ func (c *crowd) calm() int64 {
 		}
 	}
 	time.Sleep(3 * time.Second) // what a pool that is gone has counted is read from it for a second
-	if g := leftover.Goroutines(time.Minute, "/internal/core."); len(g) > 0 {
-		c.fail("%d goroutines are left:\n%s", len(g), g[0])
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		g := goroutines("/internal/core.")
+		if len(g) == 0 {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			c.fail("%d goroutines are left:\n%s", len(g), g[0])
+			break
+		}
 	}
-	return leftover.Heap()
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

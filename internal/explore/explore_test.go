@@ -135,6 +135,7 @@ func TestTwoMutexesInTwoOrdersAreADeadlock(t *testing.T) {
 			r.Go(fmt.Sprint(i), func() {
 				mus[i].Lock()
 				mus[1-i].Lock()
+				r.Note("%d has both", i)
 				mus[1-i].Unlock()
 				mus[i].Unlock()
 			})

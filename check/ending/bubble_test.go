@@ -23,6 +23,7 @@ func refusedHere(t *testing.T, p *pool.Pool[*testkit.Wire], l pool.Lease[*testki
 		"Do":        func() error { return p.Do(t.Context(), func(context.Context, *testkit.Wire) error { return nil }) },
 		"Put":       func() error { return p.Put(l) },
 		"PutUnused": func() error { return p.PutUnused(l) },
+		"PutFor":    func() error { return p.PutFor(l, time.Minute) },
 		"Discard":   func() error { return p.Discard(l, nil) },
 		"Detach":    func() error { _, err := p.Detach(l); return err },
 		"Warm":      func() error { return p.Warm(t.Context(), 1) },
@@ -140,6 +141,35 @@ func TestAPoolThatWasMadeInABubbleSaysSoOutside(t *testing.T) {
 			}
 			refusedHere(t, p, l)
 		}
+	}
+}
+
+// To reserve a connection wakes the sweeper, or starts it, also where nobody waits.
+func TestPutForInAnotherBubbleSaysSoAlsoIfNobodyWaits(t *testing.T) {
+	alone := pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1} // without a sweeper
+	outside := testkit.Start(t, new(testkit.Exchange).Factory(), alone)
+	l := testkit.Borrow(t, outside)
+	var inside *pool.Pool[*testkit.Wire]
+	var m pool.Lease[*testkit.Wire]
+	synctest.Test(t, func(t *testing.T) {
+		if err := outside.PutFor(l, time.Minute); err != pool.ErrBubble {
+			t.Errorf("PutFor in a bubble returned %v, want ErrBubble", err)
+		}
+		var err error
+		if inside, err = pool.New(new(testkit.Exchange).Factory(), alone); err != nil {
+			t.Fatal(err)
+		}
+		m = testkit.Borrow(t, inside)
+		synctest.Wait()
+	})
+	if err := inside.PutFor(m, time.Minute); err != pool.ErrBubble {
+		t.Errorf("PutFor outside of the bubble returned %v, want ErrBubble", err)
+	}
+	for p, l := range map[*pool.Pool[*testkit.Wire]]pool.Lease[*testkit.Wire]{outside: l, inside: m} {
+		if s := p.Stats(); s.ActiveConnections != 1 || s.ReservedConnections != 0 {
+			t.Errorf("afterwards %d are leased, %d reserved; want 1, 0", s.ActiveConnections, s.ReservedConnections)
+		}
+		testkit.GiveBack(t, p, l) // it was in force all the time
 	}
 }
 

@@ -40,6 +40,9 @@ func (p *Pool) PutFor(l Lease, d time.Duration) error {
 	if d <= 0 {
 		return p.Put(l)
 	}
+	if p.elsewhere() {
+		return ErrBubble // it would wake the sweeper, or start it
+	}
 	return p.putSlow(l, p.stampIn(d), true, d)
 }
 

@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -267,6 +268,24 @@ func TestTheIdleTimeOfAReservedConnectionBeginsWhenTheReservationEnds(t *testing
 			rests(t, p)
 		})
 	}
+}
+
+// Times for ever do not overflow.
+func TestAReservationMayBeForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := still(2)
+		c.MaxIdleTime = math.MaxInt64
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		for _, d := range []time.Duration{math.MaxInt64, math.MaxInt64 / 2, 1, -1, math.MinInt64} {
+			m := putFor(t, p, testkit.Borrow(t, p), d)
+			if got, want := p.Stats().ReservedConnections, map[bool]int{true: 1}[d > 1]; d != 1 && got != want {
+				t.Errorf("with %v %d are reserved, want %d", d, got, want)
+			}
+			time.Sleep(time.Second)
+			testkit.GiveBack(t, p, numbered(t, "a second later", testkit.AskSame(t.Context(), p, m), 1))
+		}
+		rests(t, p)
+	})
 }
 
 // Who only looks puts it back, and that is not the end of it.

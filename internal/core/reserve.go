@@ -67,7 +67,7 @@ const ahead = 1 << 15
 // seems by its stamp.
 func (p *Pool) idleTooLong(c *conn, h held) bool {
 	// The coarse clock may be behind the stamp of a reservation that has just ended.
-	return c.kept != h.word.Generation() || p.config.MaxIdleTime >= 0 && time.Duration(p.now()) >= c.until+p.config.MaxIdleTime
+	return c.kept != h.word.Generation() || p.config.MaxIdleTime >= 0 && time.Duration(p.now())-c.until >= p.config.MaxIdleTime
 }
 
 // keep notes that the connection in a held slot is to be reserved for d.

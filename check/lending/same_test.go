@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
+	"go.uber.org/atomic"
 )
 
 // marked opens a connection, leases it once, and returns the Mark of that lease.
@@ -532,5 +534,82 @@ func TestManyGetSameOfOneConnectionAreServedInTurn(t *testing.T) {
 			t.Errorf("they were served in the order %v, want that in which they came", got)
 		}
 		rests(t, p)
+	})
+}
+
+// Whoever comes while the connection is asked for its health comes second, and gets it when the
+// first one is done with it.
+func TestAGetSameThatIsInCheckIsNotOvertaken(t *testing.T) {
+	for name, ask := range map[string]func(*testing.T, *pool.Pool[*testkit.Wire], pool.Mark) *testkit.Request[*testkit.Wire]{
+		"GetSame": func(t *testing.T, p *pool.Pool[*testkit.Wire], m pool.Mark) *testkit.Request[*testkit.Wire] {
+			return testkit.AskSame(t.Context(), p, m)
+		},
+		"TryGetSame": func(t *testing.T, p *pool.Pool[*testkit.Wire], m pool.Mark) *testkit.Request[*testkit.Wire] {
+			r := &testkit.Request[*testkit.Wire]{Done: make(chan struct{})}
+			go func() {
+				defer close(r.Done)
+				var ok bool
+				if r.Lease, ok = p.TryGetSame(m); !ok {
+					r.Err = errors.New("it returned false")
+				}
+			}()
+			synctest.Wait()
+			return r
+		},
+	} {
+		for _, apart := range []bool{false, true} {
+			testkit.Bubble(t, name+map[bool]string{true: ", apart", false: ""}[apart], func(t *testing.T) {
+				f := new(testkit.Exchange).Factory()
+				var slow atomic.Bool
+				f.Check = func(*testkit.Wire) error {
+					if slow.Load() {
+						time.Sleep(time.Second)
+					}
+					return nil
+				}
+				c := still(1)
+				c.CheckInterval = -1
+				p := testkit.Start(t, f, c)
+				m := marked(t, p)
+				testkit.Inside(p).Wary.Store(map[bool]uint32{true: core.Suspicion}[apart])
+				slow.Store(true)
+				first := ask(t, p, m)
+				first.Pending(t, "in Check")
+				second := testkit.AskSame(t.Context(), p, m)
+				time.Sleep(time.Second)
+				l := first.Served(t, "after Check")
+				slow.Store(false)
+				second.Pending(t, "the first has it")
+				testkit.GiveBack(t, p, l)
+				rests(t, p, second.Served(t, "it is back"))
+			})
+		}
+	}
+}
+
+// Put would close it: so nobody is kept waiting for that.
+func TestGetSameIsToldAtTheEndOfALifeWhoeverHasTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(testkit.Exchange).Factory()
+		f.Expires = func(*testkit.Wire) time.Time { return time.Now().Add(time.Minute + 300*time.Millisecond) }
+		p := testkit.Start(t, f, still(2))
+		m := marked(t, p)
+		l := testkit.Borrow(t, p)
+		waits := testkit.AskSame(t.Context(), p, m)
+		time.Sleep(time.Minute + 300*time.Millisecond - 1)
+		waits.Pending(t, "just before the end")
+		time.Sleep(time.Nanosecond)
+		waits.Failed(t, "at the end", pool.ErrGone)
+		late := testkit.AskSame(t.Context(), p, m)
+		late.Failed(t, "after the end", pool.ErrGone)
+		for _, err := range []error{waits.Err, late.Err} {
+			if want := "pool: the connection is gone: lifetime"; err.Error() != want {
+				t.Errorf("the error says %q, want %q", err, want)
+			}
+		}
+		if s := p.Stats(); s.Gone != 2 || s.ActiveConnections != 1 {
+			t.Errorf("%d ended in ErrGone, %d are leased; want 2, 1", s.Gone, s.ActiveConnections)
+		}
+		rests(t, p, l)
 	})
 }

@@ -75,11 +75,11 @@ func (p *Pool) leaveLook(k *look) {
 	}
 }
 
-// admitFor is admit for a Get with this ctx. If that has ended, or the pool, it says so by
+// admitFor is examine for a Get with this ctx. If that has ended, or the pool, it says so by
 // an error, and the Get must not go on.
-func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
+func (p *Pool) admitFor(ctx context.Context, h held, any bool) (Lease, bool, error) {
 	if p.wary.Load() == 0 {
-		l, fit := p.admit(h)
+		l, fit, _ := p.examine(h, any)
 		return l, fit, nil
 	}
 	k := &look{began: time.Duration(p.now()), done: make(chan struct{})}
@@ -117,7 +117,7 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 		return Lease{}, false, err
 	case k.lease.conn.ring.At(k.lease.conn.index) != k.lease.word: // revoked: the answer may have taken a while
 		return Lease{}, false, nil
-	case k.lease.conn.notice.Load() != nil && p.passOn(k.lease):
+	case k.lease.conn.notice.Load() != nil && p.noticed(held{k.lease.conn.slot, k.lease.word}, k.lease.conn, any):
 		return Lease{}, false, nil
 	}
 	return k.lease, true, nil

@@ -169,7 +169,7 @@ func (p *Pool) get(ctx context.Context, h held, ok bool, moved time.Duration, ab
 				break
 			}
 		}
-		l, fit, err := p.admitFor(ctx, h)
+		l, fit, err := p.admitFor(ctx, h, true)
 		if err != nil {
 			return Lease{}, err
 		}

@@ -98,7 +98,8 @@ func (p *Pool) GetSame(ctx context.Context, m Mark) (Lease, error) {
 			p.settle(h, false) // whoever came first
 			continue
 		}
-		l, fit, err := p.admitFor(ctx, h)
+		// Whoever comes to wait for it meanwhile comes second: the slot is ours.
+		l, fit, err := p.admitFor(ctx, h, false)
 		if err != nil {
 			return Lease{}, err
 		}
@@ -133,7 +134,7 @@ func (p *Pool) TryGetSame(m Mark) (Lease, bool) {
 		}
 		return Lease{}, false
 	}
-	l, fit := p.admit(h)
+	l, fit, _ := p.examine(h, false) // as in GetSame
 	if !fit {
 		return Lease{}, false
 	}

@@ -407,3 +407,37 @@ func TestExploreAGetSameAgainstALookApart(t *testing.T) {
 		})
 	}
 }
+
+// Where nobody may wait, one who is refused takes nobody's place, not even for a moment.
+func TestExploreAGetSameThatIsRefusedAgainstAGetForWhomThereIsRoom(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		x := new(testkit.Exchange)
+		c := timeless(2)
+		c.MaxWaiters = -1
+		s := newScene(r, x, x.Factory(), c)
+		l := s.lend(1)
+		m := s.marks(l)
+		s.sameGetter("same", m[0], pool.ErrRejected)
+		s.getter("getter")
+		s.rests(1)
+	})
+}
+
+// The life of a connection ends that somebody else has, as somebody comes to wait for it.
+func TestExploreTheEndOfALifeAgainstAGetSame(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s := mortal(r, 1, 10*time.Second)
+		l := s.lend(1)
+		m := s.marks(l)
+		time.Sleep(9900 * time.Millisecond)
+		var a asking
+		s.Go("same", func() { s.askSame("same", background, m[0], &a) })
+		s.Clock(100*time.Millisecond, 1)
+		s.End(func() {
+			if !errors.Is(a.err, pool.ErrGone) {
+				s.Errorf("GetSame at the end of the life returned %v, %v", a.returned, a.err)
+			}
+		})
+		s.rests(1)
+	})
+}

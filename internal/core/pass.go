@@ -93,6 +93,8 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 				}
 				if c.ends > now {
 					s.nextEnd = min(s.nextEnd, c.ends) // it may be idle by then
+				} else if c.same.Load() != nil {
+					p.refuseSame(c, p.goneBy(c, closedByLifetime, nil)) // it will not come back: the other side is in waitSame
 				}
 				if p.limitCall(held{b.first + i, word}, c, now) {
 					callsUnderWay = true

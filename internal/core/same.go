@@ -30,7 +30,8 @@ import (
 //	waiter:     links itself, sets the notice; then looks at the slot (waitSame)
 //
 //	spoil, part:  mark the connection, or empty its slot; then refuse all who wait for it
-//	waiter:       links itself; then looks whether the connection is marked, or gone
+//	pass:         after the end of its life, refuses all who wait for it
+//	waiter:       links itself; then looks whether the connection is marked, or gone, or too old
 //
 //	shut:    sets the flag; then refuses all who wait for a connection that is in a slot
 //	waiter:  links itself; then reads the flag
@@ -163,10 +164,21 @@ func (p *Pool) find(m Mark) (*conn, error) {
 	if c == nil || c.number != m.number {
 		return nil, p.goneFrom(m)
 	}
-	if d := c.defect(); d != nil {
-		return nil, p.goneBy(c, d.why, d.cause)
+	if err := p.lostTo(c); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// lostTo returns the error for a connection that is in its slot and will not be lent again, or nil.
+func (p *Pool) lostTo(c *conn) error {
+	if d := c.defect(); d != nil {
+		return p.goneBy(c, d.why, d.cause)
+	}
+	if p.over(c) {
+		return p.goneBy(c, closedByLifetime, nil)
+	}
+	return nil
 }
 
 // goneFrom returns the error for a connection that is not in its slot any more. The cause is
@@ -332,11 +344,12 @@ func (p *Pool) waitSame(ctx context.Context, m Mark) (Lease, error) {
 	} else {
 		p.lookInFor(w, func() { p.serveSame(c) })
 	}
-	// The connection may have gone, or been marked, before w was linked: the other sides are in
-	// part and in spoil. The pool may have been closed: that is in shut.
-	switch d := c.defect(); {
-	case d != nil:
-		p.refuseSame(c, p.goneBy(c, d.why, d.cause))
+	// The connection may have gone, or been marked, or its life may have ended, before w was
+	// linked: the other sides are in part, in spoil and in pass. The pool may have been closed: that
+	// is in shut.
+	switch err := p.lostTo(c); {
+	case err != nil:
+		p.refuseSame(c, err)
 	case b.slots[i].Load() != c:
 		p.refuseSame(c, p.goneFrom(m))
 	case words.Gate(p.gate.Load()).Closed():

@@ -225,6 +225,16 @@ var faults = []fault{
 	{117, "whoever wakes a pool makes the rest", coreCode, schedulesPkg, "TestExploreAPoolThatSleeps.*", one("wake.go",
 		"	p.made = nil //", "	if !FAULT {\n		p.made = nil\n	} //"), true},
 
+	{118, "one who is refused is counted for a moment", coreCode, schedulesPkg, "TestExploreAGetSameThatIsRefused.*", []edit{
+		{"same.go", "		n := p.same.Load()\n", "		n := p.same.Load()\n		if FAULT {\n			n = p.same.Inc() - 1\n		}\n"},
+		{"same.go", "			p.counters.rejected.Inc()\n			return ErrRejected // without", "			if FAULT {\n				p.same.Dec()\n			}\n			p.counters.rejected.Inc()\n			return ErrRejected // without"},
+		{"same.go", "		if p.same.CompareAndSwap(n, n+1) {", "		if FAULT || p.same.CompareAndSwap(n, n+1) {"},
+	}, false},
+	{119, "a waiter for one connection does not ask whether its life has ended", coreCode, schedulesPkg, "TestExploreTheEndOfALifeAgainstAGetSame", one("same.go",
+		"	switch err := p.lostTo(c); {", "	err := p.lostTo(c)\n	if FAULT && c.defect() == nil {\n		err = nil\n	}\n	switch {"), false},
+	{120, "what is being opened counts for those who wait although opening fails", coreCode, schedulesPkg, "TestExploreAPutForAgainstAnOpenThatFails", one("reserve.go",
+		"	if p.outage.Load() != nil {\n		full", "	if !FAULT && p.outage.Load() != nil {\n		full"), false},
+
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},
 	{51, "Give does not set the hint", ringCode, ringCode, "TestExplore.*", one("ring.go",

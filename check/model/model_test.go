@@ -58,7 +58,7 @@ var leftOut = []struct{ reason, operations string }{
 		pool.go init stripes.Inc`},
 	{"How many wait for a single connection: whether it is worth looking for one, and MaxWaiters. A model looks each time.", `
 		same.go registerSame same.Inc
-		same.go registerSame same.Dec
+		same.go registerSame same.CompareAndSwap
 		same.go waitSame same.Dec
 		wait.go unregister same.Dec`},
 	{"Which error a GetSame gets whose connection is gone.", `

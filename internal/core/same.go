@@ -300,17 +300,21 @@ func (p *Pool) passOn(l Lease) bool {
 // registerSame counts one more who waits for a single connection. Of MaxWaiters, those are
 // free for whom a connection may be opened: see register.
 func (p *Pool) registerSame() error {
-	n := int(p.same.Inc())
 	if p.config.MaxWaiters == 0 {
+		p.same.Inc()
 		return nil
 	}
-	c, g := words.Census(p.conns.Load()), words.Gate(p.gate.Load())
-	if n+max(g.Waiters()-max(c.Max()-c.Established(), 0), 0) <= max(p.config.MaxWaiters, 0) {
-		return nil
+	for {
+		n := p.same.Load()
+		c, g := words.Census(p.conns.Load()), words.Gate(p.gate.Load())
+		if int(n)+max(g.Waiters()-max(c.Max()-c.Established(), 0), 0) >= max(p.config.MaxWaiters, 0) {
+			p.counters.rejected.Inc()
+			return ErrRejected // without having been counted for a moment: register would refuse another for it
+		}
+		if p.same.CompareAndSwap(n, n+1) {
+			return nil
+		}
 	}
-	p.same.Dec()
-	p.counters.rejected.Inc()
-	return ErrRejected
 }
 
 // waitSame is GetSame when somebody else has the connection. The caller becomes a waiter for it

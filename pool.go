@@ -168,7 +168,8 @@ func (p *Pool[T]) PutUnused(l Lease[T]) error { return p.core.PutUnused(l.lease)
 // undisturbed is luck. A d of zero or less is Put.
 //
 // If [Config.MaxConnections] are open, nothing else is idle, and somebody waits in Get for whom no
-// connection is being opened, the connection that has been reserved longest goes to them. A reserved
+// connection is being opened, the connection that has been reserved longest goes to them. In an outage
+// it does so also if fewer are open: nothing else can come. A reserved
 // connection is checked like one that is idle, and closed when it is too old for MaxLifetime or by
 // Factory.Expires. Its [Config.MaxIdleTime] begins when the reservation ends. It does not count for
 // [Config.MinIdle], and TryGet does not lend it.

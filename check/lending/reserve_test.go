@@ -151,6 +151,54 @@ func TestAWaiterForWhomAConnectionIsBeingOpenedLeavesReservedOnesAlone(t *testin
 	})
 }
 
+// sqlx#2848: growth that fails, fails a caller who could have been served. The server's limit is less than
+// MaxConnections, or it is down: what is reserved is all that there is.
+func TestWhatIsReservedGoesToWhoeverWaitsWhileOpeningFails(t *testing.T) {
+	for name, open := range map[string]func(context.Context) error{
+		"refused at once": func(context.Context) error { return testkit.ErrDial },
+		"refused slowly": func(ctx context.Context) error {
+			if err := testkit.Pause(ctx, 400*time.Millisecond); err != nil {
+				return err
+			}
+			return testkit.ErrDial
+		},
+		"no answer": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			x := &testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+				if attempt <= 2 {
+					return nil
+				}
+				return open(ctx)
+			}}
+			c := still(10)
+			c.OpenTimeout = 5 * time.Second
+			p := testkit.Start(t, x.Factory(), c)
+			a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			time.Sleep(2 * time.Second) // they have left probation
+			putFor(t, p, a, time.Hour)
+			began := time.Now()
+			r := testkit.Ask(t.Context(), p)
+			<-r.Done
+			a = numbered(t, "what is reserved", r, 1)
+			if took := time.Since(began); took > 1100*time.Millisecond {
+				t.Errorf("it took %v, want until the first failure: a second at most", took)
+			}
+			m := putFor(t, p, b, time.Hour)
+			b = numbered(t, "in the outage", testkit.Ask(t.Context(), p), 2)
+			if !b.Follows(m) {
+				t.Error("nobody has had it in between")
+			}
+			waits := testkit.Ask(t.Context(), p)
+			putFor(t, p, a, time.Hour)
+			a = numbered(t, "somebody waits already when it is reserved", waits, 1)
+			p.Reset() // no attempt is left
+			_ = p.Discard(a, nil)
+			_ = p.Discard(b, nil)
+		})
+	}
+}
+
 func TestGetFreshTakesTheRoomOfWhatIsReservedIfNothingElseIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(2))

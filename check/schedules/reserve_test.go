@@ -3,6 +3,7 @@
 package schedules
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -164,6 +165,28 @@ func TestExploreAPutForWhileAConnectionIsBeingOpened(t *testing.T) {
 		s.getter("getter 0")
 		s.getter("getter 1")
 		s.rests(0)
+	})
+}
+
+// There is room, and opening fails: who waits has what is reserved, before the failure or after.
+func TestExploreAPutForAgainstAnOpenThatFails(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		x := new(testkit.Exchange)
+		x.Open = func(_ context.Context, attempt int) error {
+			if attempt == 1 {
+				return nil
+			}
+			r.Point("the open fails")
+			return pool.RetryAfter(testkit.ErrDial, time.Hour) // so that there is one
+		}
+		c := timeless(2)
+		c.FailFastAfter = -1
+		s := newScene(r, x, x.Factory(), c)
+		l := s.lend(1)
+		s.reserver("reserver", l[0])
+		s.getter("getter")
+		s.rests(0)
+		s.idles(1)
 	})
 }
 

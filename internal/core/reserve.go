@@ -18,8 +18,8 @@ import (
 // check it.
 //
 // A reservation ends when its time is over (pass), and when somebody who waits for any connection
-// can get no other: MaxConnections are open, nothing is idle, and more wait than connections are
-// being opened (lapse). The races, each with two sides:
+// can get no other: MaxConnections are open or there is an outage, nothing is idle, and more wait
+// than connections are being opened (lapse). The races, each with two sides:
 //
 //	settle:  stores the reservation; then reads the notice, the gate and its flags, the census
 //	waiter:  raises the gate, links itself; then looks for what is reserved (ensureOpen)
@@ -193,12 +193,17 @@ func (p *Pool) takeLongest() (held, bool) {
 }
 
 // needsReserved reports whether somebody who waits for any connection can get no other than one
-// that is reserved: as many are open as may be, and no other is being opened for him.
+// that is reserved: as many are open as may be, and no other is being opened for him. In an outage,
+// what is being opened counts for nothing: the server may be at a limit of its own.
 func (p *Pool) needsReserved() bool {
 	c := words.Census(p.conns.Load())
 	underWay := c.Opening() - int(p.overdue.Load()) + int(p.landing.Load())
+	full := c.Open() >= c.Max()
+	if p.outage.Load() != nil {
+		full, underWay = true, int(p.landing.Load())
+	}
 	g := words.Gate(p.gate.Load())
-	return !g.Closed() && c.Open() >= c.Max() && g.Waiters() > underWay && p.plainWaits()
+	return !g.Closed() && full && g.Waiters() > underWay && p.plainWaits()
 }
 
 // lapse gives what is reserved to those who can get no other, the longest first.

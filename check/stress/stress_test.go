@@ -102,8 +102,13 @@ func (s *stress) caller(id int64) {
 		var l pool.Lease[*tagged]
 		var err error
 		if rnd.IntN(8) == 0 {
-			var ok bool
-			if l, ok = s.p.TryGet(); !ok {
+			ok := false
+			if rnd.IntN(2) == 0 {
+				l, ok = s.p.TryGet()
+			} else if l, ok = s.p.TryGetSame(stale.Mark()); ok && l.Value() != stale.Value() {
+				s.t.Errorf("caller %d was lent another connection than that of its Mark", id)
+			}
+			if !ok {
 				if words.Gate(testkit.Inside(s.p).Gate.Load()).Closed() {
 					return
 				}
@@ -121,8 +126,18 @@ func (s *stress) caller(id int64) {
 			case 2:
 				ctx = testkit.NewEnding()
 			}
-			l, err = s.p.Get(ctx)
-			if err != nil && !errors.Is(err, testkit.ErrDial) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrExhausted) &&
+			same := stale != (pool.Lease[*tagged]{}) && rnd.IntN(3) == 0
+			if same {
+				l, err = s.p.GetSame(ctx, stale.Mark())
+			} else {
+				l, err = s.p.Get(ctx)
+			}
+			if same && err == nil && l.Value() != stale.Value() {
+				s.t.Errorf("caller %d was lent another connection than that of its Mark", id)
+			}
+			if same && errors.Is(err, pool.ErrGone) {
+				stale = pool.Lease[*tagged]{}
+			} else if err != nil && !errors.Is(err, testkit.ErrDial) && !errors.Is(err, pool.ErrClosed) && !errors.Is(err, pool.ErrExhausted) &&
 				!errors.Is(err, pool.ErrUnavailable) && !errors.Is(err, pool.ErrRejected) && ctx.Err() == nil {
 				s.t.Errorf("Get: %v", err)
 			}
@@ -165,6 +180,8 @@ func (s *stress) finish(rnd *rand.Rand, l pool.Lease[*tagged]) {
 		err = s.p.Put(l)
 	case 6:
 		err = s.p.PutUnused(l)
+	case 7, 8, 9:
+		err = s.p.PutFor(l, time.Duration(rnd.IntN(1000))*time.Microsecond)
 	case 3: // breaks at the same time
 		done := make(chan struct{})
 		go func() {

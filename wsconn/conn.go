@@ -35,6 +35,7 @@ type Conn struct {
 	exchanging bool   // an exchange has begun and not ended well
 
 	settled bool // OnConnect has returned
+	altered bool // the transport has sent headers of its own: it is for one Dial
 }
 
 // Response returns the server's response to the handshake: status, header, and TLS

@@ -113,7 +113,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	s.pulse.wrote = s.pulse.heard
 	s.noteSaid()
 	s.watch.heard, s.watch.said = s.pulse.heard, s.pulse.heard
-	return &Conn{Conn: ws, stream: s, response: pack(response, s.conn)}, response, nil
+	return &Conn{Conn: ws, stream: s, response: pack(response, s.conn), altered: upgrader.sent.altered(upgrader.rules.ignored)}, response, nil
 }
 
 // dialError returns the error of a dial of address that failed with err. response is the

@@ -49,7 +49,10 @@ const (
 // Dials share connections if everything is the same that makes connections different: the
 // URL, and in the options headers, Host, subprotocols, compression mode and the transport
 // of the HTTP client (and the client itself if it has a CheckRedirect). Dials with a cookie
-// jar, with ping callbacks or with CompressionContextTakeover share none.
+// jar, with ping callbacks or with CompressionContextTakeover share none. Nor do dials whose
+// transport adds headers to a request or changes them, for example by their context, unless
+// IgnoreHeaders has them. A transport that makes requests different in any other way, such as by
+// their URL, is not for a Dialer.
 //
 // A program that forgets to close its WebSocket keeps the connection, as it would with
 // websocket.Dial: [pool.Config].LeakAfter reports it. A transport or an httptrace of the
@@ -124,6 +127,9 @@ func (d *Dialer) Dial(ctx context.Context, url string, opts *websocket.DialOptio
 		conn, response, err := d.open(ctx, url, opts)
 		if err != nil {
 			return nil, response, err
+		}
+		if conn.altered {
+			return conn.alone(), response, nil
 		}
 		v, alone, err := d.pools.adopt(ctx, key, opened{conn, response}, opts)
 		switch {
@@ -239,7 +245,7 @@ func (d *Dialer) init() error {
 		d.ignored[http.CanonicalHeaderKey(name)] = true
 	}
 	opener := &dialer{options: o, rules: o.rules()}
-	opener.rules.views = true
+	opener.rules.views, opener.rules.ignored = true, d.ignored
 	each, all := d.limits()
 	if err := validate(each); err != nil {
 		return err

@@ -105,6 +105,10 @@ func (a *dialPools) open(ctx context.Context, key dialKey, options *websocket.Di
 	ctx, cancel := a.opener.limit(ctx)
 	defer cancel()
 	conn, _, err := a.opener.connect(ctx, key.url, *options)
+	if err == nil && conn.altered {
+		a.opener.closeConn(conn, errAltered)
+		return nil, errAltered
+	}
 	return conn, err
 }
 

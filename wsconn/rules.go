@@ -16,6 +16,7 @@ type rules struct {
 	onePerRequest    bool
 	onPing           func(payload []byte) bool // nil: answer every ping
 	onPong           func(payload []byte)
-	views            bool // leases are views, which interrupt reads
-	fallback         bool // do without the peeker
+	views            bool            // leases are views, which interrupt reads
+	ignored          map[string]bool // headers that make no connection different; with views
+	fallback         bool            // do without the peeker
 }

@@ -19,6 +19,7 @@ type upgrader struct {
 	rules     *rules
 	stream    atomic.Pointer[stream] // of the last response with status 101
 	requests  []*url.URL             // that have been dialed, for the text of an error
+	sent      *sent                  // with the last of them; nil: it does not matter
 }
 
 // RoundTrip is called once, and again for each redirect, all in the goroutine
@@ -31,6 +32,7 @@ func (u *upgrader) RoundTrip(request *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { conn.Store(&info.Conn) },
 	}
+	u.sent = u.watchSent(request, trace)
 	request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
 	response, err := u.transport.RoundTrip(request)
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {

@@ -94,10 +94,23 @@ func TestAnyMethodMayBeTheFirst(t *testing.T) {
 		"ends of leases of others": func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			other := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{})
 			l := testkit.Borrow(t, other)
+			none := pool.Lease[*testkit.Wire]{}
 			_, detached := p.Detach(l)
-			for what, err := range map[string]error{"Put": p.Put(l), "PutUnused": p.PutUnused(l), "Discard": p.Discard(l, nil), "Detach": detached, "Put of none": p.Put(pool.Lease[*testkit.Wire]{})} {
+			_, same := p.GetSame(t.Context(), l.Mark())
+			for what, err := range map[string]error{
+				"Put": p.Put(l), "PutUnused": p.PutUnused(l), "PutFor": p.PutFor(l, time.Hour), "Discard": p.Discard(l, nil), "Detach": detached, "GetSame": same,
+				"Put of none": p.Put(none), "PutUnused of none": p.PutUnused(none), "PutFor of none": p.PutFor(none, time.Hour), "Discard of none": p.Discard(none, nil),
+			} {
 				if err != pool.ErrNotLeased {
 					t.Errorf("%s returned %v, want ErrNotLeased", what, err)
+				}
+			}
+			if _, err := p.GetSame(t.Context(), none.Mark()); err != pool.ErrGone {
+				t.Errorf("GetSame of no Mark returned %v, want ErrGone", err)
+			}
+			for _, m := range []pool.Mark{l.Mark(), none.Mark()} {
+				if _, ok := p.TryGetSame(m); ok {
+					t.Error("TryGetSame lent something")
 				}
 			}
 			if p.Revoke(other.Leases()[0]) || p.Revoke(pool.LeaseInfo{}) {

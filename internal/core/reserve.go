@@ -37,7 +37,7 @@ type reservation struct {
 
 // PutFor is Put, and reserves the connection for d.
 func (p *Pool) PutFor(l Lease, d time.Duration) error {
-	if d <= 0 {
+	if d <= 0 || l.conn == nil || l.conn.pool != p { // this pool may be asleep
 		return p.Put(l)
 	}
 	if p.elsewhere() {

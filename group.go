@@ -41,7 +41,8 @@ type GroupConfig struct {
 	// more makes room: the pool that has been unused for longest (to within a second), and has
 	// neither lease nor waiter, is removed, as by [Group.Remove], once the function given to
 	// NewGroup has returned without an error. If all have one, [Group.Get] returns
-	// [ErrRejected]. Pools that have been removed do not count.
+	// [ErrRejected]. Pools that have been removed do not count. What PutFor has reserved is no lease,
+	// and goes with its pool.
 	// If zero, there is no limit. Negative is an error.
 	MaxPools int
 
@@ -71,7 +72,7 @@ const defaultIdleTime = time.Minute
 // all who wait get that error, nothing is kept, and the next caller has open called again. open is
 // not for the dial: it may look up a key or read a configuration, and has no ctx. A call that
 // does not return keeps its goroutine, and [Group.Shutdown] waits for it. It must not call
-// Shutdown or Close of the group.
+// Shutdown or Close of the group, nor ask it for the key that it is called for: it would wait for itself.
 //
 // [Config.Name] of each pool is what open says. Names end up in logs and metrics: make them of
 // what is no secret.

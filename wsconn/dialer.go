@@ -55,7 +55,8 @@ const (
 // their URL, is not for a Dialer.
 //
 // A program that forgets to close its WebSocket keeps the connection, as it would with
-// websocket.Dial: [pool.Config].LeakAfter reports it. A transport or an httptrace of the
+// websocket.Dial: [pool.Config].LeakAfter reports it, from the second one on with the callers of
+// its Dial. A transport or an httptrace of the
 // program that keeps the network connection can disturb those who use it later. An error of
 // a request on a connection that was used before may only mean that the server has closed
 // it a moment ago: dial once more, if the request may be sent twice.

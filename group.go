@@ -287,7 +287,7 @@ func (g *Group[K, T]) goneWithItsPool() error {
 	return errPoolGone
 }
 
-var errPoolGone = fmt.Errorf("%w: the pool of its key has been removed", ErrGone)
+var errPoolGone = fmt.Errorf("%w: the key has another pool than the Mark, or none", ErrGone)
 
 // PutFor is [Pool.PutFor].
 func (g *Group[K, T]) PutFor(l Lease[T], d time.Duration) error {

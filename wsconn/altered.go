@@ -13,7 +13,8 @@ import (
 // token of the user in ctx, for example. Those of the next Dial would be others, and nobody
 // would know. So what net/http has sent is compared with what it was given, and a connection
 // whose transport has added headers, or changed them, is for one Dial. [http.Transport] itself
-// does neither.
+// does neither. A transport that does without it, or drops the ctx of the request, is believed to
+// send what it is given.
 
 var errAltered = errors.New("wsconn: the transport of the HTTP client sends headers of its own, so its connections are for one Dial each")
 

@@ -51,8 +51,9 @@ const (
 // of the HTTP client (and the client itself if it has a CheckRedirect). Dials with a cookie
 // jar, with ping callbacks or with CompressionContextTakeover share none. Nor do dials whose
 // transport adds headers to a request or changes them, for example by their context, unless
-// IgnoreHeaders has them. A transport that makes requests different in any other way, such as by
-// their URL, is not for a Dialer.
+// IgnoreHeaders has them. A transport that makes requests different in any other way is not for a
+// Dialer: by their URL, for example, or in requests of its own, without the context of that which
+// it was given.
 //
 // A program that forgets to close its WebSocket keeps the connection, as it would with
 // websocket.Dial: [pool.Config].LeakAfter reports it, from the second one on with the callers of

@@ -114,10 +114,12 @@ func (v *view) Read(p []byte) (int, error) {
 		v.mu.Unlock()
 
 		n, err := s.Read(p)
+		more := n > 0 && v.counts() && s.messageBehind()
 
 		v.mu.Lock()
 		v.reading = false
 		v.noteReceived(p[:n])
+		v.uncalled = v.uncalled || more && v.owesNothing()
 		if v.left != nil {
 			close(v.left)
 			v.left = nil
@@ -143,6 +145,9 @@ func (v *view) Write(p []byte) (int, error) {
 	n := len(p)
 	if v.phase == viewOpen {
 		// Before they are written: the reply may be here before Write returns.
+		if v.counts() && v.owesNothing() && p[0]&opBits < opClose && s.messageArrived() {
+			v.uncalled = true
+		}
 		n = v.noteSent(p)
 	}
 	v.mu.Unlock()
@@ -247,7 +252,16 @@ func (v *view) balanced() bool {
 	if !v.in.between() || !v.out.between() || v.unponged != 0 || len(v.unanswered) != 0 {
 		return false
 	}
-	return !v.home.opener.options.OneReplyPerRequest || !v.uncalled && v.in.messages == v.out.messages
+	return !v.counts() || !v.uncalled && v.in.messages == v.out.messages
+}
+
+// counts reports whether the server sends one reply for each request, and nothing else.
+func (v *view) counts() bool { return v.home.opener.options.OneReplyPerRequest }
+
+// owesNothing reports whether the server has answered all that has been sent, and is at the end
+// of a message. What it has sent beyond that was not asked for: see unasked.go.
+func (v *view) owesNothing() bool {
+	return v.in.between() && v.out.between() && int32(v.in.messages-v.out.begun) >= 0
 }
 
 // finished reports whether the connection is finished, as far as can be known without

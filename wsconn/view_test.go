@@ -80,6 +80,16 @@ func (v viewed) asks(request string, answer func(*peer)) string {
 	return string(reply)
 }
 
+// pushes sends frames, and waits until they have arrived where nobody reads.
+func (v viewed) pushes(frame []byte) {
+	v.n.t.Helper()
+	v.peer.send(frame)
+	for s := range v.d.Sources() {
+		conn := s.(*pool.Pool[*Conn]).Leases()[0].Conn.(*Conn)
+		(&dialed{Conn: conn, t: v.n.t}).awaitArrival(len(frame))
+	}
+}
+
 func sends(frames ...[]byte) func(*peer) {
 	return func(p *peer) { p.together(func() { p.send(slices.Concat(frames...)) }) }
 }
@@ -359,6 +369,84 @@ func TestHostileServerReachesNoOtherDial(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A server of one reply for each request sends one more, and the program takes it for the reply to its
+// next request. To count at the end would find as many of both, and the next Dial would get the
+// reply that is still to come.
+func TestAMessageBeforeItsRequestIsFoundOutAlsoIfItIsReadAfterwards(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		for name, surplus := range map[string]func(v viewed){
+			"behind the reply":             func(v viewed) { v.asks("q", sends(text("a"), text("a"))) },
+			"behind the reply, and a ping": func(v viewed) { v.asks("q", sends(text("a"), ping("x"), text("a"))) },
+			"a part of it":                 func(v viewed) { v.asks("q", sends(text("a"), []byte{finBit | opText, 1})) },
+			"by itself": func(v viewed) {
+				v.asks("q", sends(text("a")))
+				v.pushes(text("a"))
+			},
+			"before the first request": func(v viewed) { v.pushes(text("a")) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				if (name == "by itself" || name == "before the first request") && (m.noPeek || m.tls != 0) {
+					t.Skip("it cannot be seen here")
+				}
+				v := viewOf(t, m, nil)
+				surplus(v)
+				if err := v.Write(soon(t), websocket.MessageText, []byte("next")); err != nil {
+					t.Fatal(err)
+				}
+				if name == "a part of it" {
+					v.peer.send([]byte("a"))
+				}
+				if _, got, err := v.Read(soon(t)); err != nil || string(got) != "a" {
+					t.Fatalf("Read: %q, %v; want what came before", got, err)
+				}
+				closed := make(chan error, 1)
+				go func() { closed <- v.Close(websocket.StatusNormalClosure, "") }()
+				v.peer.tcp.SetReadDeadline(time.Now().Add(patience))
+				for first, _ := v.peer.next(); first != finBit|opClose; first, _ = v.peer.next() {
+				}
+				v.peer.tcp.Close()
+				receive(t, closed, "end of Close")
+				if _, same := v.again(); same {
+					t.Error("the next Dial got the connection, and would get the reply to the last request")
+				}
+			})
+		}
+	})
+}
+
+// A ping that lies there when the program writes is no message.
+func TestAPingBeforeARequestIsNoMessage(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		v := viewOf(t, m, nil)
+		for range 3 {
+			v.peer.send(ping("there?"))
+			if err := v.Write(soon(t), websocket.MessageText, []byte("q")); err != nil {
+				t.Fatal(err)
+			}
+			pongs := 0
+			for first, _ := v.peer.next(); first != finBit|opText; first, _ = v.peer.next() {
+				if first != finBit|opPong {
+					t.Fatalf("the server received frame %#x", first)
+				}
+				pongs++
+			}
+			v.peer.send(text("a"))
+			if _, got, err := v.Read(soon(t)); err != nil || string(got) != "a" {
+				t.Fatalf("Read: %q, %v", got, err)
+			}
+			if pongs == 0 {
+				v.peer.wantNext(finBit|opPong, "there?")
+			}
+			closeOK(t, v.Conn)
+			conn, same := v.again()
+			if !same {
+				t.Fatal("the next Dial opened a connection")
+			}
+			v.Conn = conn
+		}
+	})
 }
 
 // The server's pings are answered when a Dial ends with one of them unread, and its close

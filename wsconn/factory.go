@@ -25,7 +25,7 @@ import (
 //     most [Options.CloseTimeout] for the peer. With a cause it closes immediately.
 func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 	var none pool.Factory[*Conn]
-	if url != "" || opts == nil || opts.Endpoint == nil {
+	if url != "" || opts == nil || opts.Endpoint == nil && len(opts.Endpoints) == 0 && opts.Discover == nil {
 		if err := checkURL(url); err != nil {
 			return none, err
 		}
@@ -35,7 +35,11 @@ func NewFactory(url string, opts *Options) (pool.Factory[*Conn], error) {
 		return none, err
 	}
 	d := &dialer{url: url, options: options, rules: options.rules()}
-	f := pool.Factory[*Conn]{Open: d.dial, Close: d.close, Check: d.check, Clean: d.clean, CleanOnlyLooks: options.Clean == nil, PeerClosed: peerClosed}
+	d.rules.url = url
+	if d.servers, err = newServers(d, url); err != nil {
+		return none, err
+	}
+	f := pool.Factory[*Conn]{Open: d.open, Close: d.close, Check: d.check, Clean: d.clean, CleanOnlyLooks: options.Clean == nil, PeerClosed: peerClosed}
 	if options.PingInterval >= 0 {
 		f.Probe = d.probe
 	}
@@ -49,13 +53,30 @@ func (d *dialer) probe(ctx context.Context, conn *Conn) error { return conn.stre
 func peerClosed(cause error) bool { return websocket.CloseStatus(cause) >= 0 }
 
 // check is Factory.Check.
-func (d *dialer) check(conn *Conn) error { return conn.stream.check(conn) }
+func (d *dialer) check(conn *Conn) error {
+	if e := conn.stream.rules.server; e != nil {
+		e.of.tend()
+		if err := e.retireIdle(conn.stream); err != nil {
+			return err
+		}
+	}
+	return conn.stream.check(conn)
+}
 
 // clean is Factory.Clean. The application's Clean may use a connection that is
 // fit for it only, and must leave it so.
 func (d *dialer) clean(conn *Conn) error {
-	if err := conn.clean(); err != nil || d.options.Clean == nil {
+	if err := conn.clean(); err != nil {
 		return err
+	}
+	if e := conn.stream.rules.server; e != nil {
+		e.of.tend()
+		if err := e.retire(); err != nil {
+			return err
+		}
+	}
+	if d.options.Clean == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.options.CleanTimeout)
 	defer cancel()

@@ -16,6 +16,8 @@ type rules struct {
 	onePerRequest    bool
 	onPing           func(payload []byte) bool // nil: answer every ping
 	onPong           func(payload []byte)
-	views            bool // leases are views, which interrupt reads
-	fallback         bool // do without the peeker
+	views            bool    // leases are views, which interrupt reads
+	fallback         bool    // do without the peeker
+	url              string  // that is dialed; empty for views
+	server           *server // nil: there is no choice of servers
 }

@@ -35,9 +35,9 @@ func (s *servers) ask(now time.Duration) *asking {
 		err := errEnded
 		defer func() { s.answered(a, list, err) }()
 		defer caught("Discover", &err)
-		ctx, cancel := context.WithTimeout(ctx, discoverLimit)
+		limited, cancel := context.WithTimeout(ctx, discoverLimit)
 		defer cancel()
-		list, err = s.discover(ctx)
+		list, err = s.discover(limited)
 	}()
 	return a
 }

@@ -457,6 +457,7 @@ func (s *servers) succeeded(e *server) {
 		return
 	}
 	e.aside, e.asked, e.since = false, false, since()
+	s.schedule(e.since) // it may be the first in service, which others are probed beside
 	s.spread()
 }
 
@@ -531,12 +532,12 @@ func (s *servers) probe(ctx context.Context, e *server) {
 	err := errEnded
 	defer func() { s.probed(ctx, e, began, conn, err) }()
 	defer caught("a function in Options", &err)
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	limited, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	conn, err = e.d.dial(ctx)
+	conn, err = e.d.dial(limited)
 	if err == nil && s.d.options.PingInterval >= 0 {
 		// One that accepts may close at once.
-		err = conn.stream.probe(ctx, conn)
+		err = conn.stream.probe(limited, conn)
 	}
 }
 

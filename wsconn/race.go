@@ -50,29 +50,30 @@ func (r *race) run() (*Conn, error) {
 	tried := map[*server]bool{}
 	start := time.NewTimer(never)
 	defer start.Stop()
-	var fell <-chan struct{}
-	asked := false
+	var newest *server       // whose head start it is
+	var fell <-chan struct{} // somebody else has found that newest does not answer
+	begin, asked := true, false
 	for {
-		e, known, hasFallen := r.next(tried)
-		switch {
-		case e != nil:
-			tried[e] = true
-			fell = hasFallen
-			r.dial(e)
-			if known {
-				start.Reset(knownStart)
-			} else {
-				start.Reset(headStart)
-			}
-		case len(r.began) == 0 && !asked:
-			asked = true
-			if r.rediscover(r.ctx) {
+		if begin || len(r.began) == 0 {
+			e, known, hasFallen := r.next(tried)
+			switch {
+			case e != nil:
+				tried[e] = true
+				newest, fell = e, hasFallen
+				r.dial(e)
+				if known {
+					start.Reset(knownStart)
+				} else {
+					start.Reset(headStart)
+				}
+			case len(r.began) == 0 && !asked && r.rediscover(r.ctx):
+				asked = true
 				continue
+			case len(r.began) == 0:
+				return nil, r.failed()
 			}
-			return nil, r.failed()
-		case len(r.began) == 0:
-			return nil, r.failed()
 		}
+		begin = false
 		select {
 		case f := <-r.ended:
 			delete(r.began, f.server)
@@ -84,6 +85,7 @@ func (r *race) run() (*Conn, error) {
 			if errors.As(f.err, &ours) {
 				return nil, f.err // no other server would do better
 			}
+			begin = f.server == newest
 		case <-start.C:
 			now := since()
 			for e, began := range r.began {
@@ -91,8 +93,9 @@ func (r *race) run() (*Conn, error) {
 					r.stalled(e, began)
 				}
 			}
+			begin = true
 		case <-fell:
-			fell = nil
+			begin, fell = true, nil
 		case <-r.ctx.Done():
 			return nil, r.interrupted()
 		}

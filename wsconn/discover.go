@@ -50,13 +50,13 @@ func (s *servers) answered(a *asking, list []string, err error) {
 	s.asking = nil
 	switch {
 	case err != nil:
-	case len(list) == 0:
-		err = errors.New("it returned no endpoint")
-	default:
-		err = s.set(list)
-	}
-	if err != nil {
 		err = fmt.Errorf("wsconn: Discover: %w", err)
+	case len(list) == 0:
+		err = errors.New("wsconn: Discover: it returned no endpoint")
+	default:
+		if err = s.set(list); err != nil {
+			err = within("Discover", err)
+		}
 	}
 	s.discovered = err
 	s.schedule(since())

@@ -158,7 +158,7 @@ func newServers(d *dialer, given string) (*servers, error) {
 		return nil, errors.New("wsconn: URL is empty, and Options.Endpoints too")
 	}
 	if err := s.set(list); err != nil {
-		return nil, fmt.Errorf("wsconn: Options.Endpoints: %s", strings.TrimPrefix(err.Error(), "wsconn: "))
+		return nil, within("Options.Endpoints", err)
 	}
 	// Not the same one first in each process.
 	s.turn = rand.IntN(max(len(s.all), 1))
@@ -166,6 +166,11 @@ func newServers(d *dialer, given string) (*servers, error) {
 		o.Distribution.add(s)
 	}
 	return s, nil
+}
+
+// within says where an error of checkURL has its URL from.
+func within(where string, err error) error {
+	return fmt.Errorf("wsconn: %s: %s", where, strings.TrimPrefix(err.Error(), "wsconn: "))
 }
 
 // set makes list the set. mu is held, but for the first time.

@@ -252,3 +252,8 @@ func spread(o *Options) map[string]int {
 	}
 	return counts
 }
+
+// fixedEndpoint returns an Options.Endpoint that returns url.
+func fixedEndpoint(url string) func(context.Context) (string, *websocket.DialOptions, error) {
+	return func(context.Context) (string, *websocket.DialOptions, error) { return url, nil, nil }
+}

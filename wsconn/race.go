@@ -163,8 +163,12 @@ func (r *race) failed() error {
 	if r.discovered != nil {
 		errs = append(errs, r.discovered)
 	}
+	what := fmt.Sprintf("none of %d endpoints could be opened", len(r.all))
+	if len(r.all) == 1 {
+		what = "the only endpoint could not be opened"
+	}
 	// The outermost mark counts: the pause of one server is none of the pool.
-	return pool.RetryAfter(&endpointsError{fmt.Sprintf("none of %d endpoints could be opened", len(r.all)), errs}, pause)
+	return pool.RetryAfter(&endpointsError{what, errs}, pause)
 }
 
 // interrupted returns the error of an Open whose ctx has ended.

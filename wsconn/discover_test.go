@@ -5,8 +5,8 @@ import (
 	"errors"
 	"maps"
 	"runtime"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +16,7 @@ import (
 
 // A registry is what Discover asks.
 type registry struct {
+	mu    sync.Mutex
 	list  []string
 	err   error
 	takes time.Duration
@@ -23,14 +24,29 @@ type registry struct {
 }
 
 func (r *registry) discover(ctx context.Context) ([]string, error) {
+	r.mu.Lock()
 	r.calls++
-	list, err := r.list, r.err
+	list, err, takes := r.list, r.err, r.takes
+	r.mu.Unlock()
 	select {
-	case <-time.After(r.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	return list, err
+}
+
+// set makes it answer otherwise.
+func (r *registry) set(list []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list, r.err = list, err
+}
+
+func (r *registry) called() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
 }
 
 func (n *memNet) discovering(r *registry) *Options {
@@ -49,22 +65,22 @@ func TestDiscoverIsCalledWhenItIsDueByOpenAndCheck(t *testing.T) {
 		f := newFactory(t, "", o)
 		conn := open(t, f)
 		open(t, f)
-		if r.calls != 1 {
-			t.Errorf("%d calls of Discover for two Opens", r.calls)
+		if r.called() != 1 {
+			t.Errorf("%d calls of Discover for two Opens", r.called())
 		}
 		time.Sleep(10 * time.Second)
-		r.list = []string{"ws://b"}
-		if got := open(t, f).Endpoint(); got != "ws://b" || r.calls != 2 {
-			t.Errorf("when it is due, Open has not waited for it: a connection of %s, %d calls", got, r.calls)
+		r.set([]string{"ws://b"}, nil)
+		if got := open(t, f).Endpoint(); got != "ws://b" || r.called() != 2 {
+			t.Errorf("when it is due, Open has not waited for it: a connection of %s, %d calls", got, r.called())
 		}
 		time.Sleep(10 * time.Second)
-		r.list = []string{"ws://a"}
+		r.set([]string{"ws://a"}, nil)
 		for range 3 {
 			f.Check(conn)
 			synctest.Wait()
 		}
-		if r.calls != 3 {
-			t.Errorf("%d calls, want one more by Check", r.calls)
+		if r.called() != 3 {
+			t.Errorf("%d calls, want one more by Check", r.called())
 		}
 		if err := f.Check(conn); err != nil {
 			t.Errorf("Check of a server that has returned: %v", err)
@@ -87,15 +103,15 @@ func TestASlowDiscoverHoldsUpNoOpenThatKnowsAServer(t *testing.T) {
 			t.Errorf("the first Open took %v, want %v: it knows no server", got, r.takes)
 		}
 		time.Sleep(10 * time.Second)
-		r.list = []string{"ws://b"}
+		r.set([]string{"ws://b"}, nil)
 		for i, want := range []time.Duration{discoverWait, 0, 0} {
 			if got := took(); got != want {
 				t.Errorf("Open %d took %v, want %v", i, got, want)
 			}
 		}
 		time.Sleep(5 * time.Second)
-		if got := open(t, f).Endpoint(); got != "ws://b" || r.calls != 2 {
-			t.Errorf("a connection of %s after %d calls", got, r.calls)
+		if got := open(t, f).Endpoint(); got != "ws://b" || r.called() != 2 {
+			t.Errorf("a connection of %s after %d calls", got, r.called())
 		}
 	})
 }
@@ -121,9 +137,9 @@ func TestADiscoverThatFailsKeepsTheLastSetAndTellsItsCause(t *testing.T) {
 				if _, err := f.Open(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") || !errors.Is(err, test.err) && test.err != nil {
 					t.Errorf("without a server: %v, want %q", err, test.want)
 				}
-				r.list, r.err = []string{"ws://a"}, nil
+				r.set([]string{"ws://a"}, nil)
 				open(t, f)
-				r.list, r.err = test.list, test.err
+				r.set(test.list, test.err)
 				time.Sleep(10 * time.Second)
 				if got := open(t, f).Endpoint(); got != "ws://a" {
 					t.Errorf("the set was not kept: a connection of %s", got)
@@ -148,7 +164,7 @@ func TestServersThatHaveAllMovedAreFoundAtOnce(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		n.host("a").be(behavior{refuses: true}, false)
 		n.host("b").be(behavior{refuses: true}, false)
-		r.list = []string{"ws://c", "ws://d"}
+		r.set([]string{"ws://c", "ws://d"}, nil)
 		began := time.Now()
 		conn := open(t, f)
 		if got := conn.Endpoint(); got != "ws://c" && got != "ws://d" || time.Since(began) != 0 {
@@ -168,7 +184,7 @@ func TestEndpointsAreTheServersUntilDiscoverHasAnswered(t *testing.T) {
 		if got := open(t, f).Endpoint(); got != "ws://a" {
 			t.Errorf("a connection of %s", got)
 		}
-		r.list, r.err = []string{"ws://b"}, nil
+		r.set([]string{"ws://b"}, nil)
 		time.Sleep(10 * time.Second)
 		if got := open(t, f).Endpoint(); got != "ws://b" {
 			t.Errorf("a connection of %s", got)
@@ -209,7 +225,9 @@ func TestDiscoverEndsWithThePool(t *testing.T) {
 		if _, err := request(t.Context(), p, 0); err != nil {
 			t.Fatal(err)
 		}
+		r.mu.Lock()
 		r.takes = time.Hour
+		r.mu.Unlock()
 		time.Sleep(12 * time.Second) // and Check calls it
 		began := time.Now()
 		p.Close()
@@ -236,7 +254,7 @@ func TestOneThatJoinsGetsItsPart(t *testing.T) {
 			}
 		}
 		use(5)
-		r.list = append(slices.Clone(r.list), "ws://c")
+		r.set([]string{"ws://a", "ws://b", "ws://c"}, nil)
 		use(20)
 		if got, want := spread(o), map[string]int{"a": 4, "b": 4, "c": 4}; !maps.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)

@@ -541,8 +541,8 @@ func TestAPoolThatIsNotUsedLeavesItsServersAlone(t *testing.T) {
 		n := newMemNet(t, "a", "b")
 		n.host("a").be(behavior{refuses: true}, false)
 		o := n.options("a", "b")
-		asked := 0
-		o.Discover = func(context.Context) ([]string, error) { asked++; return []string{"ws://a", "ws://b"}, nil }
+		r := &registry{list: []string{"ws://a", "ws://b"}}
+		o.Discover = r.discover
 		p := newPool(t, "", o, pool.Config{MaxConnections: 2, MaxIdleTime: 10 * time.Second})
 		for range 2 {
 			l, err := p.GetFresh(t.Context())
@@ -553,10 +553,10 @@ func TestAPoolThatIsNotUsedLeavesItsServersAlone(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		before, _ := n.host("a").count()
-		was := asked
+		was := r.called()
 		time.Sleep(time.Hour)
-		if after, _ := n.host("a").count(); after != before || asked != was {
-			t.Errorf("%d dials and %d calls of Discover in an hour without use", after-before, asked-was)
+		if after, _ := n.host("a").count(); after != before || r.called() != was {
+			t.Errorf("%d dials and %d calls of Discover in an hour without use", after-before, r.called()-was)
 		}
 	})
 }

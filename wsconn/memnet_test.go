@@ -121,6 +121,7 @@ func (h *memHost) be(how behavior, cut bool) {
 	h.how = how
 	h.mu.Unlock()
 	if cut {
+		synctest.Wait() // it may not know yet of a connection that the client has
 		h.end(0)
 	}
 }

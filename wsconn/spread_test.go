@@ -183,8 +183,8 @@ func TestAServerThatLeavesLosesItsConnectionsAtPutAndWhileTheyAreIdle(t *testing
 	synctest.Test(t, func(t *testing.T) {
 		n := newMemNet(t, "a", "b", "c")
 		o := n.options()
-		set := []string{"ws://a", "ws://b"}
-		o.Discover = func(context.Context) ([]string, error) { return set, nil }
+		r := &registry{list: []string{"ws://a", "ws://b"}}
+		o.Discover = r.discover
 		o.DiscoverInterval = 10 * time.Second
 		p := newPool(t, "", o, pool.Config{MaxConnections: 12})
 		leases := take(t, p, 12)
@@ -196,7 +196,7 @@ func TestAServerThatLeavesLosesItsConnectionsAtPutAndWhileTheyAreIdle(t *testing
 			}
 			p.Put(l)
 		}
-		set = []string{"ws://b", "ws://c"}
+		r.set([]string{"ws://b", "ws://c"}, nil)
 		time.Sleep(20 * time.Second)
 		if got, want := spread(o), map[string]int{"a": 1, "b": 6, "c": 0}; !maps.Equal(got, want) {
 			t.Errorf("while one is in use: %v, want %v", got, want)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -585,4 +588,33 @@ func TestTheURLIsOneOfTheEndpointsAndEachCountsOnce(t *testing.T) {
 		}
 		_ = f
 	}
+}
+
+// TestNetHTTPGoesOnWithADialWhoseRequestWasCanceled, and keeps what comes of it. The documentation
+// says so, and what to do about it.
+func TestNetHTTPGoesOnWithADialWhoseRequestWasCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := make(chan struct{})
+		dialing, theirs := make(chan context.Context, 1), make(chan net.Conn, 1)
+		transport := &http.Transport{IdleConnTimeout: time.Minute, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialing <- ctx
+			<-answers
+			ours, peer := net.Pipe()
+			theirs <- peer
+			return ours, nil
+		}}
+		f := newFactory(t, "ws://a", &Options{HandshakeTimeout: time.Second, DialOptions: &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}}})
+		if _, err := f.Open(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		time.Sleep(time.Hour)
+		if ctx := <-dialing; ctx.Err() != nil {
+			t.Errorf("the ctx of the dial has ended: %v", ctx.Err())
+		}
+		close(answers)
+		began := time.Now()
+		if n, err := (<-theirs).Read(make([]byte, 1)); n != 0 || err != io.EOF || time.Since(began) != time.Minute {
+			t.Errorf("the peer reads %d bytes, %v, after %v; want the end after IdleConnTimeout", n, err, time.Since(began))
+		}
+	})
 }

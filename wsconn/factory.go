@@ -10,7 +10,8 @@ import (
 
 // NewFactory returns a factory for a [pool.Pool] of connections to the WebSocket
 // server at url. The scheme of url is ws or wss; http and https mean the same. url may
-// be empty if [Options.Endpoint] is set. opts may be nil. NewFactory opens no
+// be empty if [Options.Endpoint], Endpoints or Discover is set; with Endpoints it is one
+// more of them. opts may be nil. NewFactory opens no
 // connection. It returns an error if url or opts are invalid.
 //
 // The factory's functions keep the contract of [pool.Factory]:

@@ -208,11 +208,16 @@ func TestProgramShowsTheDistributionOverSeveralServers(t *testing.T) {
 	t.Parallel()
 	_, a := startServer(t, 0)
 	_, b := startServer(t, 0)
+	// A machine so busy that a dial takes a second may make it 3 and 1.
 	enough := func(r jsonReport) bool {
-		if !bothAnswered(r) || r.Pooled.Pool.Opened != 4 {
-			return false
+		even := bothAnswered(r) && r.Pooled.Pool.Opened == 4
+		for _, s := range r.Dialing.Servers {
+			even = even && s.Replies > 0
 		}
-		return !slices.ContainsFunc(r.Dialing.Servers, func(s jsonServer) bool { return s.Replies == 0 })
+		for _, s := range r.Pooled.Servers {
+			even = even && s.Opened == 2 && s.Open != nil && *s.Open == 2
+		}
+		return even
 	}
 	r, _, _ := runLong(t, enough, "-url", a, "-url", b, "-clients", "8", "-max", "4")
 	if want := []string{a, b}; !slices.Equal(r.URLs, want) || r.URL != a {
@@ -225,12 +230,8 @@ func TestProgramShowsTheDistributionOverSeveralServers(t *testing.T) {
 		var replies uint64
 		for _, s := range p.Servers {
 			replies += s.Replies
-			if name == "dialing" {
-				if s.Opened < s.Replies || s.Open != nil {
-					t.Errorf("%s: %+v", name, s)
-				}
-			} else if s.Opened != 2 || s.Open == nil || *s.Open != 2 {
-				t.Errorf("%s: %s has not 2 of the pool's 4 connections: %+v", name, s.Server, s)
+			if name == "dialing" && (s.Opened < s.Replies || s.Open != nil) {
+				t.Errorf("%s: %+v", name, s)
 			}
 		}
 		if replies < p.Requests {

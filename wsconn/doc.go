@@ -256,7 +256,7 @@
 //     bytes, or fewer, at that moment arrives as a whole one, with a wrong end.
 //   - uvicorn (0.17.6): at SIGTERM it ends what is under way, at once. With the package wsproto
 //     the connections are closed with the code 1012. With the package websockets they are cut
-//     without a close frame, and for some 0.1 s more connections are accepted, which are cut too.
+//     without a close frame.
 //   - haproxy (2.6.12): a reload leaves open connections in the old process, with the old
 //     configuration, for as long as they live. Set [pool.Config.MaxLifetime], or its
 //     hard-stop-after.

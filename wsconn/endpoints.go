@@ -493,13 +493,15 @@ func (s *servers) schedule(now time.Duration) {
 
 // tend starts what is due: a probe of each server that has been set aside for long enough, if
 // another one is in service, and Discover.
-func (s *servers) tend() {
-	if int64(since()) < s.duty.Load() {
-		return
+func (s *servers) tend(now time.Duration) {
+	if int64(now) >= s.duty.Load() {
+		s.tendSlow(now)
 	}
+}
+
+func (s *servers) tendSlow(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := since()
 	if slices.ContainsFunc(s.all, func(e *server) bool { return !e.aside }) {
 		for _, e := range s.all {
 			if e.aside && !e.probing && now >= e.until {

@@ -56,8 +56,9 @@ func peerClosed(cause error) bool { return websocket.CloseStatus(cause) >= 0 }
 // check is Factory.Check.
 func (d *dialer) check(conn *Conn) error {
 	if e := conn.stream.rules.server; e != nil {
-		e.of.tend()
-		if err := e.retireIdle(conn.stream); err != nil {
+		now := since()
+		e.of.tend(now)
+		if err := e.retireIdle(conn.stream, now); err != nil {
 			return err
 		}
 	}
@@ -71,8 +72,9 @@ func (d *dialer) clean(conn *Conn) error {
 		return err
 	}
 	if e := conn.stream.rules.server; e != nil {
-		e.of.tend()
-		if err := e.retire(); err != nil {
+		now := since()
+		e.of.tend(now)
+		if err := e.retire(now); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ type finish struct {
 func (s *servers) dialAny(ctx context.Context) (*Conn, error) {
 	s.begin()
 	defer func() { s.end(ctx.Err() != nil) }()
-	s.tend()
+	s.tend(since())
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}

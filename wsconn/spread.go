@@ -1,6 +1,9 @@
 package wsconn
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Connections stay where they are, so after the return of a server the others have too
 // many. Put then retires one of those, at most one in a second, and the next Open goes to
@@ -26,17 +29,16 @@ func retired(cause error) bool {
 func (s *servers) spread() { s.move.Store(int64(longSince)) }
 
 // retire says, when a lease ends, why its connection is not to be lent again, or nil.
-func (e *server) retire() error {
+func (e *server) retire(now time.Duration) error {
 	if e.left.Load() {
 		return errLeft
 	}
 	s := e.of
-	if int64(since()) < s.move.Load() {
+	if int64(now) < s.move.Load() {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := since()
 	if int64(now) < s.move.Load() {
 		return nil
 	}
@@ -83,14 +85,14 @@ func (s *servers) surplus(e *server) (over, even bool) {
 
 // retireIdle says why an idle connection is of no use. One that is new is left for its first
 // lease: the pool would take its end for a failure of the server.
-func (e *server) retireIdle(c *stream) error {
+func (e *server) retireIdle(c *stream, now time.Duration) error {
 	if !e.left.Load() {
 		return nil
 	}
 	e.of.mu.Lock()
 	openedAt, counted := e.streams[c]
 	e.of.mu.Unlock()
-	if !counted || since()-openedAt < 2*trial {
+	if !counted || now-openedAt < 2*trial {
 		return nil
 	}
 	return errLeft

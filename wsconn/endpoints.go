@@ -46,7 +46,8 @@ func (p Policy) String() string {
 const (
 	defaultDiscoverInterval = 30 * time.Second
 
-	// headStart is how long a server has to answer before the next one is dialed as well.
+	// headStart is how long a server has to answer before the next one is dialed as well, and
+	// after which it is set aside, unless dials are known to take longer.
 	// It is less than the second after which the pool takes an attempt for one that
 	// hangs, so that the next one can answer before that.
 	headStart = 750 * time.Millisecond
@@ -69,9 +70,6 @@ const (
 
 	// trial is how long a connection must last to say that its server serves.
 	trial = time.Second
-
-	// probeLimit bounds a probe where HandshakeTimeout does not.
-	probeLimit = 10 * time.Second
 
 	defaultMoveInterval = time.Second
 
@@ -104,8 +102,9 @@ type servers struct {
 	all    []*server // the set, in its order
 	former []*server // that have left it, and still have connections
 	turn   int
-	opens  int // Opens under way
-	open   int // connections
+	opens  int           // Opens under way
+	open   int           // connections
+	usual  time.Duration // how long a dial takes that succeeds
 	quit   context.CancelFunc
 	behind context.Context // of probes and Discover; nil: there are none
 
@@ -124,6 +123,7 @@ type server struct {
 	left atomic.Bool // it is not in the set any more
 
 	streams  map[*stream]time.Duration // connections that are open, and since when
+	leaving  map[*stream]bool          // those of them that were retired for the spread
 	dialing  int
 	aside    bool
 	asked    bool          // it has asked for the pause
@@ -213,7 +213,7 @@ func (s *servers) set(list []string) error {
 }
 
 func (s *servers) newServer(u, key string) *server {
-	e := &server{of: s, key: key, shown: redact(u), streams: map[*stream]time.Duration{}, since: longSince}
+	e := &server{of: s, key: key, shown: redact(u), streams: map[*stream]time.Duration{}, leaving: map[*stream]bool{}, since: longSince}
 	d := *s.d
 	d.url, d.rules.server, d.servers = u, e, nil
 	e.d = &d
@@ -245,7 +245,9 @@ func endpointKey(raw string) string {
 // forgotten reports whether nothing of a server that has left is there any more.
 func (e *server) forgotten() bool { return len(e.streams) == 0 && e.dialing == 0 && !e.probing }
 
-func (e *server) load() int { return len(e.streams) + e.dialing }
+// load is how many connections it has, or is about to have. Those that are about to close do not
+// count: others may be dialed in their place already, and the spread would look even too early.
+func (e *server) load() int { return len(e.streams) - len(e.leaving) + e.dialing }
 
 // next returns the server to dial, of those that have not been tried, and counts the dial.
 // fell is closed if somebody else finds that it does not answer. It returns nil if there is
@@ -336,15 +338,35 @@ func (s *servers) dialed(e *server, began time.Duration, conn *Conn, err error, 
 	e.dialing--
 	var ours *optionsError
 	switch {
-	case err == nil:
+	case err == nil && over: // it is being closed, and says nothing of how long others would wait
 		e.opened++
 		s.count(e, conn.stream)
+	case err == nil:
+		e.opened++
+		s.learn(since() - began)
+		s.count(e, conn.stream)
 		s.succeeded(e)
-	case over || errors.As(err, &ours):
+	case over, errors.As(err, &ours):
 	default:
 		e.failed++
 		s.fail(e, began, err)
 	}
+}
+
+// learn notes how long a dial has taken that has succeeded.
+func (s *servers) learn(took time.Duration) {
+	if s.usual == 0 {
+		s.usual = took
+	}
+	s.usual += (took - s.usual) / 4
+}
+
+// limit returns after how long a server that has not answered is set aside. Where all are
+// slow, because they are far away or OnConnect takes its time, none would come back otherwise.
+func (s *servers) limit() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(headStart, 2*s.usual)
 }
 
 // count counts a connection. Its other side is gone: Close says that the stream is closed,
@@ -363,6 +385,7 @@ func (s *servers) uncount(e *server, c *stream) (openedAt time.Duration, counted
 		return 0, false
 	}
 	delete(e.streams, c)
+	delete(e.leaving, c)
 	s.open--
 	s.rest()
 	return openedAt, true
@@ -466,12 +489,13 @@ func (s *servers) succeeded(e *server) {
 	s.spread()
 }
 
-// stalled sets a server aside that has not answered a dial that began at the given time.
+// stalled sets a server aside that has not answered, for limit, a dial that began at the
+// given time.
 func (s *servers) stalled(e *server, began time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !e.aside && began >= e.since {
-		s.fail(e, began, fmt.Errorf("wsconn: dial %s: no answer within %v", e.shown, headStart))
+		s.fail(e, began, fmt.Errorf("wsconn: dial %s: no answer within %v", e.shown, (since()-began).Round(time.Millisecond)))
 	}
 }
 
@@ -539,11 +563,17 @@ func (s *servers) probe(ctx context.Context, e *server) {
 	err := errEnded
 	defer func() { s.probed(ctx, e, began, conn, err) }()
 	defer caught("a function in Options", &err)
-	limited, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
+	// By the measure of a dial: one that callers would not wait for is not back.
+	limited, cancel := context.WithTimeout(ctx, s.limit())
 	conn, err = e.d.dial(limited)
+	if err == nil { // OnConnect may not have heeded it
+		err = limited.Err()
+	}
+	cancel()
 	if err == nil && s.d.options.PingInterval >= 0 {
 		// One that accepts may close at once.
+		limited, cancel = context.WithTimeout(ctx, s.limit())
+		defer cancel()
 		err = conn.stream.probe(limited, conn)
 	}
 }

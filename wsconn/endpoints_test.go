@@ -618,3 +618,69 @@ func TestNetHTTPGoesOnWithADialWhoseRequestWasCanceled(t *testing.T) {
 		}
 	})
 }
+
+// TestServersThatAreAllSlowAreAllInService: each takes longer than the head start, so two are
+// dialed each time, and none is set aside for it, or kept from coming back.
+func TestServersThatAreAllSlowAreAllInService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slow = 2 * headStart
+		n := newMemNet(t, "a", "b", "c")
+		o := n.options("a", "b", "c")
+		o.OnConnect = func(context.Context, *Conn) error { time.Sleep(slow); return nil }
+		f := newFactory(t, "", o)
+		for range 6 {
+			began := time.Now()
+			open(t, f)
+			if took := time.Since(began); took != slow {
+				t.Errorf("Open took %v, want %v", took, slow)
+			}
+			for _, e := range o.Distribution.Endpoints() {
+				if !e.AsideUntil.IsZero() && e.Opened > 0 {
+					t.Errorf("%+v", e)
+				}
+			}
+		}
+		n.host("a").be(behavior{refuses: true}, false)
+		for range 3 {
+			open(t, f)
+		}
+		n.host("a").be(behavior{}, false)
+		before := spread(o)["a"]
+		for range 10 {
+			time.Sleep(time.Second)
+			open(t, f)
+		}
+		if got := spread(o)["a"] - before; got < 3 {
+			t.Errorf("%d of ten connections are of a, which is back", got)
+		}
+	})
+}
+
+// TestAServerThatIsSlowerThanTheOthersStaysAside, in place of coming back to cost the next
+// caller its head start.
+func TestAServerThatIsSlowerThanTheOthersStaysAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		o := n.options("a", "b")
+		o.OnConnect = func(ctx context.Context, conn *Conn) error {
+			if conn.Endpoint() == "ws://a" {
+				time.Sleep(2 * headStart)
+			}
+			return nil
+		}
+		f := newFactory(t, "", o)
+		var waited time.Duration
+		for range 60 {
+			began := time.Now()
+			open(t, f)
+			waited += time.Since(began)
+			time.Sleep(time.Second)
+		}
+		if waited > headStart {
+			t.Errorf("60 Opens have waited for %v", waited)
+		}
+		if e := o.Distribution.Endpoints()[0]; e.AsideUntil.IsZero() || e.LastError == nil {
+			t.Errorf("a is in service: %+v", e)
+		}
+	})
+}

@@ -74,7 +74,7 @@ func (d *dialer) clean(conn *Conn) error {
 	if e := conn.stream.rules.server; e != nil {
 		now := since()
 		e.of.tend(now)
-		if err := e.retire(now); err != nil {
+		if err := e.retire(conn.stream, now); err != nil {
 			return err
 		}
 	}

@@ -61,18 +61,20 @@ type Options struct {
 	// has said.
 	//
 	// A server that fails is set aside: no Open dials it while another one is in service. That
-	// is one whose dial fails or does not answer for 750 ms, one that closes a connection
-	// within a second, and one that closes any with 1001 (going away), 1012 (service restart)
-	// or 1013 (try again later). After 0.5 s, and up to 10 s if it fails again, it is dialed
-	// once beside what others do, with OnConnect and a ping, and is back in service if that
-	// succeeds; that connection is closed. A 429 or 503 with Retry-After sets the server aside
+	// is one whose dial fails, or does not answer for 750 ms (or twice as long as a dial
+	// takes, if that is more); one that closes a connection within a second; and one that
+	// closes any with 1001 (going away), 1012 (service restart) or 1013 (try again later).
+	// After 0.5 s, and up to 10 s if it fails again, it is dialed once beside what others do,
+	// with OnConnect and a ping. It is back in service if both succeed in that time; that
+	// connection is closed. A 429 or 503 with Retry-After sets the server aside
 	// for as long as it asks, but for 5 min at most. The pool pauses only if all have asked.
 	// No server is dialed by a pool that is not used and has no connection.
 	//
 	// When a server has come back, or another one has joined, connections are moved to it: Put
 	// closes one that others have too many of, one each second, until the spread is even. See
 	// Policy. The pool counts it as one that Clean has refused ([pool.Stats].ClosedClean), with a
-	// cause that says so, and the peer gets a closing handshake.
+	// cause that says so, and the peer gets a closing handshake. One that PutFor has reserved
+	// may be among them.
 	//
 	// Endpoint, if set, is called before each dial, also at the same time, and must return an
 	// empty URL. If it fails, Open does, and no server is set aside.

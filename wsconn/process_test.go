@@ -33,7 +33,7 @@ type process struct {
 	answers *bufio.Reader
 
 	mu      sync.Mutex
-	changes int // it has been made to fail so often, or is just failing
+	changes int // odd: it is down, or being changed
 }
 
 // startProcess starts a server at an address of its own, or at a former one.
@@ -69,6 +69,7 @@ func (p *process) start() {
 	}
 	p.stdin, p.answers = stdin, bufio.NewReader(stdout)
 	p.address = p.answer()
+	p.change(false)
 }
 
 func (p *process) answer() string {
@@ -82,7 +83,7 @@ func (p *process) answer() string {
 
 // kill ends the process, as a crash does.
 func (p *process) kill() {
-	p.change()
+	p.change(true)
 	p.command.Process.Kill()
 	p.command.Wait()
 }
@@ -90,21 +91,28 @@ func (p *process) kill() {
 // tell makes the server behave otherwise, and returns when it does.
 func (p *process) tell(what string) {
 	p.t.Helper()
-	p.change()
+	p.change(true)
 	if _, err := fmt.Fprintln(p.stdin, what); err != nil {
 		p.t.Fatal(err)
 	}
 	if got := p.answer(); got != what {
 		p.t.Fatalf("server process: %q in answer to %q", got, what)
 	}
+	if what == "serve" || strings.HasPrefix(what, "bounce") {
+		p.change(false)
+	}
 }
 
-func (p *process) change() {
+// change begins a change of the server, or says that it is complete.
+func (p *process) change(begins bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changes++
+	if odd := p.changes%2 == 1; odd != begins {
+		p.changes++
+	}
 }
 
+// changed returns how often the server has been changed.
 func (p *process) changed() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,11 +188,12 @@ func serverProcess(address string) {
 // A crowd makes requests until it is told to stop. It fails the test for each that fails
 // though its server has been well all the time.
 type crowd struct {
-	t       *testing.T
-	pool    *pool.Pool[*Conn]
-	servers map[string]*process // by URL
-	ctx     context.Context
-	members sync.WaitGroup
+	t            *testing.T
+	pool         *pool.Pool[*Conn]
+	distribution *Distribution
+	servers      map[string]*process // by URL
+	ctx          context.Context
+	members      sync.WaitGroup
 
 	mu     sync.Mutex
 	served map[string]int
@@ -219,7 +228,7 @@ func (c *crowd) once() {
 		}
 		return nil
 	})
-	if err != nil && (last == "" || c.servers[last] == nil || c.servers[last].changed() == before[last]) {
+	if err != nil && (last == "" || before[last]%2 == 0 && c.servers[last].changed() == before[last]) {
 		c.t.Errorf("a request has failed at %q, which has been well: %v", last, err)
 	}
 	c.mu.Lock()
@@ -245,7 +254,8 @@ func (c *crowd) await(what string, condition func(served map[string]int) bool) {
 	select {
 	case <-met:
 	case <-time.After(5 * time.Minute):
-		c.t.Fatalf("not within five minutes: %s", what)
+		stacks := make([]byte, 1<<20)
+		c.t.Fatalf("not within five minutes: %s\n%+v\n%+v\n%s", what, c.pool.Stats(), c.distribution.Endpoints(), stacks[:runtime.Stack(stacks, true)])
 	}
 }
 
@@ -298,7 +308,7 @@ func comeAndGo(t *testing.T, policy Policy) {
 	defer p.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	servers := map[string]*process{a.url(): a, b.url(): b, c.url(): c, d.url(): d}
-	crowd := &crowd{t: t, pool: p, servers: servers, ctx: ctx, served: map[string]int{}}
+	crowd := &crowd{t: t, pool: p, distribution: distribution, servers: servers, ctx: ctx, served: map[string]int{}}
 	defer crowd.members.Wait()
 	defer stop()
 	crowd.start(16)

@@ -19,9 +19,13 @@ type race struct {
 	*servers
 	ctx   context.Context
 	ended chan finish
-	over  chan struct{} // closed when the race is decided
-	began map[*server]time.Duration
+	over  chan struct{}             // closed when the race is decided
+	began map[*server]time.Duration // those under way
 	errs  []error
+
+	tried, silent map[*server]bool // silent ones have been set aside
+	newest        *server          // nil: there is no other to begin after it
+	start         time.Duration    // when the head start of newest ends
 }
 
 // A finish is the end of one dial.
@@ -41,39 +45,35 @@ func (s *servers) dialAny(ctx context.Context) (*Conn, error) {
 	}
 	racing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &race{servers: s, ctx: racing, ended: make(chan finish), over: make(chan struct{}), began: map[*server]time.Duration{}}
+	r := &race{servers: s, ctx: racing, ended: make(chan finish), over: make(chan struct{}),
+		began: map[*server]time.Duration{}, tried: map[*server]bool{}, silent: map[*server]bool{}}
 	defer close(r.over)
 	return r.run()
 }
 
 func (r *race) run() (*Conn, error) {
-	tried := map[*server]bool{}
-	start := time.NewTimer(never)
-	defer start.Stop()
-	var newest *server       // whose head start it is
+	timer := time.NewTimer(never)
+	defer timer.Stop()
 	var fell <-chan struct{} // somebody else has found that newest does not answer
 	begin, asked := true, false
 	for {
 		if begin || len(r.began) == 0 {
-			e, known, hasFallen := r.next(tried)
+			e, known, hasFallen := r.next(r.tried)
 			switch {
 			case e != nil:
-				tried[e] = true
-				newest, fell = e, hasFallen
-				r.dial(e)
-				if known {
-					start.Reset(knownStart)
-				} else {
-					start.Reset(headStart)
-				}
+				fell = hasFallen
+				r.dial(e, known)
 			case len(r.began) == 0 && !asked && r.rediscover(r.ctx):
 				asked = true
 				continue
 			case len(r.began) == 0:
 				return nil, r.failed()
+			default:
+				r.newest = nil // there is no other to begin
 			}
 		}
 		begin = false
+		timer.Reset(r.wait())
 		select {
 		case f := <-r.ended:
 			delete(r.began, f.server)
@@ -85,15 +85,9 @@ func (r *race) run() (*Conn, error) {
 			if errors.As(f.err, &ours) {
 				return nil, f.err // no other server would do better
 			}
-			begin = f.server == newest
-		case <-start.C:
-			now := since()
-			for e, began := range r.began {
-				if now-began >= headStart {
-					r.stalled(e, began)
-				}
-			}
-			begin = true
+			begin = f.server == r.newest
+		case <-timer.C:
+			begin = r.expire()
 		case <-fell:
 			begin, fell = true, nil
 		case <-r.ctx.Done():
@@ -102,10 +96,42 @@ func (r *race) run() (*Conn, error) {
 	}
 }
 
-// dial dials one server in a goroutine of its own.
-func (r *race) dial(e *server) {
+// wait returns how long it is until expire has something to do.
+func (r *race) wait() time.Duration {
+	now, limit := since(), r.limit()
+	d := never
+	if r.newest != nil {
+		d = r.start - now
+	}
+	for e, began := range r.began {
+		if !r.silent[e] {
+			d = min(d, began+limit-now)
+		}
+	}
+	return max(d, 0)
+}
+
+// expire sets those aside that have not answered for too long. It reports whether another
+// server is to be dialed.
+func (r *race) expire() (begin bool) {
+	now, limit := since(), r.limit()
+	for e, began := range r.began {
+		if !r.silent[e] && now-began >= limit {
+			r.silent[e] = true
+			r.stalled(e, began)
+		}
+	}
+	return r.newest != nil && now >= r.start
+}
+
+// dial dials one server in a goroutine of its own. Of a known one nothing is expected.
+func (r *race) dial(e *server, known bool) {
 	began := since()
-	r.began[e] = began
+	r.tried[e], r.began[e] = true, began
+	r.newest, r.start = e, began+headStart
+	if known {
+		r.start = began + knownStart
+	}
 	go func() {
 		var conn *Conn
 		err := errEnded

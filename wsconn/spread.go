@@ -29,7 +29,7 @@ func retired(cause error) bool {
 func (s *servers) spread() { s.move.Store(int64(longSince)) }
 
 // retire says, when a lease ends, why its connection is not to be lent again, or nil.
-func (e *server) retire(now time.Duration) error {
+func (e *server) retire(c *stream, now time.Duration) error {
 	if e.left.Load() {
 		return errLeft
 	}
@@ -49,6 +49,10 @@ func (e *server) retire(now time.Duration) error {
 	if !over {
 		return nil
 	}
+	if _, counted := e.streams[c]; !counted {
+		return nil // it has just been closed
+	}
+	e.leaving[c] = true
 	s.move.Store(int64(now + s.moving))
 	if s.policy == Failover {
 		return errBack
@@ -62,7 +66,7 @@ func (s *servers) surplus(e *server) (over, even bool) {
 		over, even = false, true
 		behind := false
 		for _, x := range s.all {
-			if behind && len(x.streams) > 0 {
+			if behind && x.load() > 0 {
 				even = false
 				over = over || x == e
 			}

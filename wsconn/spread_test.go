@@ -232,3 +232,33 @@ func TestAServerThatLeavesLosesItsConnectionsAtPutAndWhileTheyAreIdle(t *testing
 		}
 	})
 }
+
+// TestWhatIsAboutToCloseIsNotMovedTwice: as long as the peer has not answered the closing
+// handshake, a connection is open, but the spread must not look uneven for it, or even too early.
+func TestWhatIsAboutToCloseIsNotMovedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		n.host("a").be(behavior{refuses: true}, false)
+		o := n.options("a", "b")
+		o.moveInterval = 1
+		f := newFactory(t, "", o)
+		conns := openN(t, f, 6)
+		n.host("a").be(behavior{}, false)
+		time.Sleep(time.Second)
+		f.Check(conns[0]) // begins a probe
+		synctest.Wait()
+		moved := 0
+		for _, c := range conns {
+			time.Sleep(time.Millisecond)
+			if err := f.Clean(c); retired(err) {
+				moved++
+				open(t, f) // in its place
+			} else if err != nil {
+				t.Error(err)
+			}
+		}
+		if moved != 3 {
+			t.Errorf("%d of six connections are moved, want 3", moved)
+		}
+	})
+}

@@ -27,7 +27,7 @@ type EndpointStats struct {
 	Dialing int
 	// Opened and Failed count dials since the factory was made: those that have opened a
 	// connection; and those that have failed, with probes that have failed, and connections
-	// that the server has ended within a second.
+	// that the server has ended within two seconds.
 	Opened, Failed uint64
 	// AsideUntil is when the server is tried again, if it is set aside. It is zero if the
 	// server is in service.

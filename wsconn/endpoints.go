@@ -68,8 +68,9 @@ const (
 	// the first.
 	steady = 5 * time.Second
 
-	// trial is how long a connection must last to say that its server serves.
-	trial = time.Second
+	// trial is how long a connection must last to say that its server serves. It is longer
+	// than it takes until a check notices the end of an idle one.
+	trial = 2 * time.Second
 
 	defaultMoveInterval = time.Second
 

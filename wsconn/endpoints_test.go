@@ -684,3 +684,78 @@ func TestAServerThatIsSlowerThanTheOthersStaysAside(t *testing.T) {
 		}
 	})
 }
+
+// TestDialsThatFailTogetherAreOneFailure: the pause of a server is not longer for them.
+func TestDialsThatFailTogetherAreOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		o := n.options("a", "b")
+		o.Policy = Failover
+		o.OnConnect = func(ctx context.Context, conn *Conn) error {
+			if conn.Endpoint() == "ws://a" {
+				time.Sleep(headStart / 2)
+				return errors.New("refused")
+			}
+			return nil
+		}
+		f := newFactory(t, "", o)
+		var opening sync.WaitGroup
+		for range 10 {
+			opening.Go(func() {
+				if c, err := f.Open(t.Context()); err != nil {
+					t.Error(err)
+				} else {
+					f.Close(c, nil)
+				}
+			})
+		}
+		opening.Wait()
+		e := o.Distribution.Endpoints()[0]
+		if left := time.Until(e.AsideUntil); left > leastAside || left <= 0 {
+			t.Errorf("after %d failures a is set aside for %v", e.Failed, left)
+		}
+	})
+}
+
+// TestAServerThatComesBackOnlyToFailIsSetAsideForLonger: a success does not make its next
+// failure the first.
+func TestAServerThatComesBackOnlyToFailIsSetAsideForLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		n.host("a").be(behavior{closes: 1011}, false)
+		o := n.options("a", "b")
+		o.PingInterval = -1 // so a probe does not see it
+		p := newPool(t, "", o, pool.Config{MaxConnections: 10})
+		for range 300 {
+			for _, l := range take(t, p, 10) {
+				p.Put(l)
+			}
+			time.Sleep(time.Second)
+		}
+		// Each return costs a probe and some dials: after 0.5 s, 1 s and so on, and after 10 s
+		// at last.
+		if dials, _ := n.host("a").count(); dials > 260 {
+			t.Errorf("%d dials in five minutes", dials)
+		}
+	})
+}
+
+// TestAServerThatHasAskedForAPauseHasItAlsoWhenOthersFail.
+func TestAServerThatHasAskedForAPauseHasItAlsoWhenOthersFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		n.host("a").be(behavior{status: 429, after: "60"}, false)
+		n.host("b").be(behavior{refuses: true}, false)
+		f := newFactory(t, "", n.options("a", "b"))
+		for range 5 {
+			_, err := f.Open(t.Context())
+			if _, asked := pool.RetryAfterOf(err); err == nil || asked {
+				t.Errorf("error %v, which asks for a pause of the pool: %v", err, asked)
+			}
+			time.Sleep(time.Second)
+		}
+		if dials, _ := n.host("a").count(); dials != 1 {
+			t.Errorf("%d dials of a within its pause", dials)
+		}
+	})
+}

@@ -62,7 +62,7 @@ type Options struct {
 	//
 	// A server that fails is set aside: no Open dials it while another one is in service. That
 	// is one whose dial fails, or does not answer for 750 ms (or twice as long as a dial
-	// takes, if that is more); one that closes a connection within a second; and one that
+	// takes, if that is more); one that closes a connection within two seconds; and one that
 	// closes any with 1001 (going away), 1012 (service restart) or 1013 (try again later).
 	// After 0.5 s, and up to 10 s if it fails again, it is dialed once beside what others do,
 	// with OnConnect and a ping. It is back in service if both succeed in that time; that

@@ -96,7 +96,7 @@ func (e *server) retireIdle(c *stream, now time.Duration) error {
 	e.of.mu.Lock()
 	openedAt, counted := e.streams[c]
 	e.of.mu.Unlock()
-	if !counted || now-openedAt < 2*trial {
+	if !counted || now-openedAt < trial {
 		return nil
 	}
 	return errLeft

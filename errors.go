@@ -184,6 +184,16 @@ func RetryAfter(err error, d time.Duration) error {
 	return &core.RetryAfter{Err: err, After: d}
 }
 
+// RetryAfterOf returns the pause that a mark of [RetryAfter] in err asks for, and whether
+// there is one. It is for factories that choose between servers: the outermost mark counts,
+// so RetryAfter(err, 0) takes back what the error of one server asks for.
+func RetryAfterOf(err error) (time.Duration, bool) {
+	if mark := (*core.RetryAfter)(nil); errors.As(err, &mark) && mark.After > 0 {
+		return mark.After, true
+	}
+	return 0, false
+}
+
 // PeerClosed marks err to say that the peer has ended the connection it came from. The pool
 // knows so of io.EOF, of a reset and of a broken pipe; this is for what a protocol says in
 // its own words. A connection that ends so within a second of its opening, before a lease of

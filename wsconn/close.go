@@ -17,7 +17,11 @@ const abandonAfter = time.Second
 
 // close is Factory.Close: closeConn, and OnClose.
 func (d *dialer) close(conn *Conn, cause error) error {
-	err := d.closeConn(conn, cause)
+	how := cause
+	if retired(cause) {
+		how = nil // it is healthy
+	}
+	err := d.closeConn(conn, how)
 	if d.options.OnClose != nil {
 		d.options.OnClose(conn, closeCause(cause, conn.stream.failed.Load()))
 	}

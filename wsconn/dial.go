@@ -17,6 +17,15 @@ type dialer struct {
 	url     string
 	options Options
 	rules   rules
+	servers *servers // nil: there is one URL for all dials, or that of Options.Endpoint
+}
+
+// open is Factory.Open.
+func (d *dialer) open(ctx context.Context) (*Conn, error) {
+	if d.servers != nil {
+		return d.servers.dialAny(ctx)
+	}
+	return d.dial(ctx)
 }
 
 // dial opens one connection and makes it ready to be lent.
@@ -58,8 +67,11 @@ func (d *dialer) endpoint(ctx context.Context) (url string, options websocket.Di
 	url, given := d.url, d.options.DialOptions
 	if d.options.Endpoint != nil {
 		u, o, err := d.options.Endpoint(ctx)
-		if err != nil {
-			return "", options, fmt.Errorf("wsconn: Endpoint: %w", err)
+		switch {
+		case err != nil:
+			return "", options, &optionsError{fmt.Errorf("wsconn: Endpoint: %w", err)}
+		case u != "" && d.rules.server != nil:
+			return "", options, &optionsError{errors.New("wsconn: Endpoint returned a URL, which does not go with Options.Endpoints, Discover or Distribution")}
 		}
 		if o != nil {
 			given = o
@@ -84,7 +96,7 @@ func (d *dialer) handshake(ctx context.Context, url string, options websocket.Di
 	if options.HTTPClient != nil {
 		client = *options.HTTPClient
 	}
-	upgrader := &upgrader{transport: client.Transport, rules: d.rulesFor(&options)}
+	upgrader := &upgrader{transport: client.Transport, rules: d.rulesFor(&options, url)}
 	if upgrader.transport == nil {
 		upgrader.transport = http.DefaultTransport
 	}
@@ -131,14 +143,17 @@ func dialError(address string, response *http.Response, err error, requests []*u
 	return e
 }
 
-// rulesFor returns the rules for a connection dialed with options. Its ping
+// rulesFor returns the rules for a connection dialed with options to url. Its ping
 // callbacks are to be called whoever receives a ping.
-func (d *dialer) rulesFor(options *websocket.DialOptions) *rules {
+func (d *dialer) rulesFor(options *websocket.DialOptions, url string) *rules {
 	onPing, onPong := options.OnPingReceived, options.OnPongReceived
-	if onPing == nil && onPong == nil {
+	if onPing == nil && onPong == nil && (url == d.rules.url || d.rules.views) {
 		return &d.rules
 	}
 	r := d.rules
+	if !r.views {
+		r.url = url
+	}
 	if onPing != nil {
 		r.onPing = func(payload []byte) bool { return onPing(context.Background(), payload) }
 	}

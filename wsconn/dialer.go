@@ -66,7 +66,8 @@ const (
 // fields be changed, after the first call. All methods are safe for concurrent use.
 type Dialer struct {
 	// Options are those of the connections. OneReplyPerRequest or Finished is required.
-	// DialOptions and Endpoint must be nil: Dial is given those of each call.
+	// DialOptions and Endpoint must be nil: Dial is given those of each call. So must
+	// Endpoints, Discover and Distribution.
 	// UnsolicitedKeep is an error. IsReply is for exchanges in OnConnect and Clean only; the
 	// program gets every message.
 	Options *Options
@@ -237,6 +238,8 @@ func (d *Dialer) init() error {
 		return errors.New("wsconn: Dialer.Options do not say how a connection is known to be finished: set OneReplyPerRequest, or Finished")
 	case o.DialOptions != nil || o.Endpoint != nil:
 		return errors.New("wsconn: Dialer.Options have DialOptions or Endpoint: Dial is given those of each call")
+	case len(o.Endpoints) > 0 || o.Discover != nil || o.Distribution != nil:
+		return errors.New("wsconn: Dialer.Options have Endpoints, Discover or Distribution: Dial is given the URL of each call")
 	case o.Unsolicited == UnsolicitedKeep:
 		return errors.New("wsconn: Dialer.Options have UnsolicitedKeep: a Dial would read what was sent to another")
 	case d.MaxPools < 0:

@@ -85,6 +85,29 @@
 // Each WebSocket that it returns is one of its own: after Close, whatever a program has kept
 // of it fails, and disturbs nobody.
 //
+// # Several servers
+//
+// With [Options.Endpoints] one pool has connections to several servers, and with
+// [Options.Discover] to those that there are at the time:
+//
+//	var servers wsconn.Distribution // where the connections are
+//	factory, err := wsconn.NewFactory("", &wsconn.Options{Endpoints: urls, Distribution: &servers})
+//
+// [Options.Policy] says which one is dialed next. If it fails, or does not answer for 750 ms,
+// another one is dialed as well, so Open fails only if all do. A server that fails, or says that
+// it goes away, is set aside: nobody waits for it any more, until a dial beside the others
+// finds that it is back. Then, and when a server joins, Put moves connections to it, one each
+// second, so a pool of 90 over three servers is even again within a minute. A server that asks
+// for a pause by Retry-After has it, and the pool goes on with the others.
+//
+// What a server has promised for a connection ends with it. A request that its server drops in the
+// middle fails; pool.Retry repeats one that may be sent twice, on a new connection, to a
+// server that can be reached. A connection that pool.PutFor has reserved may be closed as one
+// that others have too many of: GetSame then returns pool.ErrGone.
+//
+// [Conn.Endpoint] tells the server of a connection, and [Distribution] how many connections
+// each server has, for exporters and logs.
+//
 // # Guarantees
 //
 // Keepalive: the pool checks idle connections once every [pool.Config.CheckInterval],
@@ -205,6 +228,10 @@
 //     "broken pipe".
 //   - MaxConnsPerHost of an [http.Transport] in HTTPClient does not bound WebSockets. It
 //     counts a connection until the end of its handshake. Use [pool.Config.MaxConnections].
+//   - A dial whose ctx ends is not over for net/http: it goes on for as long as its Dialer
+//     allows, 30 s by default, for other requests to the same host. If it succeeds, an idle
+//     connection without a WebSocket is kept until IdleConnTimeout. So a server that has
+//     swallowed a few dials may have connections for a while that the Distribution does not count.
 //   - The connection keeps the last ctx of each direction, with all its values, until the
 //     next call. This concerns calls through the embedded connection, such as those of
 //     wsjson.
@@ -227,6 +254,9 @@
 //   - caddy (2.6.2): a reload with another configuration closes all WebSockets with the code
 //     1001. Pool.Retry repeats what was under way. But a message that lacks its last four
 //     bytes, or fewer, at that moment arrives as a whole one, with a wrong end.
+//   - uvicorn (0.17.6): at SIGTERM it ends what is under way, at once. With the package wsproto
+//     the connections are closed with the code 1012. With the package websockets they are cut
+//     without a close frame.
 //   - haproxy (2.6.12): a reload leaves open connections in the old process, with the old
 //     configuration, for as long as they live. Set [pool.Config.MaxLifetime], or its
 //     hard-stop-after.

@@ -12,6 +12,10 @@ import (
 // TestMain fails the run if a goroutine of this package, or of the WebSocket
 // layer, is left when all tests are done.
 func TestMain(m *testing.M) {
+	if address := os.Getenv(processVariable); address != "" {
+		serverProcess(address)
+		return
+	}
 	code := m.Run()
 	if code == 0 {
 		if left := leakedGoroutines(time.Minute); left != "" {

@@ -50,6 +50,62 @@ type Options struct {
 	// returns. If Endpoint returns an error, the dial fails with it.
 	Endpoint func(ctx context.Context) (url string, dial *websocket.DialOptions, err error)
 
+	// Endpoints are the URLs of several servers that do the same: one pool has connections to
+	// all of them. The url of NewFactory, if it is not empty, is one of them, and the first.
+	// Two URLs of the same server and path count once. Schemes may differ. Options are the same
+	// for all, so whoever gets the headers of one server gets those of each.
+	//
+	// An Open dials the server that Policy says. If that fails, or does not answer for
+	// 750 ms (by the end of OnConnect), it dials another one as well, and so on. The first
+	// connection wins, others are closed. It fails only if all do; the error tells what each
+	// has said.
+	//
+	// A server that fails is set aside: no Open dials it while another one is in service. That
+	// is one whose dial fails, or does not answer for 750 ms (or twice as long as a dial
+	// takes, if that is more); one that closes a connection within two seconds; and one that
+	// closes any with 1001 (going away), 1012 (service restart) or 1013 (try again later).
+	// After 0.5 s, and up to 10 s if it fails again, it is dialed once beside what others do,
+	// with OnConnect and a ping. It is back in service if both succeed in that time; that
+	// connection is closed. A 429 or 503 with Retry-After sets the server aside
+	// for as long as it asks, but for 5 min at most. The pool pauses only if all have asked.
+	// No server is dialed by a pool that is not used and has no connection.
+	//
+	// When a server has come back, or another one has joined, connections are moved to it: Put
+	// closes one that others have too many of, one each second, until the spread is even. See
+	// Policy. The pool counts it as one that Clean has refused ([pool.Stats].ClosedClean), with a
+	// cause that says so, and the peer gets a closing handshake. One that PutFor has reserved
+	// may be among them.
+	//
+	// Endpoint, if set, is called before each dial, also at the same time, and must return an
+	// empty URL. If it fails, Open does, and no server is set aside.
+	Endpoints []string
+
+	// Discover, if not nil, returns the servers that there are now, for example from DNS or a
+	// registry. Until it has succeeded for the first time, Endpoints and url are the servers, if
+	// there are any. If it returns an error, none or a bad URL, the last set stays, and the
+	// error is part of that of an Open that fails.
+	//
+	// Open and Check call it in a goroutine of its own when DiscoverInterval has passed, and
+	// Open when no server can be reached. An Open waits for it for at most 250 ms, unless no
+	// server is known yet. It is called once at a time; an unused pool does not call it. Its ctx ends after
+	// 10 s, and when the last connection has been closed; it must return then.
+	//
+	// Connections to a server that is not in the set any more are closed by Put, and if they are
+	// idle by Check, and none is closed under its user. A server that returns is as it was.
+	Discover func(ctx context.Context) (endpoints []string, err error)
+
+	// DiscoverInterval is the time between two calls of Discover.
+	// If zero, 30 s is used. Negative is an error.
+	DiscoverInterval time.Duration
+
+	// Policy says which of several servers is dialed.
+	// If zero, LeastConnections is used.
+	Policy Policy
+
+	// Distribution, if not nil, tells how many connections each server has, and which are set
+	// aside. It also counts for a factory that has only one.
+	Distribution *Distribution
+
 	// HandshakeTimeout is the time limit of one dial, from the call of Endpoint to the
 	// return of OnConnect. The pool's OpenTimeout applies as well.
 	// If zero, 10 s is used. Negative means no limit.
@@ -167,7 +223,8 @@ type Options struct {
 	// their sockets, as they have to on Windows. abandonAfter replaces the constant of
 	// that name, unless it is zero.
 	noPeek       bool
-	noTend       bool // nobody tends leases
+	noTend       bool          // nobody tends leases
+	moveInterval time.Duration // between two connections that are retired; zero: a second
 	abandonAfter time.Duration
 }
 
@@ -178,6 +235,7 @@ func (o *Options) normalize() (Options, error) {
 		c = *o
 	}
 	c.DialOptions = cloneDialOptions(c.DialOptions)
+	c.Endpoints = slices.Clone(c.Endpoints)
 	if c.Keepalive != nil {
 		k := *c.Keepalive
 		c.Keepalive = &k
@@ -197,6 +255,7 @@ func (o *Options) normalize() (Options, error) {
 		{"CleanTimeout", &c.CleanTimeout, defaultCleanTimeout},
 		{"PongTimeout", &c.PongTimeout, defaultPongTimeout},
 		{"PongTimeoutInUse", &c.PongTimeoutInUse, 0},
+		{"DiscoverInterval", &c.DiscoverInterval, defaultDiscoverInterval},
 	} {
 		if *field.value < 0 {
 			return c, fmt.Errorf("wsconn: Options.%s is negative: %v", field.name, *field.value)
@@ -206,6 +265,8 @@ func (o *Options) normalize() (Options, error) {
 		}
 	}
 	switch {
+	case c.Policy < LeastConnections || c.Policy > Failover:
+		return c, fmt.Errorf("wsconn: Options.Policy is none of its values: %d", int(c.Policy))
 	case c.Unsolicited < UnsolicitedDiscard || c.Unsolicited > UnsolicitedHandle:
 		return c, fmt.Errorf("wsconn: Options.Unsolicited is none of its values: %d", c.Unsolicited)
 	case c.Unsolicited == UnsolicitedHandle && c.OnUnsolicited == nil:

@@ -19,4 +19,6 @@ type rules struct {
 	views            bool            // leases are views, which interrupt reads
 	ignored          map[string]bool // headers that make no connection different; with views
 	fallback         bool            // do without the peeker
+	url              string          // that is dialed; empty for views
+	server           *server         // nil: there is no choice of servers
 }

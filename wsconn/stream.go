@@ -275,7 +275,7 @@ func (s *stream) failIO(err error) error {
 	if s.closed.Load() {
 		return errClosed
 	}
-	return s.fail(fmt.Errorf("wsconn: connection lost: %w", err))
+	return s.fail(fmt.Errorf("wsconn: %w: %w", errLost, err))
 }
 
 // Write implements [io.Writer] for the WebSocket layer.
@@ -403,6 +403,9 @@ func (s *stream) lend(f func() error) error {
 func (s *stream) Close() error {
 	s.closed.Store(true)
 	s.rules.tender.remove(s)
+	if e := s.rules.server; e != nil {
+		e.gone(s)
+	}
 	return s.body.Close()
 }
 
@@ -412,6 +415,9 @@ func (s *stream) Close() error {
 func (s *stream) abort() error {
 	s.closed.Store(true)
 	s.rules.tender.remove(s)
+	if e := s.rules.server; e != nil {
+		e.gone(s)
+	}
 	switch c := s.conn.(type) {
 	case nil:
 		return s.body.Close()
@@ -445,6 +451,7 @@ func (s *stream) failure() error {
 // Reasons why a connection is of no use.
 var (
 	errClosed     = fmt.Errorf("wsconn: its user, or the end of a context in mid-call, closed the connection: %w", net.ErrClosed)
+	errLost       = errors.New("connection lost")
 	errInUse      = errors.New("wsconn: a Read or Write is still in progress")
 	errUnread     = errors.New("wsconn: a message was not read to its end")
 	errUnwritten  = errors.New("wsconn: a message was not written to its end")

@@ -55,14 +55,24 @@ func bench(ctx context.Context, o options, p *progress) (*report, error) {
 		b.url = "ws://" + server.addresses[0]
 	}
 	b.report = &report{options: b.options, embedded: b.server != nil}
-	if err := b.probe(ctx); err != nil {
-		return nil, err
+	for _, u := range b.servers() {
+		if err := b.probe(ctx, u); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.phases(ctx); err != nil {
 		return nil, err
 	}
 	b.report.interrupted = ctx.Err() != nil
 	return b.report, nil
+}
+
+// servers returns the URLs of all servers.
+func (b *benchmark) servers() []string {
+	if len(b.urls) > 0 {
+		return b.urls
+	}
+	return []string{b.url}
 }
 
 // phases runs one phase after the other, until ctx ends.
@@ -134,7 +144,7 @@ func (b *benchmark) phase(ctx context.Context, name string, open func(*network) 
 	debug.FreeOSMemory() // collects first: the phases start alike
 	stop := watchPeaks()
 	out := l.run(ctx)
-	r := &phaseReport{outcome: out, peaks: stop(), stats: s.stats(), dials: n.dials.Load(), clientPeak: n.peak.Load()}
+	r := &phaseReport{outcome: out, peaks: stop(), stats: s.stats(), spread: s.spread(), dials: n.dials.Load(), clientPeak: n.peak.Load()}
 	if b.server != nil {
 		counts, err := b.server.counts()
 		if err != nil {
@@ -167,22 +177,23 @@ func (b *benchmark) serverGone() <-chan struct{} {
 
 // probe makes one request, to say in clear words why a thousand of them could
 // not succeed.
-func (b *benchmark) probe(ctx context.Context) error {
-	b.progress.note("connecting to " + b.report.server())
+func (b *benchmark) probe(ctx context.Context, url string) error {
+	server := b.report.serverAt(url)
+	b.progress.note("connecting to " + server)
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	n := newNetwork(b.addresses, 0)
 	defer n.close()
-	conn, response, err := websocket.Dial(probing, b.url, n.dialOptions(b.options))
+	conn, response, err := websocket.Dial(probing, url, n.dialOptions(b.options))
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case err != nil && response != nil && response.StatusCode != http.StatusSwitchingProtocols:
-		return fmt.Errorf("%s answers the WebSocket handshake with status %s", b.report.server(), response.Status)
+		return fmt.Errorf("%s answers the WebSocket handshake with status %s", server, response.Status)
 	case err != nil && probing.Err() != nil:
-		return fmt.Errorf("%s cannot be reached within %v", b.report.server(), probeTimeout)
+		return fmt.Errorf("%s cannot be reached within %v", server, probeTimeout)
 	case err != nil:
-		return fmt.Errorf("%s cannot be reached: %s", b.report.server(), describe(err))
+		return fmt.Errorf("%s cannot be reached: %s", server, describe(err))
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(readLimit(b.size))
@@ -193,9 +204,9 @@ func (b *benchmark) probe(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case err != nil && probing.Err() != nil:
-		return fmt.Errorf("%s does not echo: no reply within %v", b.report.server(), probeTimeout)
+		return fmt.Errorf("%s does not echo: no reply within %v", server, probeTimeout)
 	case err != nil:
-		return fmt.Errorf("%s does not echo: %s", b.report.server(), describe(err))
+		return fmt.Errorf("%s does not echo: %s", server, describe(err))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,7 +15,8 @@ import (
 
 // options are what the command line says.
 type options struct {
-	url      string // of a foreign server; empty: the embedded one
+	url      string   // of a foreign server, the first; empty: the embedded one
+	urls     []string // of all foreign servers
 	header   http.Header
 	host     string // the Host header, if one is given
 	clients  int
@@ -50,7 +52,9 @@ the loopback interface.
   -rtt d         network round trip to add to the embedded server (0s), exact to
                  about a millisecond: opening the TCP connection, the upgrade
                  and each message cost one each
-  -url u         drive the server at u (ws:// or wss://) instead; it must echo
+  -url u         drive the server at u (ws:// or wss://) instead; it must echo.
+                 Repeatable: dials go to the servers in turn, the pool has
+                 connections to all, and the result says how both are spread
   -header 'K: V' send a header with each handshake to -url; repeatable
   -json          print the result as JSON, and nothing else, to standard output
   -h             print this text
@@ -86,8 +90,8 @@ reached, does not echo), 2 if the flags make no sense.
 
 JSON fields. Latencies are in milliseconds; null is what is not known or was not
 run:
-  clients max_connections size_bytes duration_seconds rtt_seconds url embedded
-  go_version os arch cpus interrupted notes[]
+  clients max_connections size_bytes duration_seconds rtt_seconds url urls[]
+  embedded go_version os arch cpus interrupted notes[]
   dialing, pooled: one object each, with
     seconds, requests, requests_per_second   within the phase's time
     latency_ms {p50 p90 p99 p99_9 max}        of all replies, late ones included
@@ -95,6 +99,8 @@ run:
     dials, peak_connections_client, peak_connections_server
     peak_heap_bytes, peak_goroutines          of the client process
     pool {gets waits timeouts canceled rejected opened open_errors}
+    servers[] {server replies opened open}    connections opened, and of a pool
+                                              open at the end; null for one -url
   ratio: pooled divided by dialing, for each of requests_per_second, latency_p50
     latency_p90 latency_p99 latency_p99_9 latency_max errors wrong_replies dials
     peak_connections peak_heap_bytes peak_goroutines
@@ -106,7 +112,7 @@ func parseFlags(args []string) (options, error) {
 	o := options{header: http.Header{}}
 	set := flag.NewFlagSet("poolbench", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&o.url, "url", "", "")
+	set.Func("url", "", o.addURL)
 	set.Func("header", "", o.addHeader)
 	set.IntVar(&o.clients, "clients", 1000, "")
 	set.IntVar(&o.max, "max", 100, "")
@@ -123,6 +129,13 @@ func parseFlags(args []string) (options, error) {
 	given := map[string]bool{}
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	return o, o.check(given)
+}
+
+// addURL adds one more server.
+func (o *options) addURL(raw string) error {
+	o.urls = append(o.urls, raw)
+	o.url = o.urls[0]
+	return nil
 }
 
 // addHeader adds "K: V" to the headers.
@@ -174,7 +187,15 @@ func (o *options) check(given map[string]bool) error {
 	if given["rtt"] {
 		return errors.New("-rtt delays the embedded server only; it does not go with -url")
 	}
-	return checkURL(o.url)
+	for i, u := range o.urls {
+		if err := checkURL(u); err != nil {
+			return err
+		}
+		if slices.Contains(o.urls[:i], u) {
+			return errors.New("-url names the same server twice")
+		}
+	}
+	return nil
 }
 
 // checkURL says what is wrong with raw as the address of a WebSocket server. It

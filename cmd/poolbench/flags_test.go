@@ -32,6 +32,7 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 	want := options{
 		url:     "wss://example.com/echo",
+		urls:    []string{"wss://example.com/echo"},
 		header:  http.Header{"Authorization": {"Bearer x:y"}, "X-A": {"1", "2"}},
 		host:    "other.example",
 		clients: 5, max: 6, duration: 7 * time.Second, size: 8, json: true,
@@ -59,6 +60,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		{[]string{"-size", "16777217"}, "-size must be"},
 		{[]string{"-rtt", "-1ms"}, "-rtt must be from 0s to 10s, not -1ms"},
 		{[]string{"-rtt", "11s"}, "-rtt must be"},
+		{[]string{url, url}, "-url names the same server twice"},
+		{[]string{url, "-url=localhost:80"}, "-url must start with ws:// or wss://"},
 		{[]string{"-rtt", "1ms", url}, "-rtt delays the embedded server only"},
 		{[]string{"-header", "A: b"}, "-header needs -url"},
 		{[]string{"-header", "A", url}, "want 'Name: value'"},

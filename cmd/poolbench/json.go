@@ -16,6 +16,7 @@ type (
 		DurationSeconds float64             `json:"duration_seconds"`
 		RTTSeconds      *float64            `json:"rtt_seconds"`
 		URL             string              `json:"url"`
+		URLs            []string            `json:"urls"`
 		Embedded        bool                `json:"embedded"`
 		GoVersion       string              `json:"go_version"`
 		OS              string              `json:"os"`
@@ -41,6 +42,13 @@ type (
 		PeakHeapBytes         uint64       `json:"peak_heap_bytes"`
 		PeakGoroutines        uint64       `json:"peak_goroutines"`
 		Pool                  *jsonPool    `json:"pool"`
+		Servers               []jsonServer `json:"servers"`
+	}
+	jsonServer struct {
+		Server  string `json:"server"`
+		Replies uint64 `json:"replies"`
+		Opened  uint64 `json:"opened"`
+		Open    *int   `json:"open"`
 	}
 	jsonLatency struct {
 		P50  float64 `json:"p50"`
@@ -69,6 +77,7 @@ func (r *report) writeJSON(w io.Writer) error {
 		SizeBytes:       o.size,
 		DurationSeconds: o.duration.Seconds(),
 		URL:             shownURL(o.url),
+		URLs:            []string{},
 		Embedded:        r.embedded,
 		GoVersion:       runtime.Version(),
 		OS:              runtime.GOOS,
@@ -79,6 +88,9 @@ func (r *report) writeJSON(w io.Writer) error {
 		Dialing:         r.jsonPhase(r.dialing),
 		Pooled:          r.jsonPhase(r.pooled),
 		Ratio:           map[string]*float64{},
+	}
+	for _, u := range o.urls {
+		j.URLs = append(j.URLs, shownURL(u))
 	}
 	if r.embedded {
 		j.RTTSeconds = new(o.rtt.Seconds())
@@ -124,6 +136,13 @@ func (r *report) jsonPhase(p *phaseReport) *jsonPhase {
 	}
 	if s := p.stats; s != nil {
 		j.Pool = &jsonPool{s.Gets, s.Waits, s.Timeouts, s.Canceled, s.Rejected, s.Opened, s.OpenErrors}
+	}
+	for _, c := range p.spread {
+		s := jsonServer{Server: c.server, Replies: c.replies, Opened: c.opened}
+		if p.stats != nil {
+			s.Open = &c.open
+		}
+		j.Servers = append(j.Servers, s)
 	}
 	return j
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -200,6 +201,42 @@ func TestProgramMeasuresAForeignServer(t *testing.T) {
 	}
 	if strings.Contains(stdout+stderr, "secret") {
 		t.Errorf("shows a secret: %s%s", stdout, stderr)
+	}
+}
+
+func TestProgramShowsTheDistributionOverSeveralServers(t *testing.T) {
+	t.Parallel()
+	_, a := startServer(t, 0)
+	_, b := startServer(t, 0)
+	// A machine so busy that a dial takes a second may make it 3 and 1.
+	enough := func(r jsonReport) bool {
+		even := bothAnswered(r) && r.Pooled.Pool.Opened == 4
+		for _, s := range r.Dialing.Servers {
+			even = even && s.Replies > 0
+		}
+		for _, s := range r.Pooled.Servers {
+			even = even && s.Opened == 2 && s.Open != nil && *s.Open == 2
+		}
+		return even
+	}
+	r, _, _ := runLong(t, enough, "-url", a, "-url", b, "-clients", "8", "-max", "4")
+	if want := []string{a, b}; !slices.Equal(r.URLs, want) || r.URL != a {
+		t.Errorf("urls %q, url %q, want %q", r.URLs, r.URL, want)
+	}
+	for name, p := range map[string]*jsonPhase{"dialing": r.Dialing, "pooled": r.Pooled} {
+		if len(p.Servers) != 2 || p.Servers[0].Server != a || p.Servers[1].Server != b {
+			t.Fatalf("%s: servers %+v, want %s and %s", name, p.Servers, a, b)
+		}
+		var replies uint64
+		for _, s := range p.Servers {
+			replies += s.Replies
+			if name == "dialing" && (s.Opened < s.Replies || s.Open != nil) {
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+		if replies < p.Requests {
+			t.Errorf("%s: %d replies of %d requests", name, replies, p.Requests)
+		}
 	}
 }
 

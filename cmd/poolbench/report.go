@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/S4AK4N/pool"
 )
@@ -24,6 +25,7 @@ type phaseReport struct {
 	clientPeak int64 // most connections that the client had open
 	serverPeak int64 // most connections that the server saw; 0: not known
 	stats      *pool.Stats
+	spread     []serverCount // nil if there is one server
 }
 
 // answered reports whether any request had its reply.
@@ -36,12 +38,24 @@ func (r *report) answered() bool {
 	return false
 }
 
-// server names the server.
+// server names the server, or all.
 func (r *report) server() string {
+	if len(r.options.urls) < 2 {
+		return r.serverAt(r.options.url)
+	}
+	var all []string
+	for _, u := range r.options.urls {
+		all = append(all, shownURL(u))
+	}
+	return strings.Join(all, ", ")
+}
+
+// serverAt names one server.
+func (r *report) serverAt(url string) string {
 	if r.embedded {
 		return "the embedded server"
 	}
-	return shownURL(r.options.url)
+	return shownURL(url)
 }
 
 // remarks returns the notes, with those that follow from the figures.

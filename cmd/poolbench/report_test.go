@@ -83,7 +83,15 @@ func reports() map[string]*report {
 	nothing.dialing = &phaseReport{outcome: outcome{elapsed: time.Second}}
 	limited := testReport()
 	limited.options.rtt, limited.pooled.answered = 20*time.Millisecond, 22_000
-	return map[string]*report{"full": full, "failing": failing, "foreign": foreign, "interrupted": interrupted, "nothing": nothing, "limited": limited}
+	several := testReport()
+	several.embedded = false
+	several.options.urls = []string{"wss://user:secret@a.example.com/echo?token=secret", "wss://b.example.com/echo", "wss://a-name-that-is-too-long-for-the-table.example.com"}
+	several.options.url = several.options.urls[0]
+	for i, u := range several.options.urls {
+		several.dialing.spread = append(several.dialing.spread, serverCount{serverOf(u), 7_040, 7_300, 0})
+		several.pooled.spread = append(several.pooled.spread, serverCount{serverOf(u), uint64(93_000 + i), uint64(33 + i%2), 33 + i%2})
+	}
+	return map[string]*report{"several": several, "full": full, "failing": failing, "foreign": foreign, "interrupted": interrupted, "nothing": nothing, "limited": limited}
 }
 
 func TestTable(t *testing.T) {

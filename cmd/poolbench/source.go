@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -16,6 +17,9 @@ type source interface {
 	put(h held, err error)
 	// stats returns the figures of the pool, or nil if there is none.
 	stats() *pool.Stats
+	// spread returns how the requests were spread over the servers, or nil if there is
+	// one.
+	spread() []serverCount
 	// close closes what is open.
 	close()
 }
@@ -23,7 +27,8 @@ type source interface {
 // held is the connection of one request, with its lease if it is a pool's.
 type held struct {
 	*websocket.Conn
-	lease pool.Lease[*wsconn.Conn]
+	lease  pool.Lease[*wsconn.Conn]
+	server *tally // nil if there is one server
 }
 
 // readLimit is the longest reply that is accepted for messages of size bytes: a
@@ -32,22 +37,31 @@ func readLimit(size int) int64 { return int64(size) + 1024 }
 
 // A dialing source dials a connection for each request.
 type dialing struct {
-	url   string
-	dial  *websocket.DialOptions
-	limit int64
+	url     string
+	urls    []string // more than one, in turn
+	turn    atomic.Uint64
+	servers tallies
+	dial    *websocket.DialOptions
+	limit   int64
 }
 
 func newDialing(o options, n *network) *dialing {
-	return &dialing{o.url, n.dialOptions(o), readLimit(o.size)}
+	return &dialing{url: o.url, urls: o.urls, servers: newTallies(o.urls), dial: n.dialOptions(o), limit: readLimit(o.size)}
 }
 
 func (d *dialing) get(ctx context.Context) (held, error) {
-	conn, _, err := websocket.Dial(ctx, d.url, d.dial)
+	url := d.url
+	if len(d.urls) > 1 {
+		url = d.urls[d.turn.Add(1)%uint64(len(d.urls))]
+	}
+	conn, _, err := websocket.Dial(ctx, url, d.dial)
 	if err != nil {
 		return held{}, err
 	}
 	conn.SetReadLimit(d.limit)
-	return held{Conn: conn}, nil
+	server := d.servers.of(serverOf(url))
+	server.opens()
+	return held{Conn: conn, server: server}, nil
 }
 
 // put closes the connection as a well-behaved client does, with the closing
@@ -58,22 +72,30 @@ func (d *dialing) put(h held, err error) {
 		h.CloseNow()
 		return
 	}
+	h.server.replies()
 	h.Close(websocket.StatusNormalClosure, "")
 }
 
-func (d *dialing) stats() *pool.Stats { return nil }
-func (d *dialing) close()             {}
+func (d *dialing) stats() *pool.Stats    { return nil }
+func (d *dialing) spread() []serverCount { return d.servers.counts() }
+func (d *dialing) close()                {}
 
 // A pooled source takes the connections from a pool.
 type pooled struct {
-	pool *pool.Pool[*wsconn.Conn]
+	pool         *pool.Pool[*wsconn.Conn]
+	servers      tallies
+	distribution *wsconn.Distribution // of several servers
 }
 
 // shutdownTimeout is how long the connections of a pool may take to close.
 const shutdownTimeout = time.Second
 
 func newPooled(o options, n *network, longest time.Duration) (*pooled, error) {
-	factory, err := wsconn.NewFactory(o.url, &wsconn.Options{DialOptions: n.dialOptions(o), ReadLimit: readLimit(o.size)})
+	options := &wsconn.Options{DialOptions: n.dialOptions(o), ReadLimit: readLimit(o.size)}
+	if len(o.urls) > 1 {
+		options.Endpoints, options.Distribution = o.urls, new(wsconn.Distribution)
+	}
+	factory, err := wsconn.NewFactory(o.url, options)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +107,7 @@ func newPooled(o options, n *network, longest time.Duration) (*pooled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pooled{p}, nil
+	return &pooled{p, newTallies(o.urls), options.Distribution}, nil
 }
 
 func (p *pooled) get(ctx context.Context) (held, error) {
@@ -93,7 +115,12 @@ func (p *pooled) get(ctx context.Context) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
-	return held{lease.Value().Conn, lease}, nil
+	conn := lease.Value()
+	h := held{Conn: conn.Conn, lease: lease}
+	if p.servers != nil {
+		h.server = p.servers.of(conn.Endpoint())
+	}
+	return h, nil
 }
 
 func (p *pooled) put(h held, err error) {
@@ -101,7 +128,25 @@ func (p *pooled) put(h held, err error) {
 		p.pool.Discard(h.lease, err)
 		return
 	}
+	h.server.replies()
 	p.pool.Put(h.lease)
+}
+
+// spread adds what only the factory knows: which connections were opened, and are open.
+func (p *pooled) spread() []serverCount {
+	counts := p.servers.counts()
+	if p.distribution == nil {
+		return counts
+	}
+	for _, e := range p.distribution.Endpoints() {
+		for i := range counts {
+			if counts[i].server == e.URL {
+				counts[i].opened += e.Opened
+				counts[i].open += e.Open
+			}
+		}
+	}
+	return counts
 }
 
 func (p *pooled) stats() *pool.Stats {

@@ -19,6 +19,8 @@ func (r *report) writeTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s clients, messages of %s bytes, %v for each phase\n",
 		grouped(uint64(o.clients)), grouped(uint64(o.size)), o.duration)
 	switch {
+	case len(o.urls) > 1:
+		fmt.Fprintln(&b, wrap("servers: "+r.server(), tableWidth))
 	case !r.embedded:
 		fmt.Fprintf(&b, "server: %s\n", r.server())
 	case o.rtt > 0:
@@ -34,6 +36,7 @@ func (r *report) writeTable(w io.Writer) error {
 		fmt.Fprintln(&b, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintln(&b, strings.Repeat("-", tableWidth))
+	r.writeSpread(&b)
 	r.writeRemarks(&b)
 	_, err := w.Write(b.Bytes())
 	return err

@@ -40,7 +40,7 @@ const slow = "^(TestCloseAgainstEverything|TestAWaitAllocatesNextToNothing|TestA
 	"TestRandomActionsOfMany)$"
 
 // The packages with the tests of the core: those beside it, and those by subject.
-var packages = []string{"internal/core", "internal/queue", "internal/words", "check/lending", "check/opening", "check/ending", "check/insight", "check/stress", "."}
+var packages = []string{"internal/core", "internal/queue", "internal/words", "internal/group", "check/lending", "check/opening", "check/ending", "check/insight", "check/group", "check/stress", "."}
 
 // stages returns the stages with the given names. Each limit is several times what the
 // longest test takes without a mutant; run measures that, and refuses to go on if it is
@@ -119,7 +119,11 @@ var nearest = map[string]string{
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
 	"fresh.go": "fresh|retry", "same.go": "same|reserve", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
+	"revoke.go": "revoke", "life.go": "expires|lifetime", "probe.go": "expires|recover|review|limit", "call.go": "close|limit", "errors.go": "errors|outage|time",
+	"config.go": "config", "owner.go": inGroups, "sum.go": inGroups, "group.go": inGroups, "table.go": inGroups, "tender.go": inGroups,
 }
+
+const inGroups = "end|made|removed|same|stress|group"
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
@@ -127,6 +131,8 @@ var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
+	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside",
+	"group.go": "", "table.go": "", "tender.go": "", "config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
 }
 
 // chosen chooses the tests in the files that a map names for the file of a mutant.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/S4AK4N/pool/internal/words"
 	"go.uber.org/atomic"
@@ -419,4 +420,158 @@ func askShortly(get func(context.Context) (pool.Lease[*testkit.Wire], error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_, _ = get(ctx)
+}
+
+// stuck returns an exchange whose attempts end when they are told to, and the ctx of each.
+func stuck(t *testing.T) (x *testkit.Exchange, ctx []context.Context, result func(attempt int, err error)) {
+	ctx = make([]context.Context, 20)
+	results := make([]chan error, len(ctx))
+	for i := range results {
+		results[i] = make(chan error, 1)
+	}
+	t.Cleanup(func() {
+		for _, c := range results {
+			close(c)
+		}
+	})
+	x = &testkit.Exchange{Open: func(c context.Context, attempt int) error {
+		ctx[attempt] = c
+		return <-results[attempt]
+	}}
+	return x, ctx, func(attempt int, err error) {
+		results[attempt] <- err
+		synctest.Wait()
+	}
+}
+
+// Which slots they have says nothing: here the younger one has the first.
+func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		result(1, nil)
+		l := testkit.Borrow(t, p)
+		older := testkit.Ask(t.Context(), p) // in the second slot
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		if err := p.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		younger := testkit.Ask(t.Context(), p) // in the first
+		time.Sleep(words.BackoffMost + 10*time.Millisecond)
+		third := testkit.Ask(t.Context(), p)
+		if got := x.Tried(); got != 4 {
+			t.Fatalf("Open was called %d times, want 4 times", got)
+		}
+		if err := ctx[2].Err(); err != nil {
+			t.Errorf("the older one was given up (%v), want that it goes on", context.Cause(ctx[2]))
+		}
+		if ctx[3].Err() == nil {
+			t.Error("the younger one was not given up")
+		}
+		for i := 2; i <= 4; i++ {
+			result(i, nil)
+		}
+		leases := []pool.Lease[*testkit.Wire]{older.Served(t, "in the end"), younger.Served(t, "in the end")}
+		result(5, nil) // instead of the one that was given up
+		testkit.EndWithIdle(t, p, 3, append(leases, third.Served(t, "in the end"))...)
+	})
+}
+
+// One is set aside, one has been given up and does not return. Then there is room, and another
+// one hangs in it.
+func TestBesideAnAttemptWithoutASlotNoOtherOneHangsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		leases := make([]pool.Lease[*testkit.Wire], 2)
+		for i := range leases {
+			result(i+1, nil)
+			leases[i] = testkit.Borrow(t, p)
+		}
+		var waits []*testkit.Request[*testkit.Wire]
+		wait := func(tried int) {
+			t.Helper()
+			waits = append(waits, testkit.Ask(t.Context(), p))
+			if got := x.Tried(); got != tried {
+				t.Fatalf("Open was called %d times, want %d times", got, tried)
+			}
+		}
+		wait(3)
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		wait(4) // the third is set aside
+		time.Sleep(words.BackoffMost + 10*time.Millisecond)
+		wait(4) // the fourth is given up
+		if ctx[4].Err() == nil || ctx[3].Err() != nil {
+			t.Fatal("want that the attempt with a slot is given up, and not that without")
+		}
+		for i, l := range leases {
+			if err := p.Discard(l, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if i == 0 {
+				time.Sleep(words.BackoffMost + 10*time.Millisecond) // the fifth hangs
+			}
+		}
+		if got := x.Tried(); got != 6 {
+			t.Errorf("Open was called %d times, want 6 times", got)
+		}
+		if ctx[5].Err() == nil {
+			t.Error("an attempt hangs on beside one without a slot")
+		}
+		for i := 3; i <= 6; i++ {
+			result(i, nil)
+		}
+		for i, w := range waits {
+			result(7+i, nil)
+			testkit.GiveBack(t, p, w.Served(t, "in the end"))
+		}
+	})
+}
+
+// An attempt loses its slot after a Resize to fewer: from then on no more are open than may be,
+// and Put need not look any more.
+func TestTheSlotOfAnAttemptThatIsSetAsideEndsTheSurplus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		result(1, nil)
+		l := testkit.Borrow(t, p)
+		waits := testkit.Ask(t.Context(), p)
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		gate := func() words.Gate { return words.Gate(testkit.Inside(p).Gate.Load()) }
+		if !gate().Shrinking() {
+			t.Fatal("two are open of one, and the gate does not say so")
+		}
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		if gate().Shrinking() {
+			t.Error("the gate says that there are too many, but one is open of one")
+		}
+		result(2, nil) // there is no room for it
+		testkit.GiveBack(t, p, l)
+		testkit.EndWithIdle(t, p, 1, waits.Served(t, "in the end"))
+	})
+}
+
+// The connection of an attempt that was set aside takes the slot of another attempt, which goes
+// on for nobody.
+func TestAnAttemptThatIsReplacedIsCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		waits := testkit.Ask(t.Context(), p)
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		if got := x.Tried(); got != 2 {
+			t.Fatalf("Open was called %d times, want twice", got)
+		}
+		result(1, nil)
+		l := waits.Served(t, "by the first attempt")
+		if ctx[2].Err() == nil {
+			t.Error("the second attempt goes on")
+		}
+		result(2, nil)
+		testkit.EndWithIdle(t, p, 1, l)
+	})
 }

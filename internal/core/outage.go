@@ -251,8 +251,8 @@ func (p *Pool) unavailable() *unavailableError {
 		if c.Opening() < c.Max() && !p.tooMany(c) {
 			return nil
 		}
-		oldest, youngest, leaving := p.hanging()
-		if youngest != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
+		oldest, another, leaving := p.hanging()
+		if another != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
 			return nil // it makes room
 		}
 	}

@@ -41,6 +41,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 			reserved++
 		}
 		phases[phase]++
+		if s.Opening {
+			tb.Errorf("an attempt is noted for slot %d, want none", i)
+		}
 		if s.Full != (phase == ring.Idle || phase == ring.Leased) {
 			tb.Errorf("slot %d is in phase %d, and whether it has a connection is %v", i, phase, s.Full)
 		}

@@ -556,22 +556,40 @@ func TestTheSlotOfAnAttemptThatIsSetAsideEndsTheSurplus(t *testing.T) {
 }
 
 // The connection of an attempt that was set aside takes the slot of another attempt, which goes
-// on for nobody.
+// on for nobody: it was begun for a Get, or for Warm.
 func TestAnAttemptThatIsReplacedIsCanceled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x, ctx, result := stuck(t)
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
-		waits := testkit.Ask(t.Context(), p)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
-		if got := x.Tried(); got != 2 {
-			t.Fatalf("Open was called %d times, want twice", got)
-		}
-		result(1, nil)
-		l := waits.Served(t, "by the first attempt")
-		if ctx[2].Err() == nil {
-			t.Error("the second attempt goes on")
-		}
-		result(2, nil)
-		testkit.EndWithIdle(t, p, 1, l)
-	})
+	for _, spare := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("spare=", spare), func(t *testing.T) {
+			x, ctx, result := stuck(t)
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+			until, cancel := context.WithCancel(t.Context())
+			waits := testkit.Ask(until, p)
+			time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+			replaced := 2
+			var warm *testkit.Warming
+			if spare {
+				cancel()
+				waits.Failed(t, "after its cancel", context.Canceled)
+				result(2, testkit.ErrDial)
+				warm = testkit.Warm(t.Context(), p, 1)
+				replaced = 3
+			}
+			if got := x.Tried(); got != replaced {
+				t.Fatalf("Open was called %d times, want %d times", got, replaced)
+			}
+			result(1, nil)
+			var leases []pool.Lease[*testkit.Wire]
+			if spare {
+				warm.Is(t, "when one is open", nil)
+			} else {
+				leases = append(leases, waits.Served(t, "by the first attempt"))
+			}
+			if ctx[replaced].Err() == nil {
+				t.Error("the attempt that was replaced goes on")
+			}
+			result(replaced, nil)
+			testkit.EndWithIdle(t, p, 1, leases...)
+			cancel()
+		})
+	}
 }

@@ -850,3 +850,31 @@ func TestWhatHasBeenIdleForTooLongIsLentWhileNothingElseIsOpen(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatHasBeenIdleForTooLongIsNotLentWhileAnotherIsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: 10 * time.Second, MaxWaitTime: -1})
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		for _, l := range leases {
+			testkit.GiveBack(t, p, l)
+		}
+		time.Sleep(8 * time.Second)
+		b.Down.Store(true)
+		young, err := p.GetSame(t.Context(), leases[1].Mark())
+		if err != nil {
+			t.Fatal(err)
+		}
+		testkit.GiveBack(t, p, young)
+		time.Sleep(4 * time.Second)
+		if got := p.Stats(); got.IdleConnections != 2 || got.LastOpenError == nil {
+			t.Fatalf("%d are idle, want both, because none can be opened instead (%v)", got.IdleConnections, got.LastOpenError)
+		}
+		l, err := p.GetSame(t.Context(), leases[0].Mark())
+		if !errors.Is(err, pool.ErrGone) {
+			t.Errorf("GetSame lends what has been idle for 12 s (%v, %v), want ErrGone", l.Value(), err)
+		}
+		synctest.Wait()
+		testkit.AtRest(t, p, 0)
+	})
+}

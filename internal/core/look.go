@@ -104,7 +104,7 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 		err = ErrClosed
 	}
 	step.At("admitFor: awake")
-	if err != nil && k.state.CompareAndSwap(lookUnderWay, lookLeft) {
+	if k.state.CompareAndSwap(lookUnderWay, lookLeft) { // it has no answer, so there is an err
 		p.adrift.Inc()
 		return Lease{}, false, err
 	}
@@ -179,8 +179,8 @@ func (p *Pool) looked(began time.Duration, fit bool) {
 
 // doubt makes the pool wary for the next few looks. The sweeper calls it in each pass.
 func (p *Pool) doubt() {
-	if p.factory.Check != nil && p.wary.Load() == 0 {
-		p.wary.CompareAndSwap(0, tryout)
+	if p.factory.Check != nil {
+		p.wary.CompareAndSwap(0, tryout) // unless it is wary
 	}
 }
 

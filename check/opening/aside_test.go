@@ -593,3 +593,26 @@ func TestAnAttemptThatIsReplacedIsCanceled(t *testing.T) {
 		})
 	}
 }
+
+// With StrictMax nothing can be opened for a caller until the patience with an attempt that hangs
+// is over: it is told so at once.
+func TestWithStrictMaxAnAttemptThatHangsKeepsNobodyWaiting(t *testing.T) {
+	for name, c := range map[string]pool.Config{"MaxConnections": {MaxConnections: 1}, "MaxOpening": {MaxConnections: 5, MaxOpening: 1}} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			x, _, result := stuck(t)
+			c.StrictMax, c.FailFastAfter = true, testkit.AtOnce
+			c.MaxWaitTime, c.MaxIdleTime, c.OpenTimeout = -1, -1, -1
+			p := testkit.Start(t, x.Factory(), c)
+			time.Sleep(time.Second)
+			testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
+			first := testkit.Ask(t.Context(), p)
+			time.Sleep(words.BackoffMost + 10*time.Millisecond)
+			if got := testkit.Inside(p).Overdue.Load(); got != 1 {
+				t.Fatalf("%d attempts are overdue, want one", got)
+			}
+			testkit.Ask(t.Context(), p).Failed(t, "while an attempt hangs", pool.ErrUnavailable)
+			result(1, nil)
+			testkit.EndWithIdle(t, p, 1, first.Served(t, "in the end"))
+		})
+	}
+}

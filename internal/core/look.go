@@ -115,9 +115,7 @@ func (p *Pool) admitFor(ctx context.Context, h held) (Lease, bool, error) {
 	case err != nil:
 		p.settle(held{k.lease.conn.slot, k.lease.word}, true)
 		return Lease{}, false, err
-	case k.lease.conn.ring.At(k.lease.conn.index) != k.lease.word: // revoked: the answer may have taken a while
-		return Lease{}, false, nil
-	case k.lease.conn.notice.Load() != nil && p.passOn(k.lease):
+	case p.passOn(k.lease): // revoked, or wanted: the answer may have taken a while
 		return Lease{}, false, nil
 	}
 	return k.lease, true, nil

@@ -274,8 +274,8 @@ func (c *conn) takeDown() bool {
 	return false
 }
 
-// passOn is for whoever has taken a connection with a notice on it, and has not asked for this
-// one. It reports false if the caller may have it all the same: nobody waits for it any more.
+// passOn is for whoever has taken a connection, perhaps with a notice on it, and has not asked for
+// this one. It reports false if the caller may have it: nobody waits for it any more.
 func (p *Pool) passOn(l Lease) bool {
 	if l.conn.defect() == nil && l.conn.takeDown() && l.conn.notice.Load() == nil {
 		return false

@@ -878,3 +878,63 @@ func TestWhatHasBeenIdleForTooLongIsNotLentWhileAnotherIsIdle(t *testing.T) {
 		testkit.AtRest(t, p, 0)
 	})
 }
+
+// The failure of an attempt that was under way when another one failed says nothing new, also if
+// a connection has been opened meanwhile: that ends the outage.
+func TestAFailureFromBeforeTheOutageLeavesTheTrialAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		served := testkit.Ask(t.Context(), p)
+		ctx, cancel := context.WithCancel(t.Context())
+		others := []*testkit.Request[*testkit.Wire]{testkit.Ask(ctx, p), testkit.Ask(ctx, p)}
+		cancel()
+		for _, r := range others {
+			r.Failed(t, "after its cancel", context.Canceled)
+		}
+		result(2, testkit.ErrDial)
+		result(1, nil)
+		result(3, testkit.ErrDial)
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
+			t.Errorf("%d failures are counted, want one", got)
+		}
+		time.Sleep(core.Probation + 10*time.Millisecond)
+		synctest.Wait()
+		if got := testkit.Inside(p).Outage().Failures; got != 0 {
+			t.Errorf("%d failures are counted after a second, want that the outage is over", got)
+		}
+		testkit.EndWithIdle(t, p, 1, served.Served(t, "by the first attempt"))
+	})
+}
+
+// A connection has come back since the last failure. That another attempt asks for a pause
+// changes nothing about it.
+func TestWhatHasComeBackCountsAlsoAfterALongerPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		var waits []*testkit.Request[*testkit.Wire]
+		for range 4 {
+			waits = append(waits, testkit.Ask(t.Context(), p))
+		}
+		result(1, nil)
+		result(2, testkit.ErrDial)
+		testkit.GiveBack(t, p, waits[0].Served(t, "by the first attempt"))
+		result(3, pool.RetryAfter(testkit.ErrDial, 5*time.Second))
+		result(4, testkit.ErrDial)
+		time.Sleep(5*time.Second + time.Millisecond)
+		if got := x.Tried(); got != 5 {
+			t.Fatalf("Open was called %d times, want a fifth time, after the pause", got)
+		}
+		result(5, testkit.ErrDial)
+		if got := testkit.Inside(p).Outage(); got.Failures != 2 || got.Dry != 1 {
+			t.Errorf("%d failures, %d since something came back, want 2 and 1", got.Failures, got.Dry)
+		}
+		result(6, nil)
+		for _, w := range waits[1:] {
+			testkit.GiveBack(t, p, w.Served(t, "in the end"))
+		}
+		result(7, nil) // the outage is over: it was begun for the last
+		testkit.EndWithIdle(t, p, 3)
+	})
+}

@@ -70,7 +70,7 @@ func (p *Pool) failed(began *outage, at, until time.Duration, refused bool) {
 			return
 		}
 		if p.outage.CompareAndSwap(old, o) {
-			if o.Failures == words.KeepsFailing && old != nil && old.Failures < words.KeepsFailing {
+			if o.Failures == words.KeepsFailing && old.Failures < words.KeepsFailing {
 				p.config.Logger.Warn("opening connections keeps failing: while none is open, Get fails at once after FailFastAfter")
 			}
 			return

@@ -938,3 +938,51 @@ func TestWhatHasComeBackCountsAlsoAfterALongerPause(t *testing.T) {
 		testkit.EndWithIdle(t, p, 3)
 	})
 }
+
+// In an outage connections are opened one at a time. When it is over, all that are needed are
+// begun, while the one that was begun in it goes on.
+func TestWhenAnOutageIsOverAllThatAreNeededAreOpened(t *testing.T) {
+	for _, warm := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("Warm=", warm), func(t *testing.T) {
+			x, _, result := stuck(t)
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, OpenEagerly: true, FailFastAfter: -1})
+			first := testkit.Ask(t.Context(), p)
+			result(1, testkit.ErrDial)
+			result(2, nil)
+			l := first.Served(t, "by the second attempt")
+			time.Sleep(core.Probation - 200*time.Millisecond)
+			var waits []*testkit.Request[*testkit.Wire]
+			var warming *testkit.Warming
+			want := 4 // two are without a connection after the Put
+			if warm {
+				warming = testkit.Warm(t.Context(), p, 4)
+				want = 5
+			} else {
+				for range 3 {
+					waits = append(waits, testkit.Ask(t.Context(), p))
+				}
+			}
+			if got := x.Tried(); got != 3 {
+				t.Fatalf("Open was called %d times, want a third time", got)
+			}
+			testkit.GiveBack(t, p, l) // goes to one who waits, and ends the outage
+			if warm {
+				time.Sleep(250 * time.Millisecond) // nobody does, so the sweeper ends it
+			}
+			synctest.Wait()
+			if got := x.Tried(); got != want {
+				t.Errorf("Open was called %d times after the outage, want %d times", got, want)
+			}
+			for i := 3; i <= want; i++ {
+				result(i, nil)
+			}
+			if warm {
+				warming.Is(t, "when all are open", nil)
+			}
+			for _, w := range waits {
+				testkit.GiveBack(t, p, w.Served(t, "in the end"))
+			}
+			testkit.EndWithIdle(t, p, want-1)
+		})
+	}
+}

@@ -986,3 +986,26 @@ func TestWhenAnOutageIsOverAllThatAreNeededAreOpened(t *testing.T) {
 		})
 	}
 }
+
+// A connection on probation is broken, by which end is not known. It shows nothing.
+func TestABrokenConnectionDoesNotEndAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt == 1 {
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		f, broken := testkit.Watched(x)
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: -1})
+		l := testkit.Borrow(t, p)
+		broken(1, context.Canceled)
+		time.Sleep(core.Probation + 10*time.Millisecond)
+		synctest.Wait()
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
+			t.Errorf("%d failures are counted, want one", got)
+		}
+		testkit.GiveBack(t, p, l)
+		testkit.EndWithIdle(t, p, 0)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -1008,4 +1009,65 @@ func TestABrokenConnectionDoesNotEndAnOutage(t *testing.T) {
 		testkit.GiveBack(t, p, l)
 		testkit.EndWithIdle(t, p, 0)
 	})
+}
+
+func TestAConnectionThatEndsInAClosedPoolIsNoFailedOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := new(testkit.Exchange)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		l := testkit.Borrow(t, p)
+		done := make(chan error, 1)
+		go func() { done <- p.Shutdown(t.Context()) }()
+		synctest.Wait()
+		if err := p.Discard(l, io.EOF); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if got := p.Stats().LastOpenError; got != nil {
+			t.Errorf("the last error of an open is %v, want none", got)
+		}
+	})
+}
+
+// Whose end of a connection it was, as Check, Watch and Discard tell it.
+func TestWhatPeersEndCountsAndWhatUsersEndDoesNot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		watch, check, discard error
+		want                  int
+	}{
+		"Watch, the peer":         {watch: testkit.ErrCause, want: 1},
+		"Watch, a ctx":            {watch: fmt.Errorf("read: %w", context.Canceled)},
+		"Watch, a ctx's deadline": {watch: fmt.Errorf("read: %w", context.DeadlineExceeded)},
+		"Watch, the user's Close": {watch: fmt.Errorf("read: %w", net.ErrClosed)},
+		"Check":                   {check: testkit.ErrUnfit, want: 1},
+		"Check, in vain":          {check: context.DeadlineExceeded, want: 1},
+		"Discard, for no end":     {discard: testkit.ErrCause},
+		"Discard, marked":         {discard: pool.PeerClosed(testkit.ErrCause), want: 1}, // whatever Factory.PeerClosed says
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			x := new(testkit.Exchange)
+			f, broken := testkit.Watched(x)
+			f.Check = func(*testkit.Wire) error { return tt.check }
+			f.PeerClosed = func(error) bool { return false }
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, CheckInterval: -1})
+			if err := p.Warm(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if tt.watch != nil {
+				broken(1, tt.watch)
+			} else if l, ok := p.TryGet(); ok != (tt.check == nil) {
+				t.Errorf("whether a connection was lent is %v", ok)
+			} else if ok {
+				if err := p.Discard(l, tt.discard); err != nil {
+					t.Error(err)
+				}
+			}
+			synctest.Wait()
+			if got := testkit.Inside(p).Outage().Failures; got != tt.want {
+				t.Errorf("%d failures are counted, want %d", got, tt.want)
+			}
+		})
+	}
 }

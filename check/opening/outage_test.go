@@ -893,9 +893,10 @@ func TestAFailureFromBeforeTheOutageLeavesTheTrialAlone(t *testing.T) {
 		for _, r := range others {
 			r.Failed(t, "after its cancel", context.Canceled)
 		}
+		time.Sleep(time.Millisecond)
 		result(2, testkit.ErrDial)
 		result(1, nil)
-		result(3, testkit.ErrDial)
+		result(3, pool.RetryAfter(testkit.ErrDial, 0)) // no pause
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d failures are counted, want one", got)
 		}
@@ -1070,4 +1071,18 @@ func TestWhatPeersEndCountsAndWhatUsersEndDoesNot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One failure is enough if the server has asked for a pause.
+func TestInAPauseThatTheServerHasAskedForCallersAreToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &testkit.Exchange{Open: func(context.Context, int) error { return pool.RetryAfter(testkit.ErrDial, 10*time.Second) }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: testkit.AtOnce})
+		for range 2 {
+			testkit.Ask(t.Context(), p).Failed(t, "in the pause", testkit.ErrDial)
+		}
+		if got := x.Tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once", got)
+		}
+	})
 }

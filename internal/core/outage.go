@@ -160,8 +160,9 @@ func (e *endedError) Error() string {
 }
 func (e *endedError) Unwrap() error { return e.cause }
 
-// peerEnded reports whether it was the peer of a connection that has ended it. What callers
-// break by their ctx, or close themselves, is no failure of the server.
+// peerEnded reports whether it was the peer of a connection that has ended it, by what Check,
+// Watch or Discard has said. What callers break by their ctx, or close themselves, is no failure
+// of the server.
 func (p *Pool) peerEnded(why reason, cause error) bool {
 	switch {
 	case why == closedByCheck:
@@ -170,8 +171,6 @@ func (p *Pool) peerEnded(why reason, cause error) bool {
 		return false
 	case why == closedByWatch:
 		return true
-	case why != closedByDiscard:
-		return false
 	}
 	for _, end := range peerEnds {
 		if errors.Is(cause, end) {

@@ -616,3 +616,29 @@ func TestWithStrictMaxAnAttemptThatHangsKeepsNobodyWaiting(t *testing.T) {
 		})
 	}
 }
+
+// Two hang in all the room there is. One of them is given up for whoever comes: nobody is told
+// that there is no hope.
+func TestWithStrictMaxOneOfTwoAttemptsThatHangMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, StrictMax: true, FailFastAfter: testkit.AtOnce, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		until, cancel := context.WithCancel(t.Context())
+		left := []*testkit.Request[*testkit.Wire]{testkit.Ask(until, p), testkit.Ask(until, p)}
+		cancel()
+		for _, r := range left {
+			r.Failed(t, "after its cancel", context.Canceled)
+		}
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
+		r := testkit.Ask(t.Context(), p)
+		r.Pending(t, "while one of two is given up for it")
+		if (ctx[1].Err() == nil) == (ctx[2].Err() == nil) {
+			t.Errorf("given up are %v and %v, want one of them", ctx[1].Err(), ctx[2].Err())
+		}
+		result(1, nil)
+		result(2, testkit.ErrDial)
+		result(3, testkit.ErrDial)
+		testkit.GiveBack(t, p, r.Served(t, "in the end"))
+	})
+}

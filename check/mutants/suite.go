@@ -129,7 +129,7 @@ const inGroups = "end|made|removed|same|stress|group"
 // through all takes minutes.
 var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
-	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh", "same.go": "same|reserve", "reserve.go": "reserve|same",
+	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
 	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside",
 	"group.go": "", "table.go": "", "tender.go": "", "config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"go.uber.org/atomic"
 )
@@ -415,5 +416,39 @@ func TestSessionsFindTheirConnectionsUndisturbedWithPutFor(t *testing.T) {
 		if most > without*11/10 {
 			t.Errorf("callers wait for %v with PutFor, for %v without: want at most 10 %% more", most, without)
 		}
+	})
+}
+
+// The idle time of what is put back begins now, also if it was reserved for a time that is over.
+func TestPutForNoTimeIsPut(t *testing.T) {
+	for _, d := range []time.Duration{0, -time.Hour} {
+		testkit.Bubble(t, d.String(), func(t *testing.T) {
+			c := still(1)
+			c.MaxIdleTime = time.Minute
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+			l := testkit.Borrow(t, p)
+			time.Sleep(2 * time.Hour)
+			putFor(t, p, l, d)
+			time.Sleep(30 * time.Second)
+			testkit.IdleIs(t, p, "half a minute later", 1)
+			if got := p.Stats().ReservedConnections; got != 0 {
+				t.Errorf("%d are reserved, want none", got)
+			}
+		})
+	}
+}
+
+// A reservation whose end has the number, on the coarse clock, that marks what Revoke has ended.
+func TestNoEndOfAReservationLooksLikeARevoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := still(1)
+		c.MaxIdleTime = time.Second
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		l := testkit.Borrow(t, p)
+		putFor(t, p, l, core.RevokedStamp*testkit.Inside(p).TickLength()-testkit.Inside(p).Now())
+		if err := p.Put(l); err != pool.ErrNotLeased {
+			t.Errorf("a second Put returned %v, want ErrNotLeased", err)
+		}
+		testkit.AtRest(t, p, 0)
 	})
 }

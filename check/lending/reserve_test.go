@@ -452,3 +452,23 @@ func TestNoEndOfAReservationLooksLikeARevoke(t *testing.T) {
 		testkit.AtRest(t, p, 0)
 	})
 }
+
+func TestWhatWasReservedIsNotLentWhenItsIdleTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := still(1)
+		c.MaxIdleTime = 30 * time.Second
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		putFor(t, p, testkit.Borrow(t, p), time.Second)
+		time.Sleep(time.Second + c.MaxIdleTime + 500*time.Millisecond)
+		testkit.IdleIs(t, p, "just before the pass that closes it", 1)
+		testkit.Inside(p).Tick.Add(1) // as the sweeper does, before it goes round
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet lent a connection that has been idle for too long")
+		}
+		synctest.Wait()
+		if got := p.Stats().ClosedIdle; got != 1 {
+			t.Errorf("%d were closed for their idle time, want one", got)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}

@@ -112,6 +112,9 @@ func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil) }
 // OpenTime returns how long opening is assumed to take.
 func (in Inside) OpenTime() time.Duration { return in.pool.openTime() }
 
+// Aside reports whether an attempt is noted as one that goes on without a slot.
+func (in Inside) Aside() bool { return in.pool.aside.Load() != nil }
+
 // Now returns the time on the pool's clock.
 func (in Inside) Now() time.Duration { return time.Duration(in.pool.now()) }
 

@@ -61,10 +61,10 @@ func (p *Pool) stampIn(d time.Duration) uint16 {
 const ahead = 1 << 15
 
 // idleTooLong reports whether the connection in a held slot has been idle for too long, as it
-// seems by its stamp.
+// seems by its stamp. (Without MaxIdleTime, it never seems so.)
 func (p *Pool) idleTooLong(c *conn, h held) bool {
 	// The coarse clock may be behind the stamp of a reservation that has just ended.
-	return c.kept != h.word.Generation() || p.config.MaxIdleTime >= 0 && time.Duration(p.now()) >= c.until+p.config.MaxIdleTime
+	return c.kept != h.word.Generation() || time.Duration(p.now()) >= c.until+p.config.MaxIdleTime
 }
 
 // keep notes that the connection in a held slot is to be reserved for d.

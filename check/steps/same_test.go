@@ -4,6 +4,7 @@ package steps
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -91,4 +92,41 @@ func TestAReservationMeetsAReset(t *testing.T) {
 		}
 		endWith(t, p, 0)
 	})
+}
+
+// A connection is on its way to be reserved when something comes that wants it at once, and does
+// not find it. Whoever reserves it looks again.
+func TestWhatComesWhileAConnectionIsBeingReservedGetsIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		comes func(p *pool.Pool[*testkit.Wire], m pool.Mark)
+		idle  int // afterwards, while the other one is leased
+	}{
+		"Shutdown": {func(p *pool.Pool[*testkit.Wire], _ pool.Mark) { go func() { _ = p.Shutdown(bg) }() }, 0},
+		"Resize":   {func(p *pool.Pool[*testkit.Wire], _ pool.Mark) { _ = p.Resize(1) }, 0},
+		"Reset":    {func(p *pool.Pool[*testkit.Wire], _ pool.Mark) { p.Reset() }, 0},
+		"GetSame": {func(p *pool.Pool[*testkit.Wire], m pool.Mark) {
+			go func() {
+				if l, err := p.GetSame(bg, m); err == nil {
+					_ = p.Put(l)
+				}
+			}()
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				p, l := lent(t, new(testkit.Exchange), 2)
+				putter := s.Act("settle: nobody waits", func() { _ = p.PutFor(l[1], time.Hour) })
+				tt.comes(p, l[1].Mark())
+				synctest.Wait()
+				putter.End()
+				synctest.Wait()
+				if got := p.Stats(); got.IdleConnections != tt.idle || got.ReservedConnections != 0 {
+					t.Errorf("%d are idle, %d of them reserved; want %d, and none", got.IdleConnections, got.ReservedConnections, tt.idle)
+				}
+				_ = p.Put(l[0])
+				synctest.Wait()
+				testkit.AtRest(t, p, 0)
+			})
+		})
+	}
 }

@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -127,6 +128,20 @@ func TestWhatIsReservedLongestGoesToWhoeverCanGetNoOther(t *testing.T) {
 		}
 		rests(t, p, l1, l2, l3)
 	})
+}
+
+// Whichever slot it has.
+func TestOfTwoThatAreReservedTheOneReservedLongestGoesFirst(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		testkit.Bubble(t, fmt.Sprint("slot ", first), func(t *testing.T) {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(2))
+			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+			putFor(t, p, leases[first], time.Hour)
+			time.Sleep(time.Second)
+			putFor(t, p, leases[1-first], time.Hour)
+			rests(t, p, numbered(t, "the one that has been reserved longest", testkit.Ask(t.Context(), p), first+1))
+		})
+	}
 }
 
 // Who comes next finds as many open, or being opened, as may be: then the first in line has what is reserved.

@@ -3,6 +3,7 @@
 package steps
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,32 @@ func TestWhatComesWhileAConnectionIsBeingReservedGetsIt(t *testing.T) {
 				_ = p.Put(l[0])
 				synctest.Wait()
 				testkit.AtRest(t, p, 0)
+			})
+		})
+	}
+}
+
+// The slot of a connection that is being reserved is revoked: before its reservation is stored, or
+// just after. Nothing is left of it.
+func TestAReservationMeetsARevoke(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprint("stored=", stored), func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				p, l := lent(t, new(testkit.Exchange), 1)
+				putter := s.Act("settle: nobody waits", func() { _ = p.PutFor(l[0], time.Hour) })
+				leases := p.Leases()
+				if len(leases) != 1 {
+					t.Fatalf("%d leases are listed, want the slot that is on its way", len(leases))
+				}
+				if stored {
+					putter.To("reserve: stored")
+				}
+				if !p.Revoke(leases[0]) {
+					t.Error("Revoke has not ended it")
+				}
+				synctest.Wait()
+				putter.End()
+				endWith(t, p, 0)
 			})
 		})
 	}

@@ -143,7 +143,7 @@ func (p *Pool) takeReserved(c *conn, r *reservation) bool {
 
 // unreserve takes the reservation out of a connection that leaves its slot.
 func (p *Pool) unreserve(c *conn) {
-	if c.reserved.Load() != nil && c.reserved.Swap(nil) != nil {
+	if c.reserved.Swap(nil) != nil {
 		p.reserved.Dec()
 	}
 }

@@ -487,3 +487,37 @@ func TestWhatWasReservedIsNotLentWhenItsIdleTimeIsOver(t *testing.T) {
 		testkit.AtRest(t, p, 0)
 	})
 }
+
+// After a long stop of the process many are at the end of their lives. Reserved ones are replaced
+// as idle ones are: an eighth in each pass.
+func TestReservedConnectionsOfTheSameAgeAreNotClosedAllAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 16
+		c := still(n)
+		c.MaxLifetime = time.Hour
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		var leases []pool.Lease[*testkit.Wire]
+		for range n {
+			leases = append(leases, testkit.Borrow(t, p))
+		}
+		for _, l := range leases {
+			testkit.CoreLease(l).SetExpires(testkit.Inside(p).Now())
+			if err := p.PutFor(l, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		passes := 0
+		for closed := uint64(0); closed < n && passes < 2*n; passes++ {
+			time.Sleep(core.MaxTick)
+			synctest.Wait()
+			now := p.Stats().ClosedLifetime
+			if got := now - closed; got > n/4 { // there may be two passes in this time
+				t.Fatalf("%d were closed within a pass or two, want %d at most", got, n/4)
+			}
+			closed = now
+		}
+		if got := p.Stats().ClosedLifetime; got != n {
+			t.Errorf("%d were closed in %d passes, want all", got, passes)
+		}
+	})
+}

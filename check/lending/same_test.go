@@ -534,3 +534,38 @@ func TestManyGetSameOfOneConnectionAreServedInTurn(t *testing.T) {
 		rests(t, p)
 	})
 }
+
+func TestGetSameWithACtxThatHasEndedTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		l := testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if l, err := p.GetSame(ctx, l.Mark()); !errors.Is(err, context.Canceled) || l != (pool.Lease[*testkit.Wire]{}) {
+			t.Errorf("GetSame returned (%v, %v), want no lease and the end of ctx", l.Value(), err)
+		}
+		rests(t, p)
+	})
+}
+
+func TestALeaseDoesNotFollowOneOfAnotherPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var marks [2]pool.Mark
+		var leases [2]pool.Lease[*testkit.Wire]
+		for i := range marks {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+			l := testkit.Borrow(t, p)
+			testkit.GiveBack(t, p, l)
+			marks[i], leases[i] = l.Mark(), testkit.Borrow(t, p)
+			defer testkit.GiveBack(t, p, leases[i])
+		}
+		for i, m := range marks {
+			for k, l := range leases {
+				if got := l.Follows(m); got != (i == k) {
+					t.Errorf("whether the lease of pool %d follows the mark of pool %d is %v", k, i, got)
+				}
+			}
+		}
+	})
+}

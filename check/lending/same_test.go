@@ -569,3 +569,58 @@ func TestALeaseDoesNotFollowOneOfAnotherPool(t *testing.T) {
 		}
 	})
 }
+
+func TestTryGetSameDoesNotLendWhatCheckRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(testkit.Exchange).Factory()
+		f.Check = func(*testkit.Wire) error { return testkit.ErrUnfit }
+		c := still(1)
+		c.CheckInterval = -1
+		p := testkit.Start(t, f, c)
+		if l, ok := p.TryGetSame(marked(t, p)); ok {
+			t.Errorf("TryGetSame lent connection %d", l.Number())
+		}
+		rests(t, p)
+	})
+}
+
+// Another connection has come and gone in its slot since: its end says nothing of the first one.
+func TestTheEndOfAnotherConnectionIsNotToldForThatOfTheMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		m := marked(t, p)
+		for range 2 {
+			if err := p.Discard(testkit.Borrow(t, p), testkit.ErrCause); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := p.GetSame(t.Context(), m); !errors.Is(err, pool.ErrGone) || errors.Is(err, testkit.ErrCause) {
+			t.Errorf("GetSame returned %v, want ErrGone, and not the cause of another one", err)
+		}
+		if got := p.Stats().Gone; got != 1 {
+			t.Errorf("%d calls are counted as ended by ErrGone, want one", got)
+		}
+		rests(t, p)
+	})
+}
+
+// Somebody waits for a connection that is being opened. That is no reason to keep a reserved one
+// from who asks for it.
+func TestGetSameOfWhatIsReservedDoesNotWaitForThoseWhoWaitForAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens, open := testkit.Obstacle(t)
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-opens
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), still(2))
+		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
+		other := testkit.Ask(t.Context(), p)
+		other.Pending(t, "while a connection is opened for it")
+		l := testkit.AskSame(t.Context(), p, m).Served(t, "at once")
+		open()
+		rests(t, p, l, other.Served(t, "by the other one"))
+	})
+}

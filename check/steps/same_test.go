@@ -157,3 +157,35 @@ func TestAReservationMeetsARevoke(t *testing.T) {
 		})
 	}
 }
+
+// Somebody waits already, and has not looked at the slots yet. Who asks for the connection by its
+// Mark comes after that one.
+func TestAGetSameDoesNotOvertakeWhoWaitsAlready(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		t.Run(fmt.Sprint("TryGetSame=", try), func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				p, l := lent(t, new(testkit.Exchange), 1)
+				m := l[0].Mark()
+				getter, r := getTo(s, "wait: registered", bg, p)
+				testkit.GiveBack(t, p, l[0])
+				getter.To("enqueue: linked")
+				var same *testkit.Request[*testkit.Wire]
+				if try {
+					if _, ok := p.TryGetSame(m); ok {
+						t.Error("TryGetSame lent what is another's")
+					}
+				} else {
+					same = testkit.AskSame(bg, p, m)
+					same.Pending(t, "while another one comes first")
+				}
+				getter.GoOn()
+				got := r.Served(t, "by what was idle")
+				if !try {
+					testkit.GiveBack(t, p, got)
+					got = same.Served(t, "afterwards")
+				}
+				endWith(t, p, 1, got)
+			})
+		})
+	}
+}

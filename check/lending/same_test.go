@@ -624,3 +624,40 @@ func TestGetSameOfWhatIsReservedDoesNotWaitForThoseWhoWaitForAny(t *testing.T) {
 		rests(t, p, l, other.Served(t, "by the other one"))
 	})
 }
+
+// The reservation is over before its end: the connection was asked for by its Mark and put back.
+func TestAReservationThatWasTakenSaysNothingWhenTheConnectionComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
+		l, err := p.GetSame(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := testkit.Ask(t.Context(), p)
+		second := testkit.AskSame(t.Context(), p, m)
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, p, first.Served(t, "who came first"))
+		rests(t, p, second.Served(t, "who came second"))
+	})
+}
+
+func TestWhoWaitsGetsWhatWasReservedWhenItsTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens, open := testkit.Obstacle(t)
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-opens
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), still(2))
+		putFor(t, p, testkit.Borrow(t, p), 500*time.Millisecond)
+		other := testkit.Ask(t.Context(), p)
+		other.Pending(t, "while a connection is opened for it")
+		time.Sleep(501 * time.Millisecond)
+		l := numbered(t, "when the time is over", other, 1)
+		open()
+		rests(t, p, l)
+	})
+}

@@ -263,7 +263,7 @@ func (c *conn) line() *queue.Queue {
 // does. The caller owns the slot. The other side is in waitSame: the waiter is linked, then it
 // sets the notice. Here the notice is taken down, then the queue is looked at.
 func (c *conn) takeDown() bool {
-	if c.notice.Load() != wanted || !c.notice.CompareAndSwap(wanted, nil) {
+	if !c.notice.CompareAndSwap(wanted, nil) {
 		return true // there is none, or a defect
 	}
 	step.At("takeDown: taken down")

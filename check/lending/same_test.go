@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -660,4 +661,75 @@ func TestWhoWaitsGetsWhatWasReservedWhenItsTimeIsOver(t *testing.T) {
 		open()
 		rests(t, p, l)
 	})
+}
+
+// Those who wait for different connections each end in time, though nothing else wakes the pool.
+func TestGetSameOfSeveralConnectionsEndsAfterMaxWaitTime(t *testing.T) {
+	for name, end := range map[string]struct {
+		f    func(p *pool.Pool[*testkit.Wire])
+		want error
+	}{
+		"MaxWaitTime": {func(*pool.Pool[*testkit.Wire]) { time.Sleep(time.Second + 300*time.Millisecond) }, pool.ErrExhausted},
+		"Shutdown":    {func(p *pool.Pool[*testkit.Wire]) { go func() { _ = p.Shutdown(context.Background()) }() }, pool.ErrClosed},
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			c := still(3)
+			c.MaxWaitTime = time.Second
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
+			marks := make([]pool.Mark, len(leases))
+			for i, l := range leases {
+				testkit.GiveBack(t, p, l)
+				marks[i] = l.Mark()
+				leases[i] = testkit.Borrow(t, p)
+			}
+			time.Sleep(time.Hour) // the sweeper has nothing to do
+			var waits []*testkit.Request[*testkit.Wire]
+			for _, m := range marks[:2] {
+				waits = append(waits, testkit.AskSame(t.Context(), p, m))
+			}
+			if got := p.Stats(); got.WaitingRequests != 2 {
+				t.Errorf("%d wait, want 2", got.WaitingRequests)
+			}
+			end.f(p)
+			for _, w := range waits {
+				w.Failed(t, "in the end", end.want)
+			}
+			rests(t, p, leases...)
+		})
+	}
+}
+
+func TestTheOldestWaitMayBeOneForASingleConnection(t *testing.T) {
+	for first := range 2 {
+		testkit.Bubble(t, fmt.Sprint("slot ", first), func(t *testing.T) {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
+			var leases []pool.Lease[*testkit.Wire]
+			var marks []pool.Mark
+			for range 3 {
+				leases = append(leases, testkit.Borrow(t, p))
+			}
+			for i, l := range leases {
+				testkit.GiveBack(t, p, l)
+				marks = append(marks, l.Mark())
+				leases[i] = testkit.Borrow(t, p)
+			}
+			waits := []*testkit.Request[*testkit.Wire]{testkit.AskSame(t.Context(), p, marks[first])}
+			time.Sleep(time.Second)
+			waits = append(waits, testkit.AskSame(t.Context(), p, marks[1-first]))
+			// Nobody waits for the third any more.
+			ctx, cancel := context.WithCancel(t.Context())
+			left := testkit.AskSame(ctx, p, marks[2])
+			cancel()
+			left.Failed(t, "after its cancel", context.Canceled)
+			time.Sleep(time.Second)
+			if got := p.Stats().OldestWait; got != 2*time.Second {
+				t.Errorf("the oldest wait has lasted for %v, want 2s", got)
+			}
+			for _, l := range leases {
+				testkit.GiveBack(t, p, l)
+			}
+			rests(t, p, waits[0].Served(t, "in the end"), waits[1].Served(t, "in the end"))
+		})
+	}
 }

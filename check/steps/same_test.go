@@ -60,20 +60,43 @@ func TestWhoWaitsForOneConnectionMeetsItsPublisher(t *testing.T) {
 	}
 }
 
-// A connection leaves its slot when the waiter has found it there and is not linked.
-func TestWhoWaitsForOneConnectionIsToldThoughItHasGoneBeforeTheLink(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		p, l := lent(t, new(testkit.Exchange), 1)
-		m := once(t, p, l)
-		getter, r := sameTo(s, "waitSame: registered", p, m[0])
-		if err := p.Discard(l[0], testkit.ErrCause); err != nil {
-			t.Fatal(err)
+// What somebody is about to wait for has gone, or will not come back. Whoever ended it did not find
+// the waiter, which learns it all the same, while the lease goes on.
+func TestWhoWaitsForOneConnectionIsToldThoughItHasEndedBeforeTheLink(t *testing.T) {
+	for name, end := range map[string]struct {
+		f    func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire])
+		want error
+		idle int
+	}{
+		"Discard": {func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) { _ = p.Discard(l, testkit.ErrCause) }, testkit.ErrCause, 0},
+		"Discard, and another comes": {func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) {
+			_ = p.Discard(l, testkit.ErrCause)
+			if l, err := p.Get(bg); err == nil {
+				_ = p.Put(l)
+			}
+		}, testkit.ErrCause, 1},
+		"Reset":    {func(p *pool.Pool[*testkit.Wire], _ pool.Lease[*testkit.Wire]) { p.Reset() }, pool.ErrGone, 0},
+		"Shutdown": {func(p *pool.Pool[*testkit.Wire], _ pool.Lease[*testkit.Wire]) { go func() { _ = p.Shutdown(bg) }() }, pool.ErrClosed, 0},
+	} {
+		for _, place := range []string{"GetSame: slot read", "waitSame: registered"} {
+			t.Run(name+", "+place, func(t *testing.T) {
+				stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+					p, l := lent(t, new(testkit.Exchange), 1)
+					m := once(t, p, l)
+					getter, r := sameTo(s, place, p, m[0])
+					end.f(p, l[0])
+					synctest.Wait()
+					getter.GoOn()
+					r.Failed(t, "after the end", end.want)
+					if end.want != pool.ErrClosed {
+						r.Failed(t, "after the end", pool.ErrGone)
+					}
+					_ = p.Put(l[0])
+					endWith(t, p, end.idle)
+				})
+			})
 		}
-		getter.GoOn()
-		r.Failed(t, "after the Discard", pool.ErrGone)
-		r.Failed(t, "with its cause", testkit.ErrCause)
-		endWith(t, p, 0)
-	})
+	}
 }
 
 // A reservation is stored while Reset marks the connection: one of the two closes it.

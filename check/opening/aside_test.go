@@ -444,36 +444,31 @@ func stuck(t *testing.T) (x *testkit.Exchange, ctx []context.Context, result fun
 	}
 }
 
-// Which slots they have says nothing: here the younger one has the first.
+// Which slots they have says nothing: here the younger one has the first, the older one the last.
 func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, ctx, result := stuck(t)
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
 		result(1, nil)
-		l := testkit.Borrow(t, p)
-		older := testkit.Ask(t.Context(), p) // in the second slot
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
-		if err := p.Discard(l, nil); err != nil {
+		result(2, nil)
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		r := testkit.Ask(t.Context(), p)
+		if err := p.Discard(leases[0], nil); err != nil {
 			t.Fatal(err)
 		}
-		younger := testkit.Ask(t.Context(), p) // in the first
-		time.Sleep(words.BackoffMost + 10*time.Millisecond)
-		third := testkit.Ask(t.Context(), p)
+		time.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
 		if got := x.Tried(); got != 4 {
 			t.Fatalf("Open was called %d times, want 4 times", got)
 		}
-		if err := ctx[2].Err(); err != nil {
-			t.Errorf("the older one was given up (%v), want that it goes on", context.Cause(ctx[2]))
+		if err := ctx[3].Err(); err != nil {
+			t.Errorf("the older one was given up (%v), want that it goes on", context.Cause(ctx[3]))
 		}
-		if ctx[3].Err() == nil {
+		if ctx[4].Err() == nil {
 			t.Error("the younger one was not given up")
 		}
-		for i := 2; i <= 4; i++ {
-			result(i, nil)
-		}
-		leases := []pool.Lease[*testkit.Wire]{older.Served(t, "in the end"), younger.Served(t, "in the end")}
-		result(5, nil) // instead of the one that was given up
-		testkit.EndWithIdle(t, p, 3, append(leases, third.Served(t, "in the end"))...)
+		result(3, nil)
+		result(4, testkit.ErrDial)
+		testkit.EndWithIdle(t, p, 2, leases[1], r.Served(t, "by the older one"))
 	})
 }
 

@@ -208,16 +208,17 @@ func TestWarmLearnsOfTheSlotOfAnAttemptThatIsSetAside(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: -1, OpenTimeout: -1})
 		result(1, nil)
 		l := testkit.Borrow(t, p)
-		lowered := s.StopNext("setAside: census lowered")
 		ctx, cancel := context.WithCancel(bg)
 		first := testkit.Ask(ctx, p)
-		warm := testkit.Warm(bg, p, 2)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
-		lowered.Arrived(t)
-		warm.Pending(t, "while the only slot is taken")
 		cancel()
 		first.Failed(t, "after its cancel", context.Canceled)
-		lowered.GoOn()
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond) // its attempt hangs, and is in nobody's way
+		warm := testkit.Warm(bg, p, 2)
+		warm.Pending(t, "while the only slot is taken")
+		second, r := getTo(s, "setAside: census lowered", bg, p)
+		testkit.GiveBack(t, p, l)
+		second.GoOn()
+		l = r.Served(t, "by what has come back")
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times, want a third time, for Warm", got)
 		}

@@ -200,31 +200,3 @@ func TestShutdownLearnsThatAnAttemptHasEndedWhileItWasSetAside(t *testing.T) {
 		closed(t, p, x, done)
 	})
 }
-
-// The slot of an attempt that is set aside comes free for somebody who has been served meanwhile.
-func TestWarmLearnsOfTheSlotOfAnAttemptThatIsSetAside(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		x, result := dialing(t)
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: -1, OpenTimeout: -1})
-		result(1, nil)
-		l := testkit.Borrow(t, p)
-		ctx, cancel := context.WithCancel(bg)
-		first := testkit.Ask(ctx, p)
-		cancel()
-		first.Failed(t, "after its cancel", context.Canceled)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond) // its attempt hangs, and is in nobody's way
-		warm := testkit.Warm(bg, p, 2)
-		warm.Pending(t, "while the only slot is taken")
-		second, r := getTo(s, "setAside: census lowered", bg, p)
-		testkit.GiveBack(t, p, l)
-		second.GoOn()
-		l = r.Served(t, "by what has come back")
-		if got := x.Tried(); got != 3 {
-			t.Errorf("Open was called %d times, want a third time, for Warm", got)
-		}
-		result(3, nil)
-		warm.Is(t, "when two are open", nil)
-		result(2, nil)
-		endWith(t, p, 2, l)
-	})
-}

@@ -191,20 +191,29 @@ func TestAGetSameCallsACheckThatIsKnownToBeQuickItself(t *testing.T) {
 	})
 }
 
-// ctx ends as Check returns: whichever the Get sees first.
+// A ctx that ends while its Done is being asked for.
+type dawdling struct {
+	context.Context
+	end func()
+}
+
+func (d dawdling) Done() <-chan struct{} {
+	time.Sleep(2 * core.LookGrace)
+	d.end()
+	return d.Context.Done()
+}
+
+// Check has returned and ctx has ended before the Get looks: whichever it sees first.
 func TestAGetWhoseCtxHasEndedDuringItsCheckGetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
-		end := func() {}
 		p := looked(t, &x, 1, func(*testkit.Wire) error {
 			time.Sleep(core.LookGrace) // so that the next look is apart as well
-			end()
 			return nil
 		})
 		for range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
-			end = cancel
-			if l, err := p.Get(ctx); err == nil {
+			if l, err := p.Get(dawdling{ctx, cancel}); err == nil {
 				t.Fatalf("Get lent connection %d though its ctx had ended", l.Value().Number)
 			}
 			synctest.Wait()

@@ -120,10 +120,8 @@ var nearest = map[string]string{
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
 	"fresh.go": "fresh|retry", "same.go": "same|reserve|look", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
 	"revoke.go": "revoke", "life.go": "expires|lifetime", "probe.go": "expires|recover|review|limit", "call.go": "close|limit", "errors.go": "errors|outage|time",
-	"config.go": "config", "owner.go": inGroups, "sum.go": inGroups, "group.go": inGroups, "table.go": inGroups, "tender.go": inGroups,
+	"config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
 }
-
-const inGroups = "end|made|removed|same|stress|group"
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
@@ -132,19 +130,25 @@ var explored = map[string]string{
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
 	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside",
-	"group.go": "", "table.go": "", "tender.go": "", "config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
+	"config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
 }
 
 // chosen chooses the tests in the files that a map names for the file of a mutant.
 func chosen(of map[string]string, otherwise string) func(*stage, string, string) ([]string, bool, error) {
 	return func(s *stage, root, file string) ([]string, bool, error) {
 		names, ok := of[filepath.Base(file)]
-		if !ok {
+		switch {
+		case filepath.Dir(file) == "internal/group":
+			names = "group"
+		case !ok:
 			names = otherwise
 		}
 		return inFiles("^("+names+")_test\\.go$")(s, root, file)
 	}
 }
+
+// ofGroups are the test files with tests of groups.
+const ofGroups = "end|idle|made|removed|same|stress|group"
 
 // near chooses the tests that are likely to catch a mutant.
 func near(s *stage, root, file string) (args []string, any bool, err error) {
@@ -152,7 +156,10 @@ func near(s *stage, root, file string) (args []string, any bool, err error) {
 		return []string{"-test.skip", slow}, true, nil
 	}
 	names, ok := nearest[filepath.Base(file)]
-	if !ok {
+	switch {
+	case filepath.Dir(file) == "internal/group":
+		names = ofGroups
+	case !ok:
 		names = "pool"
 	}
 	args, any, err = inFiles("^(guards|"+names+")_test\\.go$")(s, root, file)

@@ -113,7 +113,7 @@ func inFiles(pattern string) func(*stage, string, string) ([]string, bool, error
 // that are called guards_test.go and those in the package itself.
 var nearest = map[string]string{
 	"queue.go": "queue|fifo|waits", "parker.go": "queue|alloc", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
-	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "outage|recover|quota", "aside.go": "aside|outage|limit",
+	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "outage|aside|recover|quota", "aside.go": "aside|outage|limit",
 	"open.go": "open|recover|factory|quota|limit|reset|warm", "close.go": "close|strict|misuse|kill|limit", "resize.go": "resize|config",
 	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",

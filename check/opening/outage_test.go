@@ -856,6 +856,10 @@ func TestWhatHasBeenIdleForTooLongIsNotLentWhileAnotherIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: 10 * time.Second, MaxWaitTime: -1})
+		if err := p.Warm(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
 		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
 		for _, l := range leases {
 			testkit.GiveBack(t, p, l)

@@ -457,6 +457,7 @@ func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
+		synctest.Wait()
 		if got := x.Tried(); got != 4 {
 			t.Fatalf("Open was called %d times, want 4 times", got)
 		}

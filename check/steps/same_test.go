@@ -3,6 +3,8 @@
 package steps
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -211,4 +213,30 @@ func TestAGetSameDoesNotOvertakeWhoWaitsAlready(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Its ctx ends while the connection comes back: whether the waiter sees the one or the other first,
+// it is a call that its ctx has ended, and the connection is idle.
+func TestTheEndOfCtxOfAGetSameIsCountedWhicheverComesFirst(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 1)
+		m := once(t, p, l)
+		const n = 50
+		for i := range n {
+			ctx, cancel := context.WithCancel(bg)
+			var err error
+			getter := s.Act("waitSame: registered", func() { _, err = p.GetSame(ctx, m[0]) })
+			cancel()
+			testkit.GiveBack(t, p, l[0])
+			getter.End()
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("GetSame returned %v, want the end of ctx", err)
+			}
+			if got := p.Stats().Canceled; got != uint64(i+1) {
+				t.Fatalf("%d calls are counted as canceled, want %d", got, i+1)
+			}
+			l[0] = testkit.Borrow(t, p)
+		}
+		endWith(t, p, 1, l...)
+	})
 }

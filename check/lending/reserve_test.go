@@ -500,8 +500,11 @@ func TestReservedConnectionsOfTheSameAgeAreNotClosedAllAtOnce(t *testing.T) {
 		for range n {
 			leases = append(leases, testkit.Borrow(t, p))
 		}
+		synctest.Wait() // the sweeper reads what is set here
 		for _, l := range leases {
 			testkit.CoreLease(l).SetExpires(testkit.Inside(p).Now())
+		}
+		for _, l := range leases {
 			if err := p.PutFor(l, time.Hour); err != nil {
 				t.Fatal(err)
 			}

@@ -407,3 +407,25 @@ func TestWhoeverIsFasterThanTheSweeperAfterASleepHasALease(t *testing.T) {
 		testkit.IdleIs(t, b.p, fmt.Sprintf("after the Put of connection %d", l.Value().Number), 2)
 	})
 }
+
+// A Probe ends its goroutine after it has been given up: another goroutine goes on already.
+func TestAProbeThatEndsItsGoroutineTooLateChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := testkit.Obstacle(t)
+		b := new(bed)
+		f := b.Factory()
+		f.Probe = func(context.Context, *testkit.Wire) error {
+			<-hang
+			runtime.Goexit()
+			return nil
+		}
+		b.lieDown(t, 1, f, restless)
+		b.sleep(time.Hour)
+		time.Sleep(core.CallLimit + 3*time.Second)
+		if got := b.p.Stats().ClosedAbandoned; got != 1 {
+			t.Errorf("%d connections were given up, want one", got)
+		}
+		release()
+		testkit.EndWithIdle(t, b.p, 0)
+	})
+}

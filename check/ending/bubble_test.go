@@ -247,3 +247,16 @@ func TestDoInAnotherBubbleSaysThatItsLeaseIsStillInForce(t *testing.T) {
 		t.Errorf("%d connections are leased, want 1", got)
 	}
 }
+
+func TestGetSameDoesNotWaitInAnotherBubble(t *testing.T) {
+	p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1})
+	before := testkit.Borrow(t, p)
+	testkit.GiveBack(t, p, before)
+	l := testkit.Borrow(t, p)
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := p.GetSame(t.Context(), before.Mark()); err != pool.ErrBubble {
+			t.Errorf("GetSame returned %v, want ErrBubble", err)
+		}
+	})
+	testkit.GiveBack(t, p, l)
+}

@@ -195,6 +195,14 @@ func TestAGroupIsOfItsBubble(t *testing.T) {
 	})
 }
 
+func TestAGroupThatIsOldIsStillOfItsBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, &accounts{}, pool.GroupConfig{})
+		time.Sleep(2 * 365 * testkit.Day)
+		giveBack(t, g, borrow(t, g, "a"))
+	})
+}
+
 func TestStatsAreTheSumAndNeverFall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxConnections: 7, MaxIdleTime: time.Second}}

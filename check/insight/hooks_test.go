@@ -429,6 +429,10 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 		step("one opened in the outage", `level=DEBUG msg="connection opened" pool=orders conn=2 took=0s`)
 		time.Sleep(core.Probation)
 		step("at the end of the outage", `level=INFO msg="opening connections succeeds again" pool=orders`)
+		fails = true
+		_ = p.Warm(t.Context(), 2)
+		step("the first failure after an outage", `level=WARN msg="opening a connection failed" pool=orders error="wrong password" more_since_last=3`)
+		fails = false
 		_ = p.Resize(2)
 		step("resized", `level=INFO msg=resized pool=orders from=3 to=2`)
 		l = testkit.Borrow(t, p)

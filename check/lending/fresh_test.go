@@ -626,3 +626,42 @@ func TestTheSameRoomIsNotMadeTwice(t *testing.T) {
 		rests(t, p, m)
 	})
 }
+
+// No more are closed for GetFresh than may be opened at a time.
+func TestNothingIsClosedForAGetFreshThatMayNotOpenYet(t *testing.T) {
+	for name, outage := range map[string]bool{"MaxOpening": false, "an outage": true} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			opens, open := testkit.Obstacle(t)
+			x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+				if attempt > 2 {
+					<-opens
+				}
+				return nil
+			}}
+			c := still(2)
+			c.OpenEagerly = true
+			if !outage {
+				c.MaxOpening = 1
+			}
+			p := testkit.Start(t, x.Factory(), c)
+			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+			if outage {
+				testkit.Inside(p).SetOutage(words.Outage{}.Worse(1, 0, false))
+			}
+			first := testkit.AskFresh(t.Context(), p)
+			testkit.GiveBack(t, p, leases[0])
+			synctest.Wait()
+			if got := x.Tried(); got != 3 {
+				t.Fatalf("Open was called %d times, want a third time, in the room of what has come back", got)
+			}
+			second := testkit.AskFresh(t.Context(), p)
+			testkit.GiveBack(t, p, leases[1])
+			synctest.Wait()
+			if got := p.Stats(); got.IdleConnections != 1 || got.OpeningConnections != 1 {
+				t.Errorf("%d are idle and %d being opened, want one and one", got.IdleConnections, got.OpeningConnections)
+			}
+			open()
+			rests(t, p, numbered(t, "in the end", first, 3), numbered(t, "in the end", second, 4))
+		})
+	}
+}

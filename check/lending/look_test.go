@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -165,6 +166,117 @@ func TestACheckThatIsKnownToBeQuickIsCalledByTheGetItself(t *testing.T) {
 		if got := until(); got != core.Suspicion {
 			t.Errorf("after a slow one %d looks are apart, want %d", got, core.Suspicion)
 		}
+	})
+}
+
+func TestAGetSameCallsACheckThatIsKnownToBeQuickItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		var isApart bool
+		p := looked(t, &x, 1, func(*testkit.Wire) error { isApart = apart(); return nil })
+		var l pool.Lease[*testkit.Wire]
+		for range core.Tryout {
+			l = testkit.Borrow(t, p)
+			testkit.GiveBack(t, p, l)
+			synctest.Wait()
+		}
+		if !isApart {
+			t.Fatal("no look was apart")
+		}
+		l, err := p.GetSame(t.Context(), l.Mark())
+		if err != nil || isApart {
+			t.Errorf("GetSame returned %v; its look was apart: %v, want that it is not", err, isApart)
+		}
+		testkit.GiveBack(t, p, l)
+	})
+}
+
+// A ctx that ends while its Done is being asked for.
+type dawdling struct {
+	context.Context
+	end func()
+}
+
+func (d dawdling) Done() <-chan struct{} {
+	time.Sleep(2 * core.LookGrace)
+	d.end()
+	return d.Context.Done()
+}
+
+// Check has returned and ctx has ended before the Get looks: whichever it sees first.
+func TestAGetWhoseCtxHasEndedDuringItsCheckGetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := looked(t, &x, 1, func(*testkit.Wire) error {
+			time.Sleep(core.LookGrace) // so that the next look is apart as well
+			return nil
+		})
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			if l, err := p.Get(dawdling{ctx, cancel}); err == nil {
+				t.Fatalf("Get lent connection %d though its ctx had ended", l.Value().Number)
+			}
+			synctest.Wait()
+		}
+		testkit.IdleIs(t, p, "in the end", 1)
+	})
+}
+
+// While a Get has a connection checked, somebody asks for it by its Mark, and waits on or leaves.
+func TestWhatIsCheckedForAGetGoesToWhoWaitsForItAlone(t *testing.T) {
+	for _, stays := range []bool{true, false} {
+		testkit.Bubble(t, fmt.Sprint("stays=", stays), func(t *testing.T) {
+			hang, release := testkit.Obstacle(t)
+			var x testkit.Exchange
+			var slow bool
+			p := looked(t, &x, 1, func(*testkit.Wire) error {
+				if slow {
+					<-hang
+				}
+				return nil
+			})
+			l := testkit.Borrow(t, p)
+			testkit.GiveBack(t, p, l)
+			synctest.Wait()
+			slow = true
+			r := testkit.Ask(t.Context(), p)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			same := testkit.AskSame(ctx, p, l.Mark())
+			same.Pending(t, "while it is checked")
+			if !stays {
+				cancel()
+				same.Failed(t, "after its cancel", context.Canceled)
+			}
+			release()
+			if stays {
+				l := same.Served(t, "after the check")
+				r.Pending(t, "while the other has the connection")
+				testkit.GiveBack(t, p, l)
+			}
+			testkit.EndWithIdle(t, p, 1, r.Served(t, "in the end"))
+		})
+	}
+}
+
+// A Check ends its goroutine after it has been given up: somebody else has answered the Get.
+func TestALookThatEndsItsGoroutineTooLateChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, release := testkit.Obstacle(t)
+		var x testkit.Exchange
+		var calls int
+		p := looked(t, &x, 1, func(*testkit.Wire) error {
+			if calls++; calls == 1 {
+				<-hang
+				runtime.Goexit()
+			}
+			return nil
+		})
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(core.CallLimit + 3*time.Second)
+		l := r.Served(t, "by another connection")
+		release()
+		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
 

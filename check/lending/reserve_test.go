@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"go.uber.org/atomic"
 )
@@ -127,6 +129,20 @@ func TestWhatIsReservedLongestGoesToWhoeverCanGetNoOther(t *testing.T) {
 		}
 		rests(t, p, l1, l2, l3)
 	})
+}
+
+// Whichever slot it has.
+func TestOfTwoThatAreReservedTheOneReservedLongestGoesFirst(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		testkit.Bubble(t, fmt.Sprint("slot ", first), func(t *testing.T) {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(2))
+			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+			putFor(t, p, leases[first], time.Hour)
+			time.Sleep(time.Second)
+			putFor(t, p, leases[1-first], time.Hour)
+			rests(t, p, numbered(t, "the one that has been reserved longest", testkit.Ask(t.Context(), p), first+1))
+		})
+	}
 }
 
 // Who comes next finds as many open, or being opened, as may be: then the first in line has what is reserved.
@@ -481,6 +497,97 @@ func TestSessionsFindTheirConnectionsUndisturbedWithPutFor(t *testing.T) {
 		t.Logf("waits take at most %v with PutFor, %v without", most, without)
 		if most > without*11/10 {
 			t.Errorf("callers wait for %v with PutFor, for %v without: want at most 10 %% more", most, without)
+		}
+	})
+}
+
+// The idle time of what is put back begins now, also if it was reserved for a time that is over.
+func TestPutForNoTimeIsPut(t *testing.T) {
+	for _, d := range []time.Duration{0, -time.Hour} {
+		testkit.Bubble(t, d.String(), func(t *testing.T) {
+			c := still(1)
+			c.MaxIdleTime = time.Minute
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+			l := testkit.Borrow(t, p)
+			time.Sleep(2 * time.Hour)
+			putFor(t, p, l, d)
+			time.Sleep(30 * time.Second)
+			testkit.IdleIs(t, p, "half a minute later", 1)
+			if got := p.Stats().ReservedConnections; got != 0 {
+				t.Errorf("%d are reserved, want none", got)
+			}
+		})
+	}
+}
+
+// A reservation whose end has the number, on the coarse clock, that marks what Revoke has ended.
+func TestNoEndOfAReservationLooksLikeARevoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := still(1)
+		c.MaxIdleTime = time.Second
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		l := testkit.Borrow(t, p)
+		putFor(t, p, l, core.RevokedStamp*testkit.Inside(p).TickLength()-testkit.Inside(p).Now())
+		if err := p.Put(l); err != pool.ErrNotLeased {
+			t.Errorf("a second Put returned %v, want ErrNotLeased", err)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+func TestWhatWasReservedIsNotLentWhenItsIdleTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := still(1)
+		c.MaxIdleTime = 30 * time.Second
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		putFor(t, p, testkit.Borrow(t, p), time.Second)
+		time.Sleep(time.Second + c.MaxIdleTime + 500*time.Millisecond)
+		testkit.IdleIs(t, p, "just before the pass that closes it", 1)
+		testkit.Inside(p).Tick.Add(1) // as the sweeper does, before it goes round
+		if _, ok := p.TryGet(); ok {
+			t.Error("TryGet lent a connection that has been idle for too long")
+		}
+		synctest.Wait()
+		if got := p.Stats().ClosedIdle; got != 1 {
+			t.Errorf("%d were closed for their idle time, want one", got)
+		}
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+// After a long stop of the process many are at the end of their lives. Reserved ones are replaced
+// as idle ones are: an eighth in each pass.
+func TestReservedConnectionsOfTheSameAgeAreNotClosedAllAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 16
+		c := still(n)
+		c.MaxLifetime = time.Hour
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+		var leases []pool.Lease[*testkit.Wire]
+		for range n {
+			leases = append(leases, testkit.Borrow(t, p))
+		}
+		synctest.Wait() // the sweeper reads what is set here
+		for _, l := range leases {
+			testkit.CoreLease(l).SetExpires(testkit.Inside(p).Now())
+		}
+		for _, l := range leases {
+			if err := p.PutFor(l, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		passes := 0
+		for closed := uint64(0); closed < n && passes < 2*n; passes++ {
+			time.Sleep(core.MaxTick)
+			synctest.Wait()
+			now := p.Stats().ClosedLifetime
+			if got := now - closed; got > n/4 { // there may be two passes in this time
+				t.Fatalf("%d were closed within a pass or two, want %d at most", got, n/4)
+			}
+			closed = now
+		}
+		if got := p.Stats().ClosedLifetime; got != n {
+			t.Errorf("%d were closed in %d passes, want all", got, passes)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package lending
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -612,4 +613,202 @@ func TestGetSameIsToldAtTheEndOfALifeWhoeverHasTheConnection(t *testing.T) {
 		}
 		rests(t, p, l)
 	})
+}
+
+func TestGetSameWithACtxThatHasEndedTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		l := testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if l, err := p.GetSame(ctx, l.Mark()); !errors.Is(err, context.Canceled) || l != (pool.Lease[*testkit.Wire]{}) {
+			t.Errorf("GetSame returned (%v, %v), want no lease and the end of ctx", l.Value(), err)
+		}
+		rests(t, p)
+	})
+}
+
+func TestALeaseDoesNotFollowOneOfAnotherPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var marks [2]pool.Mark
+		var leases [2]pool.Lease[*testkit.Wire]
+		for i := range marks {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+			l := testkit.Borrow(t, p)
+			testkit.GiveBack(t, p, l)
+			marks[i], leases[i] = l.Mark(), testkit.Borrow(t, p)
+			defer testkit.GiveBack(t, p, leases[i])
+		}
+		for i, m := range marks {
+			for k, l := range leases {
+				if got := l.Follows(m); got != (i == k) {
+					t.Errorf("whether the lease of pool %d follows the mark of pool %d is %v", k, i, got)
+				}
+			}
+		}
+	})
+}
+
+func TestTryGetSameDoesNotLendWhatCheckRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(testkit.Exchange).Factory()
+		f.Check = func(*testkit.Wire) error { return testkit.ErrUnfit }
+		c := still(1)
+		c.CheckInterval = -1
+		p := testkit.Start(t, f, c)
+		if l, ok := p.TryGetSame(marked(t, p)); ok {
+			t.Errorf("TryGetSame lent connection %d", l.Number())
+		}
+		rests(t, p)
+	})
+}
+
+// Another connection has come and gone in its slot since: its end says nothing of the first one.
+func TestTheEndOfAnotherConnectionIsNotToldForThatOfTheMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		m := marked(t, p)
+		for range 2 {
+			if err := p.Discard(testkit.Borrow(t, p), testkit.ErrCause); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := p.GetSame(t.Context(), m); !errors.Is(err, pool.ErrGone) || errors.Is(err, testkit.ErrCause) {
+			t.Errorf("GetSame returned %v, want ErrGone, and not the cause of another one", err)
+		}
+		if got := p.Stats().Gone; got != 1 {
+			t.Errorf("%d calls are counted as ended by ErrGone, want one", got)
+		}
+		rests(t, p)
+	})
+}
+
+// Somebody waits for a connection that is being opened. That is no reason to keep a reserved one
+// from who asks for it.
+func TestGetSameOfWhatIsReservedDoesNotWaitForThoseWhoWaitForAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens, open := testkit.Obstacle(t)
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-opens
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), still(2))
+		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
+		other := testkit.Ask(t.Context(), p)
+		other.Pending(t, "while a connection is opened for it")
+		l := testkit.AskSame(t.Context(), p, m).Served(t, "at once")
+		open()
+		rests(t, p, l, other.Served(t, "by the other one"))
+	})
+}
+
+// The reservation is over before its end: the connection was asked for by its Mark and put back.
+func TestAReservationThatWasTakenSaysNothingWhenTheConnectionComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
+		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
+		l, err := p.GetSame(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := testkit.Ask(t.Context(), p)
+		second := testkit.AskSame(t.Context(), p, m)
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, p, first.Served(t, "who came first"))
+		rests(t, p, second.Served(t, "who came second"))
+	})
+}
+
+func TestWhoWaitsGetsWhatWasReservedWhenItsTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens, open := testkit.Obstacle(t)
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				<-opens
+			}
+			return nil
+		}}
+		p := testkit.Start(t, x.Factory(), still(2))
+		putFor(t, p, testkit.Borrow(t, p), 500*time.Millisecond)
+		other := testkit.Ask(t.Context(), p)
+		other.Pending(t, "while a connection is opened for it")
+		time.Sleep(501 * time.Millisecond)
+		l := numbered(t, "when the time is over", other, 1)
+		open()
+		rests(t, p, l)
+	})
+}
+
+// Those who wait for different connections each end in time, though nothing else wakes the pool.
+func TestGetSameOfSeveralConnectionsEndsAfterMaxWaitTime(t *testing.T) {
+	for name, end := range map[string]struct {
+		f    func(p *pool.Pool[*testkit.Wire])
+		want error
+	}{
+		"MaxWaitTime": {func(*pool.Pool[*testkit.Wire]) { time.Sleep(time.Second + 300*time.Millisecond) }, pool.ErrExhausted},
+		"Shutdown":    {func(p *pool.Pool[*testkit.Wire]) { go func() { _ = p.Shutdown(context.Background()) }() }, pool.ErrClosed},
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			c := still(3)
+			c.MaxWaitTime = time.Second
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
+			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
+			marks := make([]pool.Mark, len(leases))
+			for i, l := range leases {
+				testkit.GiveBack(t, p, l)
+				marks[i] = l.Mark()
+				leases[i] = testkit.Borrow(t, p)
+			}
+			time.Sleep(time.Hour) // the sweeper has nothing to do
+			var waits []*testkit.Request[*testkit.Wire]
+			for _, m := range marks[:2] {
+				waits = append(waits, testkit.AskSame(t.Context(), p, m))
+			}
+			if got := p.Stats(); got.WaitingRequests != 2 {
+				t.Errorf("%d wait, want 2", got.WaitingRequests)
+			}
+			end.f(p)
+			for _, w := range waits {
+				w.Failed(t, "in the end", end.want)
+			}
+			rests(t, p, leases...)
+		})
+	}
+}
+
+func TestTheOldestWaitMayBeOneForASingleConnection(t *testing.T) {
+	for first := range 2 {
+		testkit.Bubble(t, fmt.Sprint("slot ", first), func(t *testing.T) {
+			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
+			var leases []pool.Lease[*testkit.Wire]
+			var marks []pool.Mark
+			for range 3 {
+				leases = append(leases, testkit.Borrow(t, p))
+			}
+			for i, l := range leases {
+				testkit.GiveBack(t, p, l)
+				marks = append(marks, l.Mark())
+				leases[i] = testkit.Borrow(t, p)
+			}
+			waits := []*testkit.Request[*testkit.Wire]{testkit.AskSame(t.Context(), p, marks[first])}
+			time.Sleep(time.Second)
+			waits = append(waits, testkit.AskSame(t.Context(), p, marks[1-first]))
+			// Nobody waits for the third any more.
+			ctx, cancel := context.WithCancel(t.Context())
+			left := testkit.AskSame(ctx, p, marks[2])
+			cancel()
+			left.Failed(t, "after its cancel", context.Canceled)
+			time.Sleep(time.Second)
+			if got := p.Stats().OldestWait; got != 2*time.Second {
+				t.Errorf("the oldest wait has lasted for %v, want 2s", got)
+			}
+			for _, l := range leases {
+				testkit.GiveBack(t, p, l)
+			}
+			rests(t, p, waits[0].Served(t, "in the end"), waits[1].Served(t, "in the end"))
+		})
+	}
 }

@@ -1,5 +1,5 @@
-// Command mutants checks the tests: it leaves out each guard of the ring and of the pool's
-// core, one at a time, and runs the suite, which must fail. The script run in this folder
+// Command mutants checks the tests: it leaves out each guard of the ring, of the pool's
+// core and of its groups, one at a time, and runs the suite, which must fail. The script run in this folder
 // runs it; survivors.md says what has come of it.
 //
 //	mutants list [-only REGEXP]
@@ -26,15 +26,31 @@ import (
 	"strings"
 )
 
-// files are those with guards in them, of the ring and of the pool's core.
-var files = []string{
-	"ring/ring.go", "ring/search.go", "ring/start.go", "ring/start_explore.go",
-	"internal/queue/queue.go", "internal/queue/parker.go", "internal/words/outage.go", "internal/sight/sight.go",
-	"internal/core/settle.go", "internal/core/wait.go", "internal/core/quota.go", "internal/core/outage.go", "internal/core/aside.go",
-	"internal/core/open.go", "internal/core/close.go", "internal/core/resize.go", "internal/core/reset.go",
-	"internal/core/warm.go", "internal/core/limit.go", "internal/core/pass.go", "internal/core/sweep.go",
-	"internal/core/slots.go", "internal/core/leak.go", "internal/core/pool.go", "internal/core/counters.go",
-	"internal/core/conn.go", "internal/core/fresh.go", "internal/core/gate.go", "internal/core/hooks.go", "internal/core/look.go", "internal/core/place.go", "internal/core/revoke.go", "internal/core/same.go", "internal/core/reserve.go", "internal/core/wake.go", "pool.go", "factory.go",
+// folders are those of the ring, of the pool's core and of its groups. All their files are
+// mutated, so that a new one is not forgotten, but for those in spared.
+var folders = []string{"ring", "internal/queue", "internal/words", "internal/sight", "internal/core", "internal/group"}
+
+// spared are files that only tests need.
+var spared = []string{"internal/core/inside.go", "internal/queue/walk.go", "internal/group/inside.go"}
+
+// shell are the files with guards of the package that users see, but for texts and figures.
+var shell = []string{"config.go", "factory.go", "group.go", "pool.go"}
+
+// mutatedFiles returns the files that are mutated, in their order.
+func mutatedFiles(root string) (files []string, err error) {
+	for _, f := range folders {
+		entries, err := os.ReadDir(filepath.Join(root, f))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			name := f + "/" + e.Name()
+			if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") && !slices.Contains(spared, name) {
+				files = append(files, name)
+			}
+		}
+	}
+	return append(files, shell...), nil
 }
 
 func main() {
@@ -85,6 +101,10 @@ func generate() (dir string, all []mutant, sources map[string][]byte, err error)
 	if dir, err = root(); err != nil {
 		return "", nil, nil, err
 	}
+	files, err := mutatedFiles(dir)
+	if err != nil {
+		return "", nil, nil, err
+	}
 	sources = map[string][]byte{}
 	for _, f := range files {
 		source, mutants, err := mutate(dir, f, len(all))
@@ -109,7 +129,7 @@ func choose(all []mutant, only string, sample int, seed uint64) ([]mutant, error
 	}
 	random := rand.New(rand.NewPCG(seed, 0))
 	var chosen []mutant
-	for _, f := range files {
+	for _, f := range filesOf(all) {
 		of := slices.DeleteFunc(slices.Clone(all), func(m mutant) bool { return m.file != f })
 		random.Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
 		of = of[:min(sample, len(of))]
@@ -117,6 +137,16 @@ func choose(all []mutant, only string, sample int, seed uint64) ([]mutant, error
 		chosen = append(chosen, of...)
 	}
 	return chosen, nil
+}
+
+// filesOf returns the files of all, in their order.
+func filesOf(all []mutant) (files []string) {
+	for _, m := range all {
+		if len(files) == 0 || files[len(files)-1] != m.file {
+			files = append(files, m.file)
+		}
+	}
+	return files
 }
 
 func list(only string, sample int, seed uint64) error {
@@ -197,10 +227,8 @@ func sum(from []string) error {
 		}
 		fmt.Println()
 	}
-	for _, f := range files {
-		if rows[f] != nil {
-			line(f, rows[f])
-		}
+	for _, f := range filesOf(all) {
+		line(f, rows[f])
 	}
 	line("all", total)
 	fmt.Printf("\n%d of %d caught (%.1f %%), %d of them because the tests hung\n\n", total.run-total.by[survived], total.run,

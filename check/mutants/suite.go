@@ -40,7 +40,7 @@ const slow = "^(TestCloseAgainstEverything|TestAWaitAllocatesNextToNothing|TestA
 	"TestRandomActionsOfMany)$"
 
 // The packages with the tests of the core: those beside it, and those by subject.
-var packages = []string{"internal/core", "internal/queue", "internal/words", "check/lending", "check/opening", "check/ending", "check/insight", "check/stress", "."}
+var packages = []string{"internal/core", "internal/queue", "internal/words", "internal/group", "check/lending", "check/opening", "check/ending", "check/insight", "check/group", "check/stress", "."}
 
 // stages returns the stages with the given names. Each limit is several times what the
 // longest test takes without a mutant; run measures that, and refuses to go on if it is
@@ -113,32 +113,42 @@ func inFiles(pattern string) func(*stage, string, string) ([]string, bool, error
 // that are called guards_test.go and those in the package itself.
 var nearest = map[string]string{
 	"queue.go": "queue|fifo|waits", "parker.go": "queue|alloc", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
-	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "outage|recover|quota", "aside.go": "aside|outage|limit",
+	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "outage|aside|recover|quota", "aside.go": "aside|outage|limit",
 	"open.go": "open|recover|factory|quota|limit|reset|warm", "close.go": "close|strict|misuse|kill|limit", "resize.go": "resize|config",
 	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
-	"fresh.go": "fresh|retry", "same.go": "same|reserve", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
+	"fresh.go": "fresh|retry", "same.go": "same|reserve|look", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
+	"revoke.go": "revoke", "life.go": "expires|lifetime", "probe.go": "expires|recover|review|limit", "call.go": "close|limit", "errors.go": "errors|outage|time",
+	"config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
 }
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
 var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
-	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh", "same.go": "same|reserve", "reserve.go": "reserve|same",
+	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
+	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside",
+	"config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
 }
 
 // chosen chooses the tests in the files that a map names for the file of a mutant.
 func chosen(of map[string]string, otherwise string) func(*stage, string, string) ([]string, bool, error) {
 	return func(s *stage, root, file string) ([]string, bool, error) {
 		names, ok := of[filepath.Base(file)]
-		if !ok {
+		switch {
+		case filepath.Dir(file) == "internal/group":
+			names = "group"
+		case !ok:
 			names = otherwise
 		}
 		return inFiles("^("+names+")_test\\.go$")(s, root, file)
 	}
 }
+
+// ofGroups are the test files with tests of groups.
+const ofGroups = "end|idle|made|removed|same|stress|group"
 
 // near chooses the tests that are likely to catch a mutant.
 func near(s *stage, root, file string) (args []string, any bool, err error) {
@@ -146,7 +156,10 @@ func near(s *stage, root, file string) (args []string, any bool, err error) {
 		return []string{"-test.skip", slow}, true, nil
 	}
 	names, ok := nearest[filepath.Base(file)]
-	if !ok {
+	switch {
+	case filepath.Dir(file) == "internal/group":
+		names = ofGroups
+	case !ok:
 		names = "pool"
 	}
 	args, any, err = inFiles("^(guards|"+names+")_test\\.go$")(s, root, file)

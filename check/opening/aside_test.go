@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/S4AK4N/pool/internal/words"
 	"go.uber.org/atomic"
@@ -419,4 +420,221 @@ func askShortly(get func(context.Context) (pool.Lease[*testkit.Wire], error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_, _ = get(ctx)
+}
+
+// stuck returns an exchange whose attempts end when they are told to, and the ctx of each.
+func stuck(t *testing.T) (x *testkit.Exchange, ctx []context.Context, result func(attempt int, err error)) {
+	ctx = make([]context.Context, 20)
+	results := make([]chan error, len(ctx))
+	for i := range results {
+		results[i] = make(chan error, 1)
+	}
+	t.Cleanup(func() {
+		for _, c := range results {
+			close(c)
+		}
+	})
+	x = &testkit.Exchange{Open: func(c context.Context, attempt int) error {
+		ctx[attempt] = c
+		return <-results[attempt]
+	}}
+	return x, ctx, func(attempt int, err error) {
+		results[attempt] <- err
+		synctest.Wait()
+	}
+}
+
+// Which slots they have says nothing: here the younger one has the first, the older one the last.
+func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		result(1, nil)
+		result(2, nil)
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		r := testkit.Ask(t.Context(), p)
+		if err := p.Discard(leases[0], nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
+		synctest.Wait()
+		if got := x.Tried(); got != 4 {
+			t.Fatalf("Open was called %d times, want 4 times", got)
+		}
+		if err := ctx[3].Err(); err != nil {
+			t.Errorf("the older one was given up (%v), want that it goes on", context.Cause(ctx[3]))
+		}
+		if ctx[4].Err() == nil {
+			t.Error("the younger one was not given up")
+		}
+		result(3, nil)
+		result(4, testkit.ErrDial)
+		testkit.EndWithIdle(t, p, 2, leases[1], r.Served(t, "by the older one"))
+	})
+}
+
+// One is set aside, one has been given up and does not return. Then there is room, and another
+// one hangs in it.
+func TestBesideAnAttemptWithoutASlotNoOtherOneHangsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		leases := make([]pool.Lease[*testkit.Wire], 2)
+		for i := range leases {
+			result(i+1, nil)
+			leases[i] = testkit.Borrow(t, p)
+		}
+		var waits []*testkit.Request[*testkit.Wire]
+		wait := func(tried int) {
+			t.Helper()
+			waits = append(waits, testkit.Ask(t.Context(), p))
+			if got := x.Tried(); got != tried {
+				t.Fatalf("Open was called %d times, want %d times", got, tried)
+			}
+		}
+		wait(3)
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		wait(4) // the third is set aside
+		time.Sleep(words.BackoffMost + 10*time.Millisecond)
+		wait(4) // the fourth is given up
+		if ctx[4].Err() == nil || ctx[3].Err() != nil {
+			t.Fatal("want that the attempt with a slot is given up, and not that without")
+		}
+		for i, l := range leases {
+			if err := p.Discard(l, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if i == 0 {
+				time.Sleep(words.BackoffMost + 10*time.Millisecond) // the fifth hangs
+			}
+		}
+		if got := x.Tried(); got != 6 {
+			t.Errorf("Open was called %d times, want 6 times", got)
+		}
+		if ctx[5].Err() == nil {
+			t.Error("an attempt hangs on beside one without a slot")
+		}
+		for i := 3; i <= 6; i++ {
+			result(i, nil)
+		}
+		for i, w := range waits {
+			result(7+i, nil)
+			testkit.GiveBack(t, p, w.Served(t, "in the end"))
+		}
+	})
+}
+
+// An attempt loses its slot after a Resize to fewer: from then on no more are open than may be,
+// and Put need not look any more.
+func TestTheSlotOfAnAttemptThatIsSetAsideEndsTheSurplus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		result(1, nil)
+		l := testkit.Borrow(t, p)
+		waits := testkit.Ask(t.Context(), p)
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		gate := func() words.Gate { return words.Gate(testkit.Inside(p).Gate.Load()) }
+		if !gate().Shrinking() {
+			t.Fatal("two are open of one, and the gate does not say so")
+		}
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		if gate().Shrinking() {
+			t.Error("the gate says that there are too many, but one is open of one")
+		}
+		result(2, nil) // there is no room for it
+		testkit.GiveBack(t, p, l)
+		testkit.EndWithIdle(t, p, 1, waits.Served(t, "in the end"))
+	})
+}
+
+// The connection of an attempt that was set aside takes the slot of another attempt, which goes
+// on for nobody: it was begun for a Get, or for Warm.
+func TestAnAttemptThatIsReplacedIsCanceled(t *testing.T) {
+	for _, spare := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("spare=", spare), func(t *testing.T) {
+			x, ctx, result := stuck(t)
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+			until, cancel := context.WithCancel(t.Context())
+			waits := testkit.Ask(until, p)
+			time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+			replaced := 2
+			var warm *testkit.Warming
+			if spare {
+				cancel()
+				waits.Failed(t, "after its cancel", context.Canceled)
+				result(2, testkit.ErrDial)
+				warm = testkit.Warm(t.Context(), p, 1)
+				replaced = 3
+			}
+			if got := x.Tried(); got != replaced {
+				t.Fatalf("Open was called %d times, want %d times", got, replaced)
+			}
+			result(1, nil)
+			var leases []pool.Lease[*testkit.Wire]
+			if spare {
+				warm.Is(t, "when one is open", nil)
+			} else {
+				leases = append(leases, waits.Served(t, "by the first attempt"))
+			}
+			if ctx[replaced].Err() == nil {
+				t.Error("the attempt that was replaced goes on")
+			}
+			result(replaced, nil)
+			testkit.EndWithIdle(t, p, 1, leases...)
+			cancel()
+		})
+	}
+}
+
+// With StrictMax nothing can be opened for a caller until the patience with an attempt that hangs
+// is over: it is told so at once.
+func TestWithStrictMaxAnAttemptThatHangsKeepsNobodyWaiting(t *testing.T) {
+	for name, c := range map[string]pool.Config{"MaxConnections": {MaxConnections: 1}, "MaxOpening": {MaxConnections: 5, MaxOpening: 1}} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			x, _, result := stuck(t)
+			c.StrictMax, c.FailFastAfter = true, testkit.AtOnce
+			c.MaxWaitTime, c.MaxIdleTime, c.OpenTimeout = -1, -1, -1
+			p := testkit.Start(t, x.Factory(), c)
+			time.Sleep(time.Second)
+			testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
+			first := testkit.Ask(t.Context(), p)
+			time.Sleep(words.BackoffMost + 10*time.Millisecond)
+			if got := testkit.Inside(p).Overdue.Load(); got != 1 {
+				t.Fatalf("%d attempts are overdue, want one", got)
+			}
+			testkit.Ask(t.Context(), p).Failed(t, "while an attempt hangs", pool.ErrUnavailable)
+			result(1, nil)
+			testkit.EndWithIdle(t, p, 1, first.Served(t, "in the end"))
+		})
+	}
+}
+
+// Two hang in all the room there is. One of them is given up for whoever comes: nobody is told
+// that there is no hope.
+func TestWithStrictMaxOneOfTwoAttemptsThatHangMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, ctx, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, StrictMax: true, FailFastAfter: testkit.AtOnce, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		until, cancel := context.WithCancel(t.Context())
+		left := []*testkit.Request[*testkit.Wire]{testkit.Ask(until, p), testkit.Ask(until, p)}
+		cancel()
+		for _, r := range left {
+			r.Failed(t, "after its cancel", context.Canceled)
+		}
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
+		r := testkit.Ask(t.Context(), p)
+		r.Pending(t, "while one of two is given up for it")
+		if (ctx[1].Err() == nil) == (ctx[2].Err() == nil) {
+			t.Errorf("given up are %v and %v, want one of them", ctx[1].Err(), ctx[2].Err())
+		}
+		result(1, nil)
+		result(2, testkit.ErrDial)
+		result(3, testkit.ErrDial)
+		testkit.GiveBack(t, p, r.Served(t, "in the end"))
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -849,4 +850,243 @@ func TestWhatHasBeenIdleForTooLongIsLentWhileNothingElseIsOpen(t *testing.T) {
 			testkit.AtRest(t, p, 0)
 		})
 	}
+}
+
+func TestWhatHasBeenIdleForTooLongIsNotLentWhileAnotherIsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testkit.NewBackend(time.Millisecond)
+		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: 10 * time.Second, MaxWaitTime: -1})
+		if err := p.Warm(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		for _, l := range leases {
+			testkit.GiveBack(t, p, l)
+		}
+		time.Sleep(8 * time.Second)
+		b.Down.Store(true)
+		young, err := p.GetSame(t.Context(), leases[1].Mark())
+		if err != nil {
+			t.Fatal(err)
+		}
+		testkit.GiveBack(t, p, young)
+		time.Sleep(4 * time.Second)
+		if got := p.Stats(); got.IdleConnections != 2 || got.LastOpenError == nil {
+			t.Fatalf("%d are idle, want both, because none can be opened instead (%v)", got.IdleConnections, got.LastOpenError)
+		}
+		l, err := p.GetSame(t.Context(), leases[0].Mark())
+		if !errors.Is(err, pool.ErrGone) {
+			t.Errorf("GetSame lends what has been idle for 12 s (%v, %v), want ErrGone", l.Value(), err)
+		}
+		synctest.Wait()
+		testkit.AtRest(t, p, 0)
+	})
+}
+
+// The failure of an attempt that was under way when another one failed says nothing new, also if
+// a connection has been opened meanwhile: that ends the outage.
+func TestAFailureFromBeforeTheOutageLeavesTheTrialAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		served := testkit.Ask(t.Context(), p)
+		ctx, cancel := context.WithCancel(t.Context())
+		others := []*testkit.Request[*testkit.Wire]{testkit.Ask(ctx, p), testkit.Ask(ctx, p)}
+		cancel()
+		for _, r := range others {
+			r.Failed(t, "after its cancel", context.Canceled)
+		}
+		time.Sleep(time.Millisecond)
+		result(2, testkit.ErrDial)
+		result(1, nil)
+		result(3, pool.RetryAfter(testkit.ErrDial, 0)) // no pause
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
+			t.Errorf("%d failures are counted, want one", got)
+		}
+		time.Sleep(core.Probation + 10*time.Millisecond)
+		synctest.Wait()
+		if got := testkit.Inside(p).Outage().Failures; got != 0 {
+			t.Errorf("%d failures are counted after a second, want that the outage is over", got)
+		}
+		testkit.EndWithIdle(t, p, 1, served.Served(t, "by the first attempt"))
+	})
+}
+
+// A connection has come back since the last failure. That another attempt asks for a pause
+// changes nothing about it.
+func TestWhatHasComeBackCountsAlsoAfterALongerPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _, result := stuck(t)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
+		var waits []*testkit.Request[*testkit.Wire]
+		for range 4 {
+			waits = append(waits, testkit.Ask(t.Context(), p))
+		}
+		result(1, nil)
+		result(2, testkit.ErrDial)
+		testkit.GiveBack(t, p, waits[0].Served(t, "by the first attempt"))
+		result(3, pool.RetryAfter(testkit.ErrDial, 5*time.Second))
+		result(4, testkit.ErrDial)
+		time.Sleep(5*time.Second + time.Millisecond)
+		if got := x.Tried(); got != 5 {
+			t.Fatalf("Open was called %d times, want a fifth time, after the pause", got)
+		}
+		result(5, testkit.ErrDial)
+		if got := testkit.Inside(p).Outage(); got.Failures != 2 || got.Dry != 1 {
+			t.Errorf("%d failures, %d since something came back, want 2 and 1", got.Failures, got.Dry)
+		}
+		result(6, nil)
+		for _, w := range waits[1:] {
+			testkit.GiveBack(t, p, w.Served(t, "in the end"))
+		}
+		result(7, nil) // the outage is over: it was begun for the last
+		testkit.EndWithIdle(t, p, 3)
+	})
+}
+
+// In an outage connections are opened one at a time. When it is over, all that are needed are
+// begun, while the one that was begun in it goes on.
+func TestWhenAnOutageIsOverAllThatAreNeededAreOpened(t *testing.T) {
+	for _, warm := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("Warm=", warm), func(t *testing.T) {
+			x, _, result := stuck(t)
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, OpenEagerly: true, FailFastAfter: -1})
+			first := testkit.Ask(t.Context(), p)
+			result(1, testkit.ErrDial)
+			result(2, nil)
+			l := first.Served(t, "by the second attempt")
+			time.Sleep(core.Probation - 200*time.Millisecond)
+			var waits []*testkit.Request[*testkit.Wire]
+			var warming *testkit.Warming
+			want := 4 // two are without a connection after the Put
+			if warm {
+				warming = testkit.Warm(t.Context(), p, 4)
+				want = 5
+			} else {
+				for range 3 {
+					waits = append(waits, testkit.Ask(t.Context(), p))
+				}
+			}
+			if got := x.Tried(); got != 3 {
+				t.Fatalf("Open was called %d times, want a third time", got)
+			}
+			testkit.GiveBack(t, p, l) // goes to one who waits, and ends the outage
+			if warm {
+				time.Sleep(250 * time.Millisecond) // nobody does, so the sweeper ends it
+			}
+			synctest.Wait()
+			if got := x.Tried(); got != want {
+				t.Errorf("Open was called %d times after the outage, want %d times", got, want)
+			}
+			for i := 3; i <= want; i++ {
+				result(i, nil)
+			}
+			if warm {
+				warming.Is(t, "when all are open", nil)
+			}
+			for _, w := range waits {
+				testkit.GiveBack(t, p, w.Served(t, "in the end"))
+			}
+			testkit.EndWithIdle(t, p, want-1)
+		})
+	}
+}
+
+// A connection on probation is broken, by which end is not known. It shows nothing.
+func TestABrokenConnectionDoesNotEndAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt == 1 {
+				return testkit.ErrDial
+			}
+			return nil
+		}}
+		f, broken := testkit.Watched(x)
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: -1})
+		l := testkit.Borrow(t, p)
+		broken(1, context.Canceled)
+		time.Sleep(core.Probation + 10*time.Millisecond)
+		synctest.Wait()
+		if got := testkit.Inside(p).Outage().Failures; got != 1 {
+			t.Errorf("%d failures are counted, want one", got)
+		}
+		testkit.GiveBack(t, p, l)
+		testkit.EndWithIdle(t, p, 0)
+	})
+}
+
+func TestAConnectionThatEndsInAClosedPoolIsNoFailedOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := new(testkit.Exchange)
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
+		l := testkit.Borrow(t, p)
+		done := make(chan error, 1)
+		go func() { done <- p.Shutdown(t.Context()) }()
+		synctest.Wait()
+		if err := p.Discard(l, io.EOF); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+		if got := p.Stats().LastOpenError; got != nil {
+			t.Errorf("the last error of an open is %v, want none", got)
+		}
+	})
+}
+
+// Whose end of a connection it was, as Check, Watch and Discard tell it.
+func TestWhatPeersEndCountsAndWhatUsersEndDoesNot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		watch, check, discard error
+		want                  int
+	}{
+		"Watch, the peer":         {watch: testkit.ErrCause, want: 1},
+		"Watch, a ctx":            {watch: fmt.Errorf("read: %w", context.Canceled)},
+		"Watch, a ctx's deadline": {watch: fmt.Errorf("read: %w", context.DeadlineExceeded)},
+		"Watch, the user's Close": {watch: fmt.Errorf("read: %w", net.ErrClosed)},
+		"Check":                   {check: testkit.ErrUnfit, want: 1},
+		"Check, in vain":          {check: context.DeadlineExceeded, want: 1},
+		"Discard, for no end":     {discard: testkit.ErrCause},
+		"Discard, marked":         {discard: pool.PeerClosed(testkit.ErrCause), want: 1}, // whatever Factory.PeerClosed says
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			x := new(testkit.Exchange)
+			f, broken := testkit.Watched(x)
+			f.Check = func(*testkit.Wire) error { return tt.check }
+			f.PeerClosed = func(error) bool { return false }
+			p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, CheckInterval: -1})
+			if err := p.Warm(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if tt.watch != nil {
+				broken(1, tt.watch)
+			} else if l, ok := p.TryGet(); ok != (tt.check == nil) {
+				t.Errorf("whether a connection was lent is %v", ok)
+			} else if ok {
+				if err := p.Discard(l, tt.discard); err != nil {
+					t.Error(err)
+				}
+			}
+			synctest.Wait()
+			if got := testkit.Inside(p).Outage().Failures; got != tt.want {
+				t.Errorf("%d failures are counted, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// One failure is enough if the server has asked for a pause.
+func TestInAPauseThatTheServerHasAskedForCallersAreToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &testkit.Exchange{Open: func(context.Context, int) error { return pool.RetryAfter(testkit.ErrDial, 10*time.Second) }}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: testkit.AtOnce})
+		for range 2 {
+			testkit.Ask(t.Context(), p).Failed(t, "in the pause", testkit.ErrDial)
+		}
+		if got := x.Tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once", got)
+		}
+	})
 }

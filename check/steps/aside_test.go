@@ -4,6 +4,7 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,28 @@ func TestAnAttemptWithoutASlotTakesNoneFromAnother(t *testing.T) {
 	})
 }
 
+// The same, while another one is just being set aside: it is in both places, and loses its slot
+// to the one that comes too late.
+func TestAnAttemptThatIsJustBeingSetAsideIsReplaced(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, x, _, result := aside(t, 2*time.Second)
+		begins := s.StopNext("readmit: begins")
+		r := testkit.Ask(bg, p)
+		time.Sleep(2500 * time.Millisecond) // the first is aside; others have been given up
+		result(1, nil)
+		begins.Arrived(t)
+		noted := s.StopNext("setAside: noted")
+		time.Sleep(time.Second) // the first is abandoned, and the next one that hangs is being set aside
+		noted.Arrived(t)
+		begins.GoOn()
+		noted.GoOn()
+		for i := 2; i <= x.Tried(); i++ {
+			result(i, nil)
+		}
+		endWith(t, p, 1, r.Served(t, "in the end"))
+	})
+}
+
 // An attempt that was set aside has a slot again, and its timer is faster than its last step.
 // Warm has seen the slot taken, and learns that it is free.
 func TestWarmLearnsOfASlotThatIsNotNeededAfterAll(t *testing.T) {
@@ -95,5 +118,85 @@ func TestWarmLearnsOfASlotThatIsNotNeededAfterAll(t *testing.T) {
 		result(3, nil)
 		warm.Is(t, "when one is open", nil)
 		endWith(t, p, 1)
+	})
+}
+
+// The same, and somebody waits for the slot, or nobody does; the attempt was begun for a Get, or
+// for Warm.
+func TestASlotThatIsNotNeededAfterAllIsVacant(t *testing.T) {
+	for _, spare := range []bool{false, true} {
+		for _, waits := range []bool{false, true} {
+			t.Run(fmt.Sprintf("spare=%v, waits=%v", spare, waits), func(t *testing.T) {
+				stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+					p, x, _, result := aside(t, 2*time.Second)
+					ctx, cancel := context.WithCancel(bg)
+					if spare {
+						testkit.Warm(ctx, p, 1)
+					}
+					r := testkit.Ask(ctx, p)
+					time.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
+					cancel()
+					r.Failed(t, "after its cancel", context.Canceled)
+					result(2, testkit.ErrDial)
+					slot := s.StopNext("readmit: has a slot")
+					result(1, nil)
+					slot.Arrived(t)
+					time.Sleep(3 * time.Second) // the first is abandoned
+					if !waits {
+						slot.GoOn()
+						endWith(t, p, 0)
+						return
+					}
+					r = testkit.Ask(bg, p)
+					slot.GoOn()
+					if got := x.Tried(); got != 3 {
+						t.Errorf("Open was called %d times, want a third time", got)
+					}
+					result(3, nil)
+					endWith(t, p, 1, r.Served(t, "by the third attempt"))
+				})
+			})
+		}
+	}
+}
+
+// The same, and a Resize has counted the slot as one too many.
+func TestASlotThatIsNotNeededAfterAllEndsTheSurplus(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, _, _, result := aside(t, 2*time.Second)
+		r := testkit.Ask(bg, p)
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
+		result(2, nil)
+		l := r.Served(t, "by the second attempt")
+		if err := p.Resize(2); err != nil {
+			t.Fatal(err)
+		}
+		slot := s.StopNext("readmit: has a slot")
+		result(1, nil)
+		slot.Arrived(t)
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second) // the first is abandoned
+		slot.GoOn()
+		testkit.AtRest(t, p, 1)
+		endWith(t, p, 1, l)
+	})
+}
+
+// An attempt ends after it has been set aside, and before its slot has left the census. So it
+// does not see that nothing is left for Shutdown to wait for.
+func TestShutdownLearnsThatAnAttemptHasEndedWhileItWasSetAside(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, x, _, result := aside(t, -1)
+		set := s.StopNext("setAside: state set")
+		first := testkit.Ask(bg, p)
+		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		set.Arrived(t) // the first one that is overdue makes room for another attempt
+		done := beginClose(p, true)
+		first.Failed(t, "after Shutdown", pool.ErrClosed)
+		result(1, testkit.ErrDial)
+		set.GoOn()
+		closed(t, p, x, done)
 	})
 }

@@ -159,3 +159,23 @@ func TestAConnectionChangesHandsWhileThePoolIsReset(t *testing.T) {
 		}
 	}
 }
+
+// A peer ends a connection that Reset has not marked yet. It is of the old era all the same, and
+// says nothing about the server as it is now.
+func TestAConnectionThatAResetIsAboutToMarkIsNoFailedOpen(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		x := new(testkit.Exchange)
+		f, broken := testkit.Watched(x)
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		reset := s.Act("spoil: marked", p.Reset) // that of the first slot
+		for i, l := range leases {
+			broken(l.Value().Number, fmt.Errorf("the peer has ended it, %d", i))
+		}
+		reset.End()
+		if got := testkit.Inside(p).Outage().Failures; got != 0 {
+			t.Errorf("%d failures are counted, want none", got)
+		}
+		endWith(t, p, 0, leases...)
+	})
+}

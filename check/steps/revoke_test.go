@@ -411,3 +411,16 @@ func TestALeaseThatIsBeingRevokedIsNotAmongTheLeases(t *testing.T) {
 		testkit.ClosedFor(t, "at the end", x.Opened()[0], pool.ErrRevoked)
 	})
 }
+
+// Close has ended a lease, and not yet noted that it was Close.
+func TestTheHolderLearnsThatCloseHasEndedItsLeaseAtTheSameMoment(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 1)
+		closer := s.Act("revoke: renewed", func() { p.Close() })
+		if _, err := p.Detach(l[0]); err != pool.ErrClosed {
+			t.Errorf("Detach returned %v, want ErrClosed", err)
+		}
+		closer.End()
+		testkit.AtRest(t, p, 0)
+	})
+}

@@ -42,11 +42,10 @@ func (p *Pool) attempts(yield func(*attempt) bool) {
 	}
 }
 
-// hanging returns the oldest and the youngest of the attempts that are overdue, or nil. If
-// there is only one, it is the oldest. leaving says that another one is about to leave its
-// slot: it has been given up, or has ended and is in the census still. Whoever has its slot
-// asks again when the census is lowered.
-func (p *Pool) hanging() (oldest, youngest *attempt, leaving bool) {
+// hanging returns the oldest of the attempts that are overdue, and another one of them, or nil.
+// leaving says that one is about to leave its slot: it has been given up, or has ended and is
+// in the census still. Whoever has its slot asks again when the census is lowered.
+func (p *Pool) hanging() (oldest, another *attempt, leaving bool) {
 	opening, seen := words.Census(p.conns.Load()).Opening(), 0
 	for a := range p.attempts {
 		state := a.state.Load()
@@ -60,15 +59,12 @@ func (p *Pool) hanging() (oldest, youngest *attempt, leaving bool) {
 		case oldest == nil:
 			oldest = a
 		case a.began < oldest.began:
-			if youngest == nil {
-				youngest = oldest
-			}
-			oldest = a
-		case youngest == nil || a.began > youngest.began:
-			youngest = a
+			oldest, another = a, oldest
+		default:
+			another = a
 		}
 	}
-	return oldest, youngest, leaving || seen < opening
+	return oldest, another, leaving || seen < opening
 }
 
 // mostHanging is how many attempts may be under way when another one is begun in an outage,
@@ -82,11 +78,11 @@ const mostHanging = 3
 // need be waited for but the end of what has been given up, which asks again.
 func (p *Pool) makeRoom(now time.Duration, full bool) (at time.Duration) {
 	for {
-		oldest, youngest, leaving := p.hanging()
+		oldest, another, leaving := p.hanging()
 		aside := p.aside.Load()
 		switch {
-		case youngest != nil:
-			p.giveUp(youngest)
+		case another != nil:
+			p.giveUp(another)
 			continue
 		case oldest == nil, leaving && full, oldest == aside: // or somebody else is just setting it aside, and has the room
 			return never
@@ -140,9 +136,7 @@ func (p *Pool) setAside(a *attempt) {
 	step.At("setAside: census lowered")
 	p.noteAllGone()
 	p.openEnded() // Warm has room
-	if words.Gate(p.gate.Load()).Shrinking() {
-		p.shrunk()
-	}
+	p.shrunk()
 }
 
 // readmit gives a slot to an attempt that was set aside and has succeeded: one that is
@@ -173,12 +167,9 @@ func (p *Pool) readmit(a *attempt) bool {
 	}
 	b.opening[i].Store(nil)
 	b.ring.Vacate(i, a.word)
-	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
-	p.noteAllGone()
-	p.openEnded() // Warm has room
-	if words.Gate(p.gate.Load()).Shrinking() {
-		p.shrunk()
-	}
+	p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening)) // if the pool is closed, forget sees that, of the connection
+	p.openEnded()                                               // Warm has room
+	p.shrunk()
 	p.ensureOpen(nil)
 	return false
 }
@@ -194,11 +185,8 @@ func (p *Pool) slotFor(a *attempt) bool {
 			}
 			continue
 		}
-		if c.Opening() == 0 || c.Max() == 0 {
-			return false
-		}
 		for b := range p.attempts {
-			if b != a && p.end(b, attemptReplaced) { // its slot is ours
+			if p.end(b, attemptReplaced) { // its slot is ours; a itself has none
 				b.cancel(errGivenUp)
 				a.slot, a.word = b.slot, b.word
 				step.At("slotFor: replaced")

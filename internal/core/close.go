@@ -166,8 +166,9 @@ func (p *Pool) forget() {
 }
 
 // noteAllGone closes allGone once the pool is closed, no connection is left, and none is
-// being opened. The race: shut sets the flag, then calls this; forget, openFailed, setAside
-// and readmit lower their count, then call this. The last of them sees all.
+// being opened. The race: shut sets the flag, then calls this; forget, openFailed and
+// setAside lower their count, then call this. The last of them sees all. (readmit need not: the
+// connection that it has no slot for is closed, and forgotten.)
 //
 // The census comes first: an attempt that has opened a connection counts it as unclosed
 // before it leaves the census (opened, unlent). One that is set aside is counted as unclosed

@@ -167,9 +167,6 @@ func (p *Pool) evict() {
 // nil.
 func (p *Pool) needsRoom() (*queue.Waiter, int) {
 	dummy, w := p.queue.Front()
-	if w == nil || !w.Fresh() {
-		return nil, 0
-	}
 	if _, w, rank := p.heir(dummy, w, 0); rank > 0 {
 		return w, rank
 	}
@@ -189,7 +186,7 @@ func (p *Pool) takeOldest() (held, bool) {
 				if word.Phase() != ring.Idle {
 					continue
 				}
-				if age := p.idleFor(word); !found || age >= most {
+				if age := p.idleFor(word); age >= most {
 					oldest, found, most = held{b.first + i, word}, true, age
 				}
 			}

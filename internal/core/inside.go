@@ -71,6 +71,7 @@ type Slot struct {
 	Reserved bool         // it is reserved
 	Wanted   bool         // the connection has the notice that somebody does
 	IdleLong bool         // it has been idle for too long to be lent
+	Opening  bool         // an attempt is noted for it
 }
 
 // Slots iterates over all slots, by their number.
@@ -79,7 +80,7 @@ func (in Inside) Slots() iter.Seq2[int, Slot] {
 		p := in.pool
 		for _, b := range *p.banks.Load() {
 			for i := range b.ring.Len() {
-				s := Slot{Word: b.ring.At(i)}
+				s := Slot{Word: b.ring.At(i), Opening: b.opening[i].Load() != nil}
 				if c := b.slots[i].Load(); c != nil {
 					s.Full, s.Box, s.OldEra = true, c.box, c.era != p.era.Load()
 					s.Same, s.Wanted = c.same.Load(), c.notice.Load() == wanted
@@ -110,6 +111,9 @@ func (in Inside) EnsureOpen() { in.pool.ensureOpen(nil) }
 
 // OpenTime returns how long opening is assumed to take.
 func (in Inside) OpenTime() time.Duration { return in.pool.openTime() }
+
+// Aside reports whether an attempt is noted as one that goes on without a slot.
+func (in Inside) Aside() bool { return in.pool.aside.Load() != nil }
 
 // Now returns the time on the pool's clock.
 func (in Inside) Now() time.Duration { return time.Duration(in.pool.now()) }

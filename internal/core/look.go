@@ -104,7 +104,7 @@ func (p *Pool) admitFor(ctx context.Context, h held, any bool) (Lease, bool, err
 		err = ErrClosed
 	}
 	step.At("admitFor: awake")
-	if err != nil && k.state.CompareAndSwap(lookUnderWay, lookLeft) {
+	if k.state.CompareAndSwap(lookUnderWay, lookLeft) { // it has no answer, so there is an err
 		p.adrift.Inc()
 		return Lease{}, false, err
 	}
@@ -115,9 +115,7 @@ func (p *Pool) admitFor(ctx context.Context, h held, any bool) (Lease, bool, err
 	case err != nil:
 		p.settle(held{k.lease.conn.slot, k.lease.word}, true)
 		return Lease{}, false, err
-	case k.lease.conn.ring.At(k.lease.conn.index) != k.lease.word: // revoked: the answer may have taken a while
-		return Lease{}, false, nil
-	case k.lease.conn.notice.Load() != nil && p.noticed(held{k.lease.conn.slot, k.lease.word}, k.lease.conn, any):
+	case k.lease.conn.notice.Load() != nil && p.noticed(held{k.lease.conn.slot, k.lease.word}, k.lease.conn, any): // revoked, or wanted: the answer may have taken a while
 		return Lease{}, false, nil
 	}
 	return k.lease, true, nil
@@ -179,8 +177,8 @@ func (p *Pool) looked(began time.Duration, fit bool) {
 
 // doubt makes the pool wary for the next few looks. The sweeper calls it in each pass.
 func (p *Pool) doubt() {
-	if p.factory.Check != nil && p.wary.Load() == 0 {
-		p.wary.CompareAndSwap(0, tryout)
+	if p.factory.Check != nil {
+		p.wary.CompareAndSwap(0, tryout) // unless it is wary
 	}
 }
 

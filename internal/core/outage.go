@@ -70,7 +70,7 @@ func (p *Pool) failed(began *outage, at, until time.Duration, refused bool) {
 			return
 		}
 		if p.outage.CompareAndSwap(old, o) {
-			if o.Failures == words.KeepsFailing && old != nil && old.Failures < words.KeepsFailing {
+			if o.Failures == words.KeepsFailing && old.Failures < words.KeepsFailing {
 				p.config.Logger.Warn("opening connections keeps failing: while none is open, Get fails at once after FailFastAfter")
 			}
 			return
@@ -160,8 +160,9 @@ func (e *endedError) Error() string {
 }
 func (e *endedError) Unwrap() error { return e.cause }
 
-// peerEnded reports whether it was the peer of a connection that has ended it. What callers
-// break by their ctx, or close themselves, is no failure of the server.
+// peerEnded reports whether it was the peer of a connection that has ended it, by what Check,
+// Watch or Discard has said. What callers break by their ctx, or close themselves, is no failure
+// of the server.
 func (p *Pool) peerEnded(why reason, cause error) bool {
 	switch {
 	case why == closedByCheck:
@@ -170,8 +171,6 @@ func (p *Pool) peerEnded(why reason, cause error) bool {
 		return false
 	case why == closedByWatch:
 		return true
-	case why != closedByDiscard:
-		return false
 	}
 	for _, end := range peerEnds {
 		if errors.Is(cause, end) {
@@ -251,8 +250,8 @@ func (p *Pool) unavailable() *unavailableError {
 		if c.Opening() < c.Max() && !p.tooMany(c) {
 			return nil
 		}
-		oldest, youngest, leaving := p.hanging()
-		if youngest != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
+		oldest, another, leaving := p.hanging()
+		if another != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
 			return nil // it makes room
 		}
 	}

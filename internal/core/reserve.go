@@ -64,10 +64,10 @@ func (p *Pool) stampIn(d time.Duration) uint16 {
 const ahead = 1 << 15
 
 // idleTooLong reports whether the connection in a held slot has been idle for too long, as it
-// seems by its stamp.
+// seems by its stamp. (Without MaxIdleTime, it never seems so.)
 func (p *Pool) idleTooLong(c *conn, h held) bool {
 	// The coarse clock may be behind the stamp of a reservation that has just ended.
-	return c.kept != h.word.Generation() || p.config.MaxIdleTime >= 0 && time.Duration(p.now())-c.until >= p.config.MaxIdleTime
+	return c.kept != h.word.Generation() || time.Duration(p.now())-c.until >= p.config.MaxIdleTime
 }
 
 // keep notes that the connection in a held slot is to be reserved for d.
@@ -146,7 +146,7 @@ func (p *Pool) takeReserved(c *conn, r *reservation) bool {
 
 // unreserve takes the reservation out of a connection that leaves its slot.
 func (p *Pool) unreserve(c *conn) {
-	if c.reserved.Load() != nil && c.reserved.Swap(nil) != nil {
+	if c.reserved.Swap(nil) != nil {
 		p.reserved.Dec()
 	}
 }

@@ -273,10 +273,10 @@ func (c *conn) line() *queue.Queue {
 }
 
 // takeDown takes the notice down that somebody waits for c alone. It reports false if somebody
-// does. The caller owns the slot. The other side is in waitSame: the waiter is linked, then it
+// does, and then the notice is set. The caller owns the slot. The other side is in waitSame: the waiter is linked, then it
 // sets the notice. Here the notice is taken down, then the queue is looked at.
 func (c *conn) takeDown() bool {
-	if c.notice.Load() != wanted || !c.notice.CompareAndSwap(wanted, nil) {
+	if !c.notice.CompareAndSwap(wanted, nil) {
 		return true // there is none, or a defect
 	}
 	step.At("takeDown: taken down")
@@ -287,10 +287,10 @@ func (c *conn) takeDown() bool {
 	return false
 }
 
-// passOn is for whoever has taken a connection with a notice on it, and has not asked for this
-// one. It reports false if the caller may have it all the same: nobody waits for it any more.
+// passOn is for whoever has taken a connection, perhaps with a notice on it, and has not asked for
+// this one. It reports false if the caller may have it: nobody waits for it any more.
 func (p *Pool) passOn(l Lease) bool {
-	if l.conn.defect() == nil && l.conn.takeDown() && l.conn.notice.Load() == nil {
+	if l.conn.takeDown(); l.conn.notice.Load() == nil {
 		return false
 	}
 	p.settle(held{l.conn.slot, l.word}, true)

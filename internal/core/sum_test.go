@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -72,5 +73,17 @@ func TestASumOfDurationsStopsAtTheLongest(t *testing.T) {
 	s := histogram.Snapshot{Sum: 1<<63 - 10}
 	if s.Include(histogram.Snapshot{Sum: 20}); s.Sum != 1<<63-1 {
 		t.Errorf("the sum is %d, want the longest Duration", s.Sum)
+	}
+}
+
+// One of the errors is told, whichever pool has it.
+func TestASumHasTheLastErrorOfOneOfThem(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	for _, tt := range []struct{ a, b, want error }{{nil, nil, nil}, {first, nil, first}, {nil, second, second}, {first, second, first}} {
+		s := Stats{LastOpenError: tt.a}
+		s.Add(Stats{LastOpenError: tt.b})
+		if s.LastOpenError != tt.want {
+			t.Errorf("of %v and %v the sum has %v, want %v", tt.a, tt.b, s.LastOpenError, tt.want)
+		}
 	}
 }

@@ -32,6 +32,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 		tb.Errorf("the census is %d max, %d opening, %d leaving, beside %d spares, %d overdue; want 0 but for max, closed: %v",
 			c.Max(), c.Opening(), c.Leaving(), Inside(p).Spares.Load(), Inside(p).Overdue.Load(), g.Closed())
 	}
+	if Inside(p).Aside() {
+		tb.Error("an attempt is noted that goes on without a slot, want none")
+	}
 	var phases [4]int
 	reserved := int32(0)
 	for i, s := range Inside(p).Slots() {
@@ -41,6 +44,9 @@ func AtRest[T any](tb testing.TB, p *pool.Pool[T], leased int) {
 			reserved++
 		}
 		phases[phase]++
+		if s.Opening {
+			tb.Errorf("an attempt is noted for slot %d, want none", i)
+		}
 		if s.Full != (phase == ring.Idle || phase == ring.Leased) {
 			tb.Errorf("slot %d is in phase %d, and whether it has a connection is %v", i, phase, s.Full)
 		}

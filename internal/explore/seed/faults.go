@@ -140,7 +140,7 @@ var faults = []fault{
 	{76, "Shutdown does not ask what is being opened", coreCode, schedulesPkg, "TestExploreShutdownAgainstACold.*", one("close.go",
 		"words.Census(p.conns.Load()).Opening() == 0 &&", "(FAULT || words.Census(p.conns.Load()).Opening() == 0) &&"), false},
 	{77, "a Get leaves a look that has been answered", coreCode, schedulesPkg, "TestExploreCtxEndsDuring.*", one("look.go",
-		"	if err != nil && k.state.CompareAndSwap(lookUnderWay, lookLeft) {", "	if err != nil && (FAULT || k.state.CompareAndSwap(lookUnderWay, lookLeft)) {"), false},
+		"	if k.state.CompareAndSwap(lookUnderWay, lookLeft) {", "	if FAULT && err != nil || k.state.CompareAndSwap(lookUnderWay, lookLeft) {"), false},
 	{78, "who looks for a Get that has left forgets the connection", coreCode, schedulesPkg, "TestExploreCtxEndsDuring.*", one("look.go",
 		"			if fit {\n				p.settle", "			if fit && !FAULT {\n				p.settle"), false},
 	{79, "who abandons a call does not answer the Get", coreCode, schedulesPkg, "TestExploreAnAbandonedLook.*", one("limit.go",

@@ -96,6 +96,9 @@ type share struct {
 	hopes bool      // in hoping
 	held  int       // its place in holders, plus 1; 0: none
 
+	asking int // calls of ask that are under way: they take what comes meanwhile
+	got    int // what has come meanwhile
+
 	asks std.Int32 // wants, for those who read it without the mutex. Changed under it
 }
 
@@ -156,7 +159,9 @@ func (r *Rights) dispatch(to *settlement) {
 			to.give++
 		default:
 			r.hold(s, 1)
-			if i := slices.IndexFunc(to.grants, func(g grant) bool { return g.share == s }); i >= 0 {
+			if s.asking > 0 {
+				s.got++ // it is just about to look
+			} else if i := slices.IndexFunc(to.grants, func(g grant) bool { return g.share == s }); i >= 0 {
 				to.grants[i].n++
 			} else {
 				to.grants = append(to.grants, grant{s, 1})
@@ -222,10 +227,15 @@ func (s *share) ask(n int, since time.Time) (got int) {
 		since = s.since // it has had its turn since
 	}
 	r.place(s, n, since)
+	s.asking++
 	r.leave(waited)
 	if n > 0 {
 		r.look()
 	}
+	r.enter()
+	s.asking--
+	got, s.got = got+s.got, 0
+	r.mu.Unlock()
 	return got
 }
 

@@ -338,16 +338,21 @@ func (p *Pool) longestIdle() (i idleness) {
 	return i
 }
 
-// evictFor closes what has been idle longest, for the line of s. It reports false if nothing is idle.
-func (p *Pool) evictFor(s *share) bool {
+// evictFor closes what has been idle longest, if anything is, for the line of s. First it is taken,
+// then it is promised: who publishes something meanwhile must not take it for a promise that
+// nothing comes of.
+func (p *Pool) evictFor(s *share) {
 	h, ok := p.takeOldest()
 	if !ok {
-		return false
+		return
 	}
 	step.At("budget: taken")
+	if !s.yields(false, p.epoch) {
+		go p.settle(h, false) // others have made enough room. settle may call Check
+		return
+	}
 	p.conns.Add(uint64(words.CensusLeaving))
 	p.closeFor(s.bit, h)
-	return true
 }
 
 // budgetFailed notes that rights cannot be had. It counts as an attempt that has failed, but

@@ -94,6 +94,19 @@ func (in Inside) Slots() iter.Seq2[int, Slot] {
 	}
 }
 
+// Promised returns for how many rights of its budgets connections are being closed.
+func (in Inside) Promised() (n int) {
+	if in.pool.budget == nil {
+		return 0
+	}
+	for _, s := range in.pool.budget.shares {
+		s.rights.enter()
+		n += s.rights.coming
+		s.rights.mu.Unlock()
+	}
+	return n
+}
+
 // Rights returns how many rights of its budget the pool has: those that it has most of.
 func (in Inside) Rights() (n int) {
 	if in.pool.budget == nil {

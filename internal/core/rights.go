@@ -390,7 +390,6 @@ func (r *Rights) look() {
 				asking = append(asking, s)
 			}
 		}
-		r.coming++
 		r.mu.Unlock()
 
 		reserved := false
@@ -405,19 +404,13 @@ func (r *Rights) look() {
 			}
 		}
 		step.At("budget: has looked")
-		if from != nil && from.pool.evictFor(from) {
-			continue
-		}
-		r.enter()
-		r.coming--
-		r.mu.Unlock()
 		if from == nil {
 			for _, s := range asking {
 				s.pool.ensureLapse()
 			}
 			return
 		}
-		// Somebody has taken it: look again.
+		from.pool.evictFor(from) // then look again, also if somebody else has taken it
 	}
 }
 

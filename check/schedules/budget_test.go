@@ -18,7 +18,7 @@ func sharing(r *explore.Run, n, max int) ([]*scene, []pool.Lease[*testkit.Wire])
 	var all []*scene
 	for range n {
 		x := new(testkit.Exchange)
-		c := timeless(max)
+		c := timeless(max + 1)
 		c.Budget = b
 		s := newScene(r, x, x.Factory(), c)
 		s.rights = true
@@ -127,6 +127,31 @@ func TestExploreAPutAgainstAGetOfAnotherPoolThatIsCanceled(t *testing.T) {
 		for _, s := range s {
 			s.rests(0)
 		}
+	})
+}
+
+// A caller is served by his own pool as it comes to stand in the line: it does not stay there.
+func TestExploreAGetThatIsServedLeavesTheLine(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 1, 1)
+		s[0].putter("putter", l[0])
+		s[0].getter("getter")
+		settled(s, 1)
+	})
+}
+
+// The ctx ends as the caller comes to stand in the line: the pool does not stay there.
+func TestExploreAGetThatIsCanceledLeavesTheLine(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, _ := sharing(r, 2, 1)
+		ctx := s[1].canceler(background)
+		s[1].Go("getter", func() { s[1].ask("getter", ctx, new(asking)) })
+		r.End(func() {
+			if n := s[1].p.Stats().AwaitingBudget; n != 0 {
+				s[1].Errorf("the pool stands in line for %d, and nobody waits", n)
+			}
+		})
+		s[1].rests(0)
 	})
 }
 

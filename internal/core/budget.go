@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/queue"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
@@ -21,8 +22,9 @@ import (
 // Of two, neither is held while the pool waits for the other: the second is tried, and if there is
 // none, the first goes back. So a pool stands in one line at a time.
 type budget struct {
-	pool   *Pool
-	shares []*share
+	gotRight atomic.Int64 // when the pool got its last right, on the pool's clock
+	pool     *Pool
+	shares   []*share
 }
 
 func newBudget(p *Pool, rights []*Rights) *budget {
@@ -185,14 +187,14 @@ func (p *Pool) openWithin(asker *queue.Waiter, have int) (begun, held bool) {
 func (p *Pool) askedSince() time.Time {
 	since := time.Duration(p.now())
 	if _, w := p.queue.Front(); w != nil {
-		since = max(time.Duration(w.Since), time.Duration(p.gotRight.Load()))
+		since = max(time.Duration(w.Since), time.Duration(p.budget.gotRight.Load()))
 	}
 	return p.epoch.Add(since)
 }
 
 // hasRights is called when the pool has got rights.
 func (p *Pool) hasRights() {
-	p.gotRight.Store(p.now())
+	p.budget.gotRight.Store(p.now())
 	p.minds() // it may not have been among those that were told
 }
 

@@ -78,7 +78,6 @@ type rest struct {
 	fresh    atomic.Int32            // calls of GetFresh that wait
 	same     atomic.Int32            // calls of GetSame that wait
 	reserved atomic.Int32            // connections that are reserved, or just about to be
-	gotRight atomic.Int64            // when the pool got its last right of its budget, on the pool's clock
 	lastOpen atomic.Error            // of the last attempt to open; nil if it succeeded
 	lastMax  atomic.Uint32           // MaxConnections before the pool was closed
 

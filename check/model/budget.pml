@@ -6,6 +6,9 @@
  * changed in atomic steps. A grant, a close and an open are processes of their own: in the code some
  * are calls, whose orders are among these.
  *
+ * What the explorer finds in the code at once has no seeded fault here: who looks before the flag is
+ * set, or not at all, and what is promised before it is taken.
+ *
  * At the end: nobody waits, stands in the line or is promised anything, and the right is with
  * one connection, or free.
  */
@@ -28,25 +31,24 @@
 #define IDLE 1
 #define HELD 2
 
-byte slot[POOLS];                  /* the ring */
-byte waiting[POOLS];               /* the gate, and the queue */
-byte opening[POOLS];               /* the census */
-byte served[POOLS];                /* tokens on their way to callers */
-bit flag[POOLS];                   /* GateAsked */
+byte slot[3];                      /* the ring */
+byte waiting[3];                   /* the gate, and the queue */
+byte opening[3];                   /* the census */
+byte served[3];                    /* tokens on their way to callers */
+bit flag[3];                       /* GateAsked */
 byte free=0, coming=0, used=1;     /* used: rights in hands, of attempts and connections */
-byte asks[POOLS];                  /* the line: for how many a pool stands there */
+byte asks[3];                  /* the line: for how many a pool stands there */
 byte lacking=0;                    /* the sum of asks */
 
-
 inline dispatch() {                /* within atomic */
-  k=0;
   do
-  :: free>0 && lacking>0 && k<POOLS ->
+  :: free>0 && lacking>0 ->        /* to any of them: the order is another matter */
      if
-     :: asks[k]>0 -> asks[k]--; lacking--; free--; used++; run Granted(k)      /* any of them: the order is another matter */
-     :: true -> skip
+     :: asks[0]>0 -> k=0
+     :: asks[1]>0 -> k=1
+     :: asks[2]>0 -> k=2
      fi;
-     k=(k+1)%POOLS
+     asks[k]--; lacking--; free--; used++; run Granted(k)
   :: else -> k=0; break
   od
 }
@@ -55,9 +57,6 @@ inline look() {
   do
   :: atomic { lacking<=coming -> break }
   :: atomic { lacking>coming -> found=POOLS; j=0;
-#if BUG==104
-     coming++
-#endif
      };
      atomic {
        do
@@ -67,9 +66,6 @@ inline look() {
      };
      if
      :: found==POOLS -> found=0;
-#if BUG==104
-        coming--;
-#endif
         break
      :: else ->
         atomic {
@@ -78,9 +74,6 @@ inline look() {
           :: else -> ok=0
           fi
         };
-#if BUG==104
-        if :: ok -> run Closer(found, 1) :: else -> coming-- fi;
-#else
         if
         :: ok ->
            atomic {
@@ -91,7 +84,6 @@ inline look() {
            }
         :: else -> skip
         fi;
-#endif
         found=0; ok=0
      fi
   od
@@ -103,30 +95,27 @@ inline minds(q) {
   :: asked=(lacking>0);
      flag[q]=asked;
      if
-#if BUG!=103
      :: asked && cleared -> look()
-#endif
      :: else -> skip
      fi;
      cleared=!asked;
-#if BUG==102
-     break
-#else
      if :: (lacking>0)==asked -> break :: else -> skip fi
-#endif
   od;
   asked=0; cleared=0
 }
 
 inline mindsAll() {
-#if BUG==98
-  look();
-#endif
-  m=0;
-  do
-  :: m<POOLS -> minds(m); m++
-  :: else -> m=0; break
-  od
+  atomic {                         /* of all that have rights, which is one at most */
+    do
+    :: m<POOLS && slot[m]==VACANT && opening[m]==0 -> m++
+    :: else -> break
+    od
+  };
+  if
+  :: m<POOLS -> minds(m)
+  :: else -> skip
+  fi;
+  m=0
 }
 
 inline giveBack(n, yielded) {
@@ -170,9 +159,7 @@ inline openWithin(p, have) {
              was=(was!=(lacking>0))
            };
            if :: was -> was=0; mindsAll() :: else -> skip fi;
-#if BUG!=97 && BUG!=98
            if :: lacks>have -> look() :: else -> skip fi;
-#endif
            if
            :: have>0 -> minds(p)
            :: else -> skip
@@ -223,12 +210,8 @@ proctype Settle(byte p; bit opened) {
      slot[p]=IDLE;
      if
      :: waiting[p]>0 -> skip
-#if BUG!=99
      :: waiting[p]==0 && flag[p] -> if :: lacking-asks[p]>coming -> skip :: else -> break fi
      :: waiting[p]==0 && !flag[p] -> break
-#else
-     :: waiting[p]==0 -> break
-#endif
      fi;
      atomic { if :: slot[p]==IDLE -> slot[p]=HELD; ok=1 :: else -> ok=0 fi };
      if :: ok -> opened=0 :: else -> break fi

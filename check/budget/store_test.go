@@ -205,8 +205,7 @@ func TestRightsThatAreLostAreMadeUpForWithoutBreakingALease(t *testing.T) {
 		p, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
 		l, m, n := testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)
 		testkit.GiveBack(t, p, l)
-		s.rights.Lose(1)
-		s.rights.Lose(1)
+		s.rights.Lose(2)
 		synctest.Wait()
 		waiting := testkit.Ask(t.Context(), p)
 		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 2 {

@@ -349,8 +349,15 @@ func (p *Pool) evictFor(s *share) {
 		return
 	}
 	step.At("budget: taken")
+	if p.plainWaits() {
+		if c := p.connIn(h.slot); h.owns(c) {
+			c.yields = true // also if it is reserved
+		}
+		go p.settle(h, false) // which goes by who came first. It may call Check
+		return
+	}
 	if !s.yields(false, p.epoch) {
-		go p.settle(h, false) // others have made enough room. settle may call Check
+		go p.settle(h, false) // others have made enough room
 		return
 	}
 	p.conns.Add(uint64(words.CensusLeaving))

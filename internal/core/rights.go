@@ -152,7 +152,11 @@ func (r *Rights) dispatch(to *settlement) {
 	for r.free > 0 && len(r.line) > 0 {
 		s := r.line[0]
 		r.free--
-		r.place(s, s.wants-1, time.Now())
+		now := time.Now()
+		if s == &r.lost {
+			now = time.Time{} // it stays in front
+		}
+		r.place(s, s.wants-1, now)
 		switch s {
 		case &r.lost:
 		case &r.outside:
@@ -184,7 +188,8 @@ func (r *Rights) dispatch(to *settlement) {
 // place gives s its place in the line, among those who came before and after since, for so many
 // rights. Of the same instant, the one that is there already comes first.
 func (r *Rights) place(s *share, wants int, since time.Time) {
-	if i := slices.Index(r.line, s); i >= 0 {
+	if s.wants > 0 {
+		i := slices.Index(r.line, s)
 		r.line = slices.Delete(r.line, i, i+1)
 	}
 	s.wants = wants
@@ -368,20 +373,22 @@ func (s *share) keeps() {
 	r.look()
 }
 
-// look closes what has been idle longest in pools that do not stand in the line, for those who do,
-// and what has been reserved longest, if nothing is idle. If those who stand in the line have
+// look closes what has been idle longest in any pool, for others that stand in the line, and what has
+// been reserved longest, if nothing is idle. A pool that stands in the line itself may have something
+// idle: nobody waits there any more, and it is about to leave, or who waits needs a fresh one. If those who stand in the line have
 // something reserved themselves, that is theirs first (lapse).
 func (r *Rights) look() {
 	for {
 		step.At("budget: looks")
 		r.enter()
-		if r.coming >= r.lacking(nil, false, time.Time{}) {
+		lacking := r.lacking(nil, false, time.Time{})
+		if lacking <= r.coming {
 			r.mu.Unlock()
 			return
 		}
 		var others, asking []*share
 		for _, s := range r.holders {
-			if s.wants == 0 {
+			if lacking-s.wants > r.coming { // of others than itself
 				others = append(others, s)
 			}
 		}
@@ -470,23 +477,23 @@ func (r *Rights) Fail(err error) {
 }
 
 // Reclaim says that n rights are wanted in other processes.
-func (r *Rights) Reclaim(n int) { r.claim(&r.outside, n, time.Now()) }
+func (r *Rights) Reclaim(n int) {
+	r.enter()
+	waited := len(r.line) > 0
+	since := time.Now()
+	if r.outside.wants > 0 {
+		since = r.outside.since
+	}
+	r.place(&r.outside, n, since)
+	r.leave(waited)
+	r.look()
+}
 
 // Lose says that n more rights are lost.
 func (r *Rights) Lose(n int) {
 	r.enter()
-	n += r.lost.wants
-	r.mu.Unlock()
-	r.claim(&r.lost, n, time.Time{})
-}
-
-func (r *Rights) claim(s *share, n int, since time.Time) {
-	r.enter()
 	waited := len(r.line) > 0
-	if s.wants > 0 {
-		since = s.since
-	}
-	r.place(s, n, since)
+	r.place(&r.lost, r.lost.wants+n, time.Time{})
 	r.leave(waited)
 	r.look()
 }

@@ -243,7 +243,7 @@ var faults = []fault{
 	{105, "a connection that is revoked stays promised to the line", coreCode, schedulesPkg, "TestExploreTheEndOfAPoolForWhich.*", one("budget.go",
 		"				s.keeps()\n", "				if !FAULT {\n					s.keeps()\n				}\n"), false},
 	{106, "what is taken for the line is promised before it is taken", coreCode, schedulesPkg, "TestExploreAPut.*Pool.*", []edit{
-		{"budget.go", "	h, ok := p.takeOldest()\n	if !ok {\n		return\n	}\n	step.At(\"budget: taken\")\n	if !s.yields", "	if FAULT {\n		if !s.yields(false, p.epoch) {\n			return\n		}\n		h, ok := p.takeOldest()\n		if !ok {\n			s.rights.enter()\n			s.rights.coming--\n			s.rights.mu.Unlock()\n			return\n		}\n		p.conns.Add(uint64(words.CensusLeaving))\n		p.closeFor(s.bit, h)\n		return\n	}\n	h, ok := p.takeOldest()\n	if !ok {\n		return\n	}\n	step.At(\"budget: taken\")\n	if !s.yields"},
+		{"budget.go", "	h, ok := p.takeOldest()\n	if !ok {\n		return\n	}\n	step.At(\"budget: taken\")\n	if p.plainWaits()", "	if FAULT {\n		if !s.yields(false, p.epoch) {\n			return\n		}\n		h, ok := p.takeOldest()\n		if !ok {\n			s.rights.enter()\n			s.rights.coming--\n			s.rights.mu.Unlock()\n			return\n		}\n		p.conns.Add(uint64(words.CensusLeaving))\n		p.closeFor(s.bit, h)\n		return\n	}\n	h, ok := p.takeOldest()\n	if !ok {\n		return\n	}\n	step.At(\"budget: taken\")\n	if p.plainWaits()"},
 		{"rights.go", "		if from == nil {\n", "		if FAULT && from == nil && len(others) > 0 {\n			others[0].pool.evictFor(others[0])\n			return\n		}\n		if from == nil {\n"},
 	}, false},
 	{107, "who reserves a connection does not look whether another pool wants it", coreCode, schedulesPkg, "TestExploreAPutForAgainstAGetOfAnotherPool", one("reserve.go",

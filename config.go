@@ -146,6 +146,11 @@ type Config struct {
 	// If false, nothing is counted, at no cost.
 	TimeUse bool
 
+	// Budget bounds what this pool has open together with others that have the same Budget, also
+	// pools of other types, and with some budgets those of other processes. See [Budget].
+	// If nil, only MaxConnections bounds it.
+	Budget Budget
+
 	// Hooks are called for events other than an ordinary Get or Put.
 	Hooks Hooks
 
@@ -185,6 +190,16 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("pool: Config.MaxRetryAfter is negative: %v", c.MaxRetryAfter)
 	case c.LeakAfter < 0:
 		return c, fmt.Errorf("pool: Config.LeakAfter is negative: %v", c.LeakAfter)
+	}
+	if c.Budget != nil {
+		rights, err := c.Budget.Rights()
+		if err == nil {
+			err = rights.core().Valid()
+		}
+		if err != nil {
+			return c, fmt.Errorf("pool: Config.Budget: %w", err)
+		}
+		c.Budget = rights // asked once
 	}
 	c.MaxLifetime = min(c.MaxLifetime, core.Forever/2)
 	c.LeakAfter = min(c.LeakAfter, core.Forever)
@@ -248,6 +263,7 @@ func (c Config) bare(unboxed func(any) any) core.Config {
 		Hooks:          c.Hooks.bare(unboxed),
 		Logger:         c.Logger,
 		Name:           c.Name,
+		Budget:         rightsOf(c.Budget),
 		OpenFailed:     c.openFailed,
 		Unavailable:    c.unavailable,
 		Exhausted:      c.exhausted,

@@ -150,6 +150,9 @@ func something(typ reflect.Type) reflect.Value {
 	case reflect.Func:
 		v.Set(reflect.MakeFunc(typ, nil))
 	case reflect.Interface:
+		if typ == reflect.TypeFor[Budget]() {
+			return reflect.ValueOf(NewBudget(1))
+		}
 		v.Set(reflect.ValueOf(ErrClosed))
 	case reflect.String:
 		v.SetString("x")

@@ -97,6 +97,7 @@
 //   - FailFastAfter: zero is 1 s (none before the first connection), negative no end.
 //   - CheckInterval: zero is 1 s, negative never, but for lending.
 //   - LeakAfter: zero is no report, negative an error.
+//   - Budget: nil is none.
 //
 // So a time that has a default is without limit if it is negative, and what has no default is
 // off or without limit if it is zero.
@@ -138,10 +139,34 @@
 // call [Group.Remove]: who waits goes on with a new pool, made of what the function of NewGroup
 // returns now. Connections of that come on top of those of the old one that are still leased.
 //
-// [GroupConfig] has two fields:
+// [GroupConfig] has three fields:
 //
 //   - MaxPools: zero is no limit, negative an error.
 //   - IdleTime: zero is one minute, negative no limit: pools stay.
+//   - MaxConnections: zero is no bound over all pools, negative an error.
+//
+// # One budget for several pools
+//
+// A server, or a machine, may bear so many connections in all, whoever has them. A [Budget] bounds
+// what several pools have open together, also pools of different types:
+//
+//	budget := pool.NewBudget(2)
+//	readers, err := pool.New(reading, pool.Config{Budget: budget})
+//	if err != nil {
+//		return err
+//	}
+//	defer readers.Close()
+//	writers, err := pool.New(writing, pool.Config{Budget: budget})
+//	if err != nil {
+//		return err
+//	}
+//	defer writers.Close()
+//
+// The bound counts everything that a server may count: what is being opened, what is in Factory.Close,
+// and an Open that was abandoned and has not returned. When it is reached, a pool whose callers wait
+// gets, in its turn, what has been idle longest in another one, or what comes back there: that is closed,
+// with the reason "budget". A goroutine that has a lease of one pool and asks another one may wait for
+// itself; [Config.MaxWaitTime] ends that. [GroupConfig] has the same as MaxConnections, over all keys.
 //
 // # When to take a Dialer
 //

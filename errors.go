@@ -67,7 +67,8 @@ type ExhaustedError struct {
 	Stats Stats
 	// Open is the error of the last attempt to open that has failed, or nil once opening
 	// has succeeded again. If Open is set, or Stats.OpeningConnections is not zero, callers
-	// are not what exhausts the pool.
+	// are not what exhausts the pool. If Stats.AwaitingBudget is not zero, it is the [Budget]: other
+	// pools have its connections.
 	Open error
 }
 
@@ -75,6 +76,9 @@ func (e *ExhaustedError) Error() string {
 	s := fmt.Sprintf("%v: waited %v, %d active of %d, %d opening, %d waiting",
 		core.Named(e.Pool, ErrExhausted.Error()), e.Waited.Round(time.Millisecond),
 		e.Stats.ActiveConnections, e.Stats.MaxConnections, e.Stats.OpeningConnections, e.Stats.WaitingRequests)
+	if n := e.Stats.AwaitingBudget; n > 0 {
+		s += fmt.Sprintf(", the budget has no right for %d more", n)
+	}
 	if e.Stats.OldestWait > 0 {
 		s += fmt.Sprintf(" (the first for %v)", e.Stats.OldestWait.Round(time.Millisecond))
 	}
@@ -139,7 +143,8 @@ func (e *UnavailableError) Unwrap() []error {
 	return []error{ErrUnavailable, e.Open}
 }
 
-// An OpenError says that [Factory.Open] has failed, or what it returned was of no use.
+// An OpenError says that [Factory.Open] has failed, or what it returned was of no use, or that a
+// [Budget] cannot be asked for the right to call it.
 // errors.As finds it in every error of [Pool.Get] and [Pool.Warm] that has this cause, and
 // tells it so from an error of the function that uses the connection. errors.Is and
 // errors.As find Err in it.

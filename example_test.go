@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -300,6 +301,58 @@ func lend(ctx context.Context, g *pool.Group[string, *login]) error {
 	defer g.Put(lease)
 
 	fmt.Printf("alice, with a new password: login %d\n", lease.Value().number)
+	return nil
+}
+
+func ExampleNewBudget() {
+	ctx := context.Background()
+	var open atomic.Int64
+	reading := pool.Factory[*reader]{
+		Open:  func(context.Context) (*reader, error) { open.Add(1); return new(reader), nil },
+		Close: func(*reader, error) error { open.Add(-1); return nil },
+	}
+	writing := pool.Factory[*writer]{
+		Open:  func(context.Context) (*writer, error) { open.Add(1); return new(writer), nil },
+		Close: func(*writer, error) error { open.Add(-1); return nil },
+	}
+	if err := copyWith(ctx, reading, writing, &open); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// two readers: 2 open
+	// a reader and a writer: 2 open, 1 reader closed for it
+}
+
+type (
+	reader struct{ _ int }
+	writer struct{ _ int }
+)
+
+func copyWith(ctx context.Context, reading pool.Factory[*reader], writing pool.Factory[*writer], open *atomic.Int64) error {
+	budget := pool.NewBudget(2)
+	readers, err := pool.New(reading, pool.Config{Budget: budget})
+	if err != nil {
+		return err
+	}
+	defer readers.Close()
+	writers, err := pool.New(writing, pool.Config{Budget: budget})
+	if err != nil {
+		return err
+	}
+	defer writers.Close()
+
+	if err := readers.Warm(ctx, 2); err != nil {
+		return err
+	}
+	fmt.Printf("two readers: %d open\n", open.Load())
+
+	// No right is free. The reader that has been idle longest is closed, and then a writer opened.
+	lease, err := writers.Get(ctx)
+	if err != nil {
+		return err
+	}
+	defer writers.Put(lease)
+	fmt.Printf("a reader and a writer: %d open, %d reader closed for it\n", open.Load(), readers.Stats().ClosedBudget)
 	return nil
 }
 

@@ -44,7 +44,8 @@ type Factory[T any] struct {
 
 	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing
 	// handshake with the peer: it has been idle for too long, is too old by MaxLifetime or
-	// Expires, is more than a Resize allows, or was idle when the pool was closed. Otherwise cause says why conn is
+	// Expires, is more than a Resize allows, gives its right to another pool with the same
+	// Budget, or was idle when the pool was closed. Otherwise cause says why conn is
 	// closed. The pool calls
 	// Close once for each connection, in a goroutine of its own, and opens the next
 	// connection in its slot without waiting for it (unless [Config.StrictMax] is set).

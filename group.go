@@ -52,6 +52,12 @@ type GroupConfig struct {
 	// with a negative MaxIdleTime, stays.
 	// If zero, one minute is used. Negative: pools are never removed for this.
 	IdleTime time.Duration
+
+	// MaxConnections is the upper bound on connections of all keys together, those included that
+	// are being opened or closed. It is a [Budget] inside: what that says about who is served when
+	// the bound is reached holds here. If a pool has a [Config.Budget] as well, both hold.
+	// If zero, there is no limit but those of the pools. Negative is an error.
+	MaxConnections int
 }
 
 // A Source is what exporters of figures read: a name and a snapshot. A [*Pool] is one.
@@ -82,6 +88,12 @@ func NewGroup[K comparable, T any](open func(key K) (Factory[T], Config, error),
 		return nil, errors.New("pool: NewGroup: open is nil")
 	case config.MaxPools < 0:
 		return nil, fmt.Errorf("pool: GroupConfig.MaxPools is negative: %d", config.MaxPools)
+	case config.MaxConnections < 0:
+		return nil, fmt.Errorf("pool: GroupConfig.MaxConnections is negative: %d", config.MaxConnections)
+	}
+	var rights *Rights
+	if config.MaxConnections > 0 {
+		rights = &Rights{core.NewRights(config.MaxConnections, nil)}
 	}
 	normalizeTime(&config.IdleTime, defaultIdleTime)
 	g := new(Group[K, T])
@@ -94,6 +106,9 @@ func NewGroup[K comparable, T any](open func(key K) (Factory[T], Config, error),
 			factory, config, err = normalized(factory, config)
 			if err != nil {
 				return nil, err
+			}
+			if rights != nil {
+				config.Budget = joined{rights, config.Budget}
 			}
 			return func(p *Pool[T], owner *core.Owner, gone func()) *core.Pool {
 				p.core.Own(owner, gone)

@@ -53,9 +53,9 @@ type CloseInfo struct {
 	// Number is the number of the connection in its pool.
 	Number uint64
 	// Reason is one of "idle", "lifetime", "check", "clean", "watch", "discard", "revoke",
-	// "reset", "resize", "fresh", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
+	// "reset", "resize", "fresh", "budget", "abandoned" and "shutdown": the names that [Stats.ClosedBy] has.
 	Reason string
-	// Cause is what Factory.Close is given: nil for "idle", "lifetime", "resize" and "fresh", and
+	// Cause is what Factory.Close is given: nil for "idle", "lifetime", "resize", "fresh" and "budget", and
 	// for "shutdown" unless the connection was leased.
 	Cause error
 	// Age is how long the connection has been open.

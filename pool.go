@@ -167,9 +167,10 @@ func (p *Pool[T]) PutUnused(l Lease[T]) error { return p.core.PutUnused(l.lease)
 // whatever is idle rather than open another connection, and whether a session finds its own
 // undisturbed is luck. A d of zero or less is Put.
 //
-// If [Config.MaxConnections] are open, nothing else is idle, and somebody waits in Get for whom no
-// connection is being opened, the connection that has been reserved longest goes to them. In an outage
-// it does so also if fewer are open: nothing else can come. A reserved
+// If [Config.MaxConnections] are open (or no right of the [Budget] is free), nothing else is idle, and
+// somebody waits in Get for whom no connection is being opened, the connection that has been
+// reserved longest goes to them; for the callers of another pool with the Budget it is closed. In an
+// outage it goes to them also if fewer are open: nothing else can come. A reserved
 // connection is checked like one that is idle, and closed when it is too old for MaxLifetime or by
 // Factory.Expires. Its [Config.MaxIdleTime] begins when the reservation ends. It does not count for
 // [Config.MinIdle], and TryGet does not lend it.
@@ -337,7 +338,8 @@ func (p *Pool[T]) use(l core.Lease, f func() error) error {
 // does not try again; an error that wraps ctx.Err when ctx ends; [ErrClosed] when the pool is
 // closed. In an outage it waits for the end of the pause before an attempt. Connections that are open or being
 // opened by then stay. [Config.OpenContext] is called with ctx. n is at most MaxConnections. No
-// more than [Config.MaxOpening] connections are opened at the same time.
+// more than [Config.MaxOpening] connections are opened at the same time. With a [Config.Budget] it takes
+// rights that are free, closes nothing in other pools, and waits as long as none is.
 //
 // Connections that Warm opens are idle, so they are closed after [Config.MaxIdleTime] if
 // nobody uses them. To start with MinIdle connections in place, call Warm(ctx, MinIdle)

@@ -20,6 +20,7 @@ type Stats struct {
 	IdleConnections     int           // ready to be lent
 	ReservedConnections int           // of IdleConnections, those that PutFor has reserved
 	OpeningConnections  int           // being opened
+	AwaitingBudget      int           // that would be opened now, if Config.Budget (or the group) had rights for them
 	WaitingRequests     int           // calls of Get and GetSame that wait
 	OldestWait          time.Duration // how long the first of them has waited
 	LastOpenError       error         // of the last attempt to open that has failed; nil once its outage is over
@@ -50,6 +51,7 @@ type Stats struct {
 	ClosedReset     uint64 // closed by Reset
 	ClosedResize    uint64 // closed by Resize to a lower limit
 	ClosedFresh     uint64 // closed to make room for GetFresh or Retry
+	ClosedBudget    uint64 // closed because another pool with the same Budget came first
 	ClosedAbandoned uint64 // closed because Check, Probe or Clean did not return
 	ClosedShutdown  uint64 // closed with the pool
 	Abandoned       uint64 // calls of factory functions that did not return in time
@@ -84,6 +86,7 @@ func (s Stats) ClosedBy() iter.Seq2[string, uint64] {
 			{"reset", s.ClosedReset},
 			{"resize", s.ClosedResize},
 			{"fresh", s.ClosedFresh},
+			{"budget", s.ClosedBudget},
 			{"abandoned", s.ClosedAbandoned},
 			{"shutdown", s.ClosedShutdown},
 		} {
@@ -114,6 +117,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Idle          int               `json:"idle"`
 		Reserved      int               `json:"reserved"`
 		Opening       int               `json:"opening"`
+		Awaiting      int               `json:"awaiting_budget"`
 		Vacant        int               `json:"vacant"`
 		Waiting       int               `json:"waiting"`
 		OldestWait    float64           `json:"oldest_wait_seconds"`
@@ -136,7 +140,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		OpenTime      Histogram         `json:"open_time"`
 		UseTime       Histogram         `json:"use_time"`
 	}{
-		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.ReservedConnections, s.OpeningConnections, s.VacantConnections(),
+		s.MaxConnections, s.ActiveConnections, s.IdleConnections, s.ReservedConnections, s.OpeningConnections, s.AwaitingBudget, s.VacantConnections(),
 		s.WaitingRequests, s.OldestWait.Seconds(), lastOpenError,
 		s.Gets, s.Waits, s.SameWaits, s.Timeouts, s.Canceled, s.Rejected, s.Unavailable, s.Gone, s.Leaked,
 		s.Opened, s.OpenErrors, s.Detached, closed, s.Abandoned, s.WaitTime, s.OpenTime, s.UseTime,
@@ -155,6 +159,7 @@ func (s Stats) LogValue() slog.Value {
 		slog.Int("idle", s.IdleConnections),
 		slog.Int("reserved", s.ReservedConnections),
 		slog.Int("opening", s.OpeningConnections),
+		slog.Int("awaiting_budget", s.AwaitingBudget),
 		slog.Int("waiting", s.WaitingRequests),
 		slog.Duration("oldest_wait", s.OldestWait),
 		lastOpenError,
@@ -180,6 +185,7 @@ func (s Stats) LogValue() slog.Value {
 		slog.Uint64("closed_reset", s.ClosedReset),
 		slog.Uint64("closed_resize", s.ClosedResize),
 		slog.Uint64("closed_fresh", s.ClosedFresh),
+		slog.Uint64("closed_budget", s.ClosedBudget),
 		slog.Uint64("closed_abandoned", s.ClosedAbandoned),
 		slog.Uint64("closed_shutdown", s.ClosedShutdown),
 		slog.Uint64("abandoned", s.Abandoned),
@@ -197,6 +203,7 @@ func statsOf(s core.Stats) Stats {
 		IdleConnections:     s.IdleConnections,
 		ReservedConnections: s.ReservedConnections,
 		OpeningConnections:  s.OpeningConnections,
+		AwaitingBudget:      s.AwaitingBudget,
 		WaitingRequests:     s.WaitingRequests,
 		OldestWait:          s.OldestWait,
 		LastOpenError:       s.LastOpenError,
@@ -222,6 +229,7 @@ func statsOf(s core.Stats) Stats {
 		ClosedReset:         s.ClosedReset,
 		ClosedResize:        s.ClosedResize,
 		ClosedFresh:         s.ClosedFresh,
+		ClosedBudget:        s.ClosedBudget,
 		ClosedAbandoned:     s.ClosedAbandoned,
 		ClosedShutdown:      s.ClosedShutdown,
 		Abandoned:           s.Abandoned,

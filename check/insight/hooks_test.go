@@ -161,6 +161,7 @@ func TestHooksOpenedIsCalledBeforeTheConnectionIsLent(t *testing.T) {
 
 // Each reason has its name, its counter, and its cause: what Factory.Close is given, too.
 func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
+	var budget pool.Budget // of each pool
 	tests := []struct {
 		reason string
 		count  func(pool.Stats) uint64
@@ -212,6 +213,13 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 				t.Errorf("GetFresh: %v", err)
 			}
 		}},
+		{"budget", func(s pool.Stats) uint64 { return s.ClosedBudget }, nil, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
+			testkit.Fill(t, p, 1)
+			var x testkit.Exchange
+			other := testkit.Start(t, x.Factory(), pool.Config{Budget: budget})
+			testkit.Borrow(t, other)
+			testkit.Borrow(t, other) // there is no right for it
+		}},
 		{"abandoned", func(s pool.Stats) uint64 { return s.ClosedAbandoned }, core.ErrAbandoned, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, hangs *bool, _ func(int, error)) {
 			*hangs = true
 			testkit.GiveBack(t, p, testkit.Borrow(t, p))
@@ -254,7 +262,8 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 				return f.Check(w)
 			}
 			var log testkit.Logbook
-			c := pool.Config{MaxConnections: 2, MaxIdleTime: time.Minute, CheckInterval: -1, MaxLifetime: 10 * time.Minute, Logger: log.Logger()}
+			budget = pool.NewBudget(2)
+			c := pool.Config{MaxConnections: 2, MaxIdleTime: time.Minute, CheckInterval: -1, MaxLifetime: 10 * time.Minute, Logger: log.Logger(), Budget: budget}
 			c.Hooks.Closed = func(i pool.CloseInfo) {
 				mu.Lock()
 				defer mu.Unlock()

@@ -317,15 +317,15 @@ func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
 		return a
 	}})
 	slog.New(handler).Info("", "pool", s)
-	want := `pool.max=1 pool.active=2 pool.idle=3 pool.reserved=4 pool.opening=5 pool.waiting=6 pool.oldest_wait=7ns ` +
-		`pool.last_open_error="wrong password" pool.gets=9 pool.waits=10 pool.same_waits=11 pool.timeouts=12 pool.canceled=13 pool.rejected=14 ` +
-		`pool.unavailable=15 pool.gone=16 pool.leaked=17 ` +
-		`pool.opened=18 pool.open_errors=19 pool.detached=20 pool.closed_idle=21 pool.closed_lifetime=22 pool.closed_check=23 ` +
-		`pool.closed_clean=24 pool.closed_watch=25 pool.closed_discard=26 pool.closed_revoke=27 pool.closed_reset=28 pool.closed_resize=29 ` +
-		`pool.closed_fresh=30 pool.closed_abandoned=31 pool.closed_shutdown=32 pool.abandoned=33 ` +
-		`pool.wait_time.count=34`
+	want := `pool.max=1 pool.active=2 pool.idle=3 pool.reserved=4 pool.opening=5 pool.awaiting_budget=6 pool.waiting=7 pool.oldest_wait=8ns ` +
+		`pool.last_open_error="wrong password" pool.gets=10 pool.waits=11 pool.same_waits=12 pool.timeouts=13 pool.canceled=14 pool.rejected=15 ` +
+		`pool.unavailable=16 pool.gone=17 pool.leaked=18 ` +
+		`pool.opened=19 pool.open_errors=20 pool.detached=21 pool.closed_idle=22 pool.closed_lifetime=23 pool.closed_check=24 ` +
+		`pool.closed_clean=25 pool.closed_watch=26 pool.closed_discard=27 pool.closed_revoke=28 pool.closed_reset=29 pool.closed_resize=30 ` +
+		`pool.closed_fresh=31 pool.closed_budget=32 pool.closed_abandoned=33 pool.closed_shutdown=34 pool.abandoned=35 ` +
+		`pool.wait_time.count=36`
 	got, times, _ := strings.Cut(log.String(), " pool.wait_time.p50=")
-	if !strings.Contains(times, " pool.open_time.count=35 pool.open_time.p50=") {
+	if !strings.Contains(times, " pool.open_time.count=37 pool.open_time.p50=") {
 		t.Errorf("the log of Stats has no open_time behind wait_time: %s", times)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -409,10 +409,10 @@ func TestStatsAsJSONHaveNamesUnitsAndTexts(t *testing.T) {
 		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
 		}
-		closed := map[string]any{"idle": 0., "lifetime": 0., "check": 0., "clean": 0., "watch": 0., "discard": 1., "revoke": 0., "reset": 0., "resize": 0., "fresh": 0., "abandoned": 0., "shutdown": 0.}
+		closed := map[string]any{"idle": 0., "lifetime": 0., "check": 0., "clean": 0., "watch": 0., "discard": 1., "revoke": 0., "reset": 0., "resize": 0., "fresh": 0., "budget": 0., "abandoned": 0., "shutdown": 0.}
 		times := map[string]any{"count": 2., "sum_seconds": 1.5, "buckets": []any{map[string]any{"le_seconds": 0.805306368, "count": 2.}}}
 		want := map[string]any{
-			"max": 3., "active": 0., "idle": 0., "reserved": 0., "opening": 0., "vacant": 3., "waiting": 0., "oldest_wait_seconds": 0.,
+			"max": 3., "active": 0., "idle": 0., "reserved": 0., "opening": 0., "awaiting_budget": 0., "vacant": 3., "waiting": 0., "oldest_wait_seconds": 0.,
 			"last_open_error": `pool "orders": open connection: wrong password`,
 			"gets":            1., "waits": 2., "same_waits": 0., "timeouts": 0., "canceled": 0., "rejected": 0., "unavailable": 0., "gone": 0., "leaked": 0.,
 			"opened": 1., "open_errors": 1., "detached": 0., "closed": closed, "abandoned": 0.,

@@ -27,7 +27,7 @@ var sources = map[string]string{
 // that differ in the number only.
 var leftOut = []struct{ reason, operations string }{
 	{"Counters and logs. They are read for Stats and for messages; nothing is decided on them.", `
-		close.go destroyLeaving closed[].Inc
+		close.go destroyEmptied closed[].Inc
 		slots.go claim claims.Inc
 		limit.go abandoned abandoned.Inc
 		hooks.go warn next.CompareAndSwap
@@ -38,6 +38,7 @@ var leftOut = []struct{ reason, operations string }{
 		outage.go endOutage lastOpen.CompareAndSwap
 		reset.go Reset lastOpen.CompareAndSwap
 		outage.go judge lastOpen.Store
+		budget.go budgetFailed lastOpen.Store
 		open.go hang lastOpen.Store
 		open.go opened lastOpen.Store
 		open.go openFailed openErrors.Inc
@@ -78,6 +79,12 @@ var leftOut = []struct{ reason, operations string }{
 		pool.go putSlow apart.Store`},
 	{"The number of a pool in its process, before anybody has the pool.", `
 		pool.go Init pools.Inc`},
+	{"For the explorer: it comes before each call that takes the mutex.", `
+		rights.go enter calls.Inc`},
+	{"Where a pool stands in the line is a choice in the model.", `
+		budget.go hasRights gotRight.Store`},
+	{"It goes with what the mutex guards, which the model has.", `
+		rights.go place asks.Store`},
 	{"For tests.", `
 		inside.go SetOutage outage.Store`},
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
@@ -110,7 +117,10 @@ var leftOut = []struct{ reason, operations string }{
 		probe.go wallAhead Round().Sub
 		probe.go wallAhead now.Sub
 		leak.go info epoch.Add
-		outage.go unavailableError epoch.Add`},
+		outage.go unavailableError epoch.Add
+		budget.go askedSince epoch.Add
+		budget.go longestIdle epoch.Add
+		budget.go yieldsTo epoch.Add`},
 	{"How many call GetFresh: whether it is worth looking for one. A model looks each time.", `
 		fresh.go GetFresh fresh.Inc
 		fresh.go GetFresh fresh.Dec`},

@@ -706,6 +706,8 @@ destroy:
 #else
   atomic { leaving++; dying++ };                                             /* @ close.go destroy conns.Add */
                                                                              /* @ pool.go Detach conns.Add */
+                                                                             /* @ budget.go yieldsTo conns.Add */
+                                                                             /* @ budget.go evictFor conns.Add */
                                                                              /* @ open.go opened conns.Add */
 #endif
 leave:
@@ -818,7 +820,7 @@ claim:
               :: fw!=0 && st[fw]==LOOKING -> st[fw]=CLAIMED                  /* @ queue/queue.go Claim state.CompareAndSwap */
               :: else -> skip fi };
 #endif
-  atomic {                                                                   /* @ quota.go openForWaiters conns.CompareAndSwap */
+  atomic {                                                                   /* @ quota.go admitOpens conns.CompareAndSwap */
     if :: CONNS==cc -> open++; opening++; cc=0; n=0 :: else -> cc=0; n=0;
 #ifdef FRESH
       if :: fw!=0 -> goto unclaim :: else -> skip fi;

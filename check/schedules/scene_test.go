@@ -39,6 +39,7 @@ type scene struct {
 
 	shrinks bool // more may be open than the limit
 	ages    bool // idle connections may be too old to be handed out
+	rights  bool // it has a budget
 }
 
 // A sighting is a waiter as its scene has seen it.
@@ -345,6 +346,9 @@ func (s *scene) atRest(leased int) {
 	}
 	if c := words.Census(s.in.Conns.Load()); open != c.Open() {
 		s.Errorf("%d connections have not been closed, and the pool counts %d", open, c.Open())
+	}
+	if s.rights && s.in.Rights() != open {
+		s.Errorf("the pool has %d rights of its budget, and %d connections", s.in.Rights(), open)
 	}
 	if s.ages {
 		return

@@ -26,10 +26,13 @@ func (p *Pool) destroy(h held, why reason, cause error) {
 // destroyLeaving is destroy for a slot that is already counted as leaving, and for a caller
 // that still waits: another connection may be opened for asker, who may be nil.
 func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Waiter) {
-	c, word := p.empty(h)
-	if c == nil {
-		return
+	if c, word := p.empty(h); c != nil {
+		p.destroyEmptied(c, word, why, cause, asker)
 	}
+}
+
+// destroyEmptied is destroyLeaving for a connection that has been taken out of its slot.
+func (p *Pool) destroyEmptied(c *conn, word ring.Word, why reason, cause error, asker *queue.Waiter) {
 	if d := c.defect(); d != nil && d.why == closedByWatch {
 		p.judge(c, word, 0, d.why, d.cause) // spoil may come too late to find it in its slot; two failures at the same time count as one
 		if cause == nil {
@@ -145,12 +148,14 @@ func (p *Pool) callClose(c *conn, cause error, closed func()) {
 		if ended.CompareAndSwap(false, true) {
 			p.abandoned("Factory.Close", callLimit)
 			closed()
+			p.rightBack(c.yielded)
 		}
 	})
 	defer func() { // deferred, in case of runtime.Goexit
 		timer.Stop()
 		if ended.CompareAndSwap(false, true) {
 			closed()
+			p.rightBack(c.yielded)
 		}
 		p.forget()
 	}()
@@ -275,6 +280,9 @@ func (p *Pool) shut() {
 	step.At("shut: flag set")
 	p.refuseAll(ErrClosed)
 	p.refuseAllSame()
+	if p.budget != nil {
+		p.budget.quitAll()
+	}
 	for {
 		h, ok := p.scan()
 		if !ok {

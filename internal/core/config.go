@@ -34,6 +34,7 @@ type Config struct {
 	CheckInterval  time.Duration
 	LeakAfter      time.Duration
 	TimeUse        bool
+	Budget         []*Rights // what is opened needs one of each; valid, and at most two
 	Hooks          Hooks
 	Logger         *slog.Logger // never nil
 	Name           string

@@ -82,6 +82,7 @@ type conn struct {
 	since    time.Duration // when that began, on the pool's clock
 	until    time.Duration // when that ends
 	yields   bool          // whoever waits for any may have it all the same
+	yielded  uint8         // the shares for whose lines it is closed. Only for who closes it
 
 	call     atomic.Uint32               // the call of Check or Clean in progress (see ask)
 	unused   atomic.Uint32               // leases of it that PutUnused has ended

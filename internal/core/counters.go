@@ -17,6 +17,7 @@ type Stats struct {
 	IdleConnections     int
 	ReservedConnections int
 	OpeningConnections  int
+	AwaitingBudget      int
 	WaitingRequests     int
 	OldestWait          time.Duration
 	LastOpenError       error
@@ -42,6 +43,7 @@ type Stats struct {
 	ClosedReset         uint64
 	ClosedResize        uint64
 	ClosedFresh         uint64
+	ClosedBudget        uint64
 	ClosedAbandoned     uint64
 	ClosedShutdown      uint64
 	Abandoned           uint64
@@ -64,13 +66,14 @@ const (
 	closedByReset
 	closedByResize
 	closedByFresh
+	closedByBudget
 	closedAbandoned
 	closedByShutdown
 	reasons
 )
 
 func (r reason) String() string {
-	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "revoke", "reset", "resize", "fresh", "abandoned", "shutdown"}[r]
+	return [reasons]string{"idle", "lifetime", "check", "clean", "watch", "discard", "revoke", "reset", "resize", "fresh", "budget", "abandoned", "shutdown"}[r]
 }
 
 type counter = atomic.Uint64
@@ -206,12 +209,16 @@ func (p *Pool) Stats() Stats {
 		ClosedReset:         n.closed[closedByReset].Load(),
 		ClosedResize:        n.closed[closedByResize].Load(),
 		ClosedFresh:         n.closed[closedByFresh].Load(),
+		ClosedBudget:        n.closed[closedByBudget].Load(),
 		ClosedAbandoned:     n.closed[closedAbandoned].Load(),
 		ClosedShutdown:      n.closed[closedByShutdown].Load(),
 		Abandoned:           n.abandoned.Load(),
 		WaitTime:            n.waitTime.Snapshot(),
 		OpenTime:            n.openTime.Snapshot(),
 		UseTime:             n.useTime.Snapshot(),
+	}
+	if p.budget != nil {
+		s.AwaitingBudget = p.budget.asks()
 	}
 	s.Opened = n.opened.Load() // read last: never less than the connections that have ended
 	s.Waits = p.queue.Count() + s.SameWaits

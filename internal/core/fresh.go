@@ -94,7 +94,7 @@ func (p *Pool) plainWaits() bool {
 // there is, and an attempt could begin in it now. What is leaving is room. No more is
 // closed for them than may be opened at a time.
 func (p *Pool) lacksRoom(c words.Census, rank int) bool {
-	if c.Max() == 0 || c.Max()-c.Open()+c.Leaving() >= rank || p.tooMany(c) {
+	if c.Max() == 0 || p.tooMany(c) || p.roomIn(c) >= rank {
 		return false
 	}
 	begun := c.Opening() - int(p.overdue.Load()) + c.Leaving()
@@ -102,6 +102,16 @@ func (p *Pool) lacksRoom(c words.Census, rank int) bool {
 		return begun <= 0 && p.now() >= int64(o.RetryAt(p.config.MaxBackoff))
 	}
 	return begun < p.quota(max(words.Gate(p.gate.Load()).Waiters(), begun+1), c)
+}
+
+// roomIn returns how much room there is, and will be: what is leaving is room. While the budget has
+// no right for the pool, there is as much as its own connections that are being closed.
+func (p *Pool) roomIn(c words.Census) int {
+	room := c.Max() - c.Open() + c.Leaving()
+	if p.budget != nil && p.budget.asks() > 0 {
+		return min(room, max(int(p.unclosed.Load())-c.Established(), 0)+c.Leaving())
+	}
+	return room
 }
 
 // yield counts one more slot as leaving if a fresh waiter needs its room, as heir has said.

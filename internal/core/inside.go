@@ -95,6 +95,32 @@ func (in Inside) Slots() iter.Seq2[int, Slot] {
 	}
 }
 
+// Promised returns for how many rights of its budgets connections are being closed.
+func (in Inside) Promised() (n int) {
+	if in.pool.budget == nil {
+		return 0
+	}
+	for _, s := range in.pool.budget.shares {
+		s.rights.enter()
+		n += s.rights.coming
+		s.rights.mu.Unlock()
+	}
+	return n
+}
+
+// Rights returns how many rights of its budget the pool has: those that it has most of.
+func (in Inside) Rights() (n int) {
+	if in.pool.budget == nil {
+		return 0
+	}
+	for _, s := range in.pool.budget.shares {
+		s.rights.enter()
+		n = max(n, s.has)
+		s.rights.mu.Unlock()
+	}
+	return n
+}
+
 // Closed returns how many connections have been closed, for whatever reason.
 func (in Inside) Closed() (n uint64) {
 	for why := range in.pool.counters.closed {

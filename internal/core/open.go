@@ -115,6 +115,12 @@ func (p *Pool) open(a *attempt) {
 			p.workerEnded()
 		}
 	}()
+	carries := p.budget != nil // the right to what it opens, until a connection has it
+	defer func() {
+		if carries {
+			p.rightBack(0)
+		}
+	}()
 	ctx := a.ctx
 	defer a.cancel(nil)
 	if a.asked != nil {
@@ -169,12 +175,14 @@ func (p *Pool) open(a *attempt) {
 	c.expires, c.ends = p.lifetimeOf(c.openedAt), never
 	if a.state.Load() == attemptAside && !p.readmit(a) {
 		err = errNoRoom
+		carries = false
 		a.conn.Store(c)
 		return
 	}
 	b, i := p.bankOf(a.slot)
 	c.slot, c.ring, c.index = a.slot, b.ring, i
 	c.claimed, c.born = a.word, a.word.Generation()
+	carries = false
 	a.conn.Store(c)
 	if p.factory.Expires != nil {
 		err = errGoexit

@@ -62,6 +62,7 @@ type Pool struct {
 // long as the gate says that the pool is asleep.
 type rest struct {
 	config Config
+	budget *budget // nil: none
 
 	parkers  sync.Pool     // of *queue.Parker. Not shared by pools: a channel must not leave its synctest bubble
 	stripes  atomic.Uint32 // parkers made
@@ -108,6 +109,7 @@ func (p *Pool) init(factory Factory, config Config) {
 	p.slowPut = factory.Clean != nil || factory.Expires != nil || config.TimeUse
 	p.ring, p.slots = first.ring, first.slots
 	p.factory, p.config = factory, config
+	p.budget = newBudget(p, config.Budget)
 	if factory.Check != nil {
 		p.wary.Store(tryout)
 	}
@@ -392,6 +394,7 @@ func (p *Pool) Detach(l Lease) (box any, err error) {
 			p.counters.detached.Inc()
 			p.part(c, "detached", nil)
 			p.vacate(c, busy)
+			p.rightBack(0)
 			p.ensureOpen(nil)
 			p.hookDetached(c)
 			p.forget()

@@ -107,16 +107,37 @@ func (p *Pool) learnOpenTime(took time.Duration) {
 // the gate closed.
 func (p *Pool) ensureOpen(asker *queue.Waiter) (begun bool) {
 	begun, held := p.openForWaiters(asker)
+	p.opensHeld(held)
+	return begun
+}
+
+// opensHeld is what follows openForWaiters: it has held back an open, or not.
+func (p *Pool) opensHeld(held bool) {
 	if held {
 		p.holdBack()
 	}
 	p.ensureLapse()
-	return begun
+}
+
+// ensureOpenWith is ensureOpen(nil) for who has got so many rights for it.
+func (p *Pool) ensureOpenWith(rights int) {
+	_, held := p.openWithin(nil, rights)
+	p.opensHeld(held)
 }
 
 // openForWaiters is ensureOpen for the sweeper. It also reports whether it has held back
 // an open that only the passing of time will allow.
 func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
+	if p.budget != nil {
+		return p.openWithin(asker, 0)
+	}
+	begun, held, _, _ = p.admitOpens(asker, 0)
+	return begun, held
+}
+
+// admitOpens is openForWaiters with so many rights, if the pool has a budget. It also returns how
+// many it has not used, and for how many more opens there were none.
+func (p *Pool) admitOpens(asker *queue.Waiter, rights int) (begun, held bool, left, lacks int) {
 	if asker != nil && !asker.Live() {
 		asker = nil // its connection is for the oldest, who is told if it fails
 	}
@@ -130,50 +151,56 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		underWay := c.Opening() - int(p.overdue.Load()) + int(p.landing.Load())
 		g := words.Gate(p.gate.Load())
 		if g.Closed() || g.Waiters() == 0 {
-			return begun, false
+			return begun, false, rights, 0
 		}
 		full := c.Open() >= c.Max() || p.tooMany(c)
 		o := p.outage.Load()
 		// In a full pool one that hangs keeps its slot from others also when the outage is over.
 		hanging := (o != nil || full) && p.overdue.Load() > 0
 		if full && !hanging && asker != nil && !asker.Fresh() && !letGo {
-			return begun, false
+			return begun, false, rights, 0
 		}
 		waiters, fresh := g.Waiters(), p.unclaimed(asker)
 		if fresh != nil {
 			waiters = max(waiters, underWay+1) // what is under way may be too old for it
 		}
 		if full && !hanging && (fresh == nil || p.tooMany(c)) || underWay >= waiters {
-			return begun, false
+			return begun, false, rights, 0
 		}
 		if o != nil {
 			if underWay > 0 {
-				return begun, false // one at a time; the end of that one asks again
+				return begun, false, rights, 0 // one at a time; the end of that one asks again
 			}
 			if time.Duration(p.now()) < o.RetryAt(p.config.MaxBackoff) {
-				return begun, !p.refuseHopeless()
+				return begun, !p.refuseHopeless(), rights, 0
 			}
 		} else if underWay >= p.quota(waiters, c) {
-			return begun, true
+			return begun, true, rights, 0
 		}
 		if hanging {
 			if p.makeRoom(time.Duration(p.now()), full) != never {
-				return begun, !p.refuseHopeless()
+				return begun, !p.refuseHopeless(), rights, 0
 			}
 			c = words.Census(p.conns.Load())
 			if c.Open() >= c.Max() || p.tooMany(c) || c.Opening() >= mostHanging {
-				return begun, false // the end of one asks again
+				return begun, false, rights, 0 // the end of one asks again
 			}
 			full = false
 		}
 		if p.elsewhere() {
-			return begun, false
+			return begun, false, rights, 0
 		}
-		if full {
+		lacking := p.budget != nil && rights == 0
+		if full || lacking && fresh != nil { // then the right of one that is too old for it is room
 			if w, _ := p.needsRoom(); w != nil {
 				p.apart(p.evict)
 			}
-			return begun, false
+		}
+		if full {
+			return begun, false, rights, 0
+		}
+		if lacking {
+			return begun, false, 0, p.mayBegin(c, waiters, underWay)
 		}
 		if fresh != nil && !fresh.Claim() { // before the census: see yield
 			continue
@@ -181,6 +208,9 @@ func (p *Pool) openForWaiters(asker *queue.Waiter) (begun, held bool) {
 		step.At("ensureOpen: census read")
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
 			step.At("ensureOpen: admitted")
+			if p.budget != nil {
+				rights--
+			}
 			if fresh != nil && fresh != asker {
 				p.begin(&attempt{asker: fresh, asked: p.valuesFor(fresh)})
 				continue
@@ -208,6 +238,18 @@ func (p *Pool) valuesFor(asker *queue.Waiter) context.Context {
 		return nil
 	}
 	return asker.Values()
+}
+
+// mayBegin returns how many attempts may be begun now for those who wait.
+func (p *Pool) mayBegin(c words.Census, waiters, underWay int) int {
+	n := min(p.quota(waiters, c)-underWay, c.Max()-c.Open())
+	if p.config.MaxOpening > 0 {
+		n = min(n, p.config.MaxOpening-c.Opening())
+	}
+	if p.outage.Load() != nil {
+		n = 1
+	}
+	return max(n, 1)
 }
 
 // tooMany reports whether MaxOpening forbids another open.

@@ -107,8 +107,11 @@ func (p *Pool) reserve(c *conn, h held) (back bool) {
 		p.sweeper.endSoon.Store(true)
 		p.kickSweeper()
 	}
-	if p.gate.Load() != 0 {
+	if g := words.Gate(p.gate.Load()); g != 0 {
 		p.ensureOpen(nil) // what is reserved may lapse, or make room
+		if g.Asked() {
+			p.lookElsewhere() // or is wanted in another pool
+		}
 	}
 	return false
 }
@@ -203,7 +206,10 @@ func (p *Pool) needsReserved() bool {
 		full, underWay = true, int(p.landing.Load())
 	}
 	g := words.Gate(p.gate.Load())
-	return !g.Closed() && full && g.Waiters() > underWay && p.plainWaits()
+	if g.Closed() || g.Waiters() <= underWay {
+		return false
+	}
+	return (full || p.budget != nil && p.budget.short()) && p.plainWaits()
 }
 
 // lapse gives what is reserved to those who can get no other, the longest first.

@@ -66,6 +66,9 @@ func (p *Pool) settle(h held, checked bool) {
 				continue
 			}
 		}
+		if words.Gate(p.gate.Load()).Asked() && (w != nil || !kept || !p.kept(c, h)) && p.yieldsTo(h, c, w) {
+			return
+		}
 		if w == nil {
 			step.At("settle: nobody waits")
 			if c.notice.Load() != nil && !c.takeDown() {
@@ -116,6 +119,7 @@ func (p *Pool) settle(h held, checked bool) {
 			} else {
 				p.sweepAside() // it stood behind a fresh waiter
 			}
+			p.fewerWait()
 			return
 		}
 		// Somebody else has decided w, or its ctx has ended: on to the next. To stop here
@@ -205,6 +209,9 @@ func (p *Pool) wanted(c *conn) bool {
 		return false
 	}
 	if g.Closed() || g.Shrinking() && words.Census(p.conns.Load()).Over() {
+		return true
+	}
+	if g.Asked() && p.wantedElsewhere() {
 		return true
 	}
 	dummy, w := p.queue.Front()

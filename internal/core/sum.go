@@ -5,11 +5,11 @@ import "github.com/S4AK4N/pool/internal/histogram"
 // Sums of Stats, for groups of pools.
 
 // counters returns all counters of s, of calls and of connections.
-func (s *Stats) counters() [25]*uint64 {
+func (s *Stats) counters() [26]*uint64 {
 	return [...]*uint64{
 		&s.Gets, &s.Waits, &s.SameWaits, &s.Timeouts, &s.Canceled, &s.Rejected, &s.Unavailable, &s.Gone, &s.Leaked,
 		&s.Opened, &s.OpenErrors, &s.Detached, &s.ClosedIdle, &s.ClosedLifetime, &s.ClosedCheck, &s.ClosedClean,
-		&s.ClosedWatch, &s.ClosedDiscard, &s.ClosedRevoke, &s.ClosedReset, &s.ClosedResize, &s.ClosedFresh,
+		&s.ClosedWatch, &s.ClosedDiscard, &s.ClosedRevoke, &s.ClosedReset, &s.ClosedResize, &s.ClosedFresh, &s.ClosedBudget,
 		&s.ClosedAbandoned, &s.ClosedShutdown, &s.Abandoned,
 	}
 }
@@ -47,6 +47,7 @@ func (s *Stats) Add(t Stats) {
 	s.IdleConnections += t.IdleConnections
 	s.ReservedConnections += t.ReservedConnections
 	s.OpeningConnections += t.OpeningConnections
+	s.AwaitingBudget += t.AwaitingBudget
 	s.WaitingRequests += t.WaitingRequests
 	s.OldestWait = max(s.OldestWait, t.OldestWait)
 	if s.LastOpenError == nil {

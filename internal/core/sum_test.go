@@ -50,7 +50,7 @@ func TestNoFieldOfStatsIsForgottenInASum(t *testing.T) {
 	}
 	s.AtLeast(filled(t, 7))
 	want = filled(t, 7)
-	for _, g := range []*int{&want.MaxConnections, &want.ActiveConnections, &want.IdleConnections, &want.ReservedConnections, &want.OpeningConnections, &want.WaitingRequests} {
+	for _, g := range []*int{&want.MaxConnections, &want.ActiveConnections, &want.IdleConnections, &want.ReservedConnections, &want.OpeningConnections, &want.AwaitingBudget, &want.WaitingRequests} {
 		*g = 5 // no counter
 	}
 	want.OldestWait = 3

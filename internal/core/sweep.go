@@ -153,6 +153,7 @@ func (p *Pool) kickSweeper() {
 // is a constant for each of them.
 func (p *Pool) sweepAside() {
 	p.queue.Front()
+	p.fewerWait()
 	if p.sweeper.dead.Inc() >= int32(minDead+words.Gate(p.gate.Load()).Waiters()+int(p.same.Load())) {
 		p.kickSweeper()
 	}
@@ -293,6 +294,7 @@ func (p *Pool) expire(now time.Duration) time.Duration {
 		}
 		if p.refuse(w, report) {
 			p.queue.Advance(dummy, w)
+			p.fewerWait()
 		}
 	}
 }

@@ -265,7 +265,7 @@ func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) 
 			c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
 		}
 	case *expiry:
-		if e.stats.ActiveConnections+e.stats.IdleConnections == 0 {
+		if e.stats.ActiveConnections+e.stats.IdleConnections == 0 && (e.stats.AwaitingBudget == 0 || p.outage.Load() != nil) {
 			p.counters.unavailable.Inc() // nobody has exhausted what there was not
 			err = p.unavailableError(waited).error
 			break

@@ -74,6 +74,12 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 // outage forbids it. done is told how the attempt ends. If nothing in progress will allow
 // it, only the end of a pause, retryAt is when that ends.
 func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
+	rights := 0
+	defer func() {
+		if rights > 0 {
+			p.budget.giveBack(rights, 0)
+		}
+	}()
 	for {
 		c := words.Census(p.conns.Load())
 		if c.Open() >= c.Max() || p.tooMany(c) {
@@ -90,7 +96,15 @@ func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, r
 				return false, at
 			}
 		}
+		if p.budget != nil && rights == 0 {
+			if rights, _ = p.budget.take(1, done != nil); rights == 0 {
+				return false, 0 // Warm is told when one is free, MinIdle asks again about once a second
+			}
+			p.hasRights()
+			continue
+		}
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusOpen+words.CensusOpening)) {
+			rights = 0 // the attempt has it
 			p.begin(&attempt{spare: true, asked: asked, done: done})
 			return true, 0
 		}

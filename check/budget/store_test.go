@@ -1,0 +1,225 @@
+package budget
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/testkit"
+)
+
+// A store is in another place: it answers what is wanted when it is told to.
+type store struct {
+	rights *pool.Rights
+	most   int // rights that it grants at once; the others have to be granted by hand
+	err    error
+
+	mu              sync.Mutex // guards what follows
+	out             int        // granted, and neither given back nor lost
+	waiting, hoping int
+	wants           int // calls of Want
+}
+
+func newStore(most int) *store {
+	s := &store{most: most}
+	s.rights = pool.NewRights(s)
+	return s
+}
+
+func (s *store) Rights() (*pool.Rights, error) { return s.rights, nil }
+
+func (s *store) Want(waiting, hoping int) {
+	s.mu.Lock()
+	s.waiting, s.hoping = waiting, hoping
+	s.wants++
+	err := s.err
+	n := 0
+	if err == nil {
+		n = max(min(waiting+hoping, s.most-s.out), 0)
+	}
+	s.out += n
+	s.mu.Unlock()
+	switch {
+	case err != nil && waiting+hoping > 0:
+		s.rights.Fail(err)
+	case n > 0:
+		s.rights.Grant(n)
+	}
+}
+
+func (s *store) Give(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out -= n
+}
+
+func (s *store) grant(n int) {
+	s.mu.Lock()
+	s.out += n
+	s.mu.Unlock()
+	s.rights.Grant(n)
+}
+
+func (s *store) counts() (out, waiting, hoping int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out, s.waiting, s.hoping
+}
+
+func (s *store) are(t *testing.T, when string, out, waiting int) {
+	t.Helper()
+	synctest.Wait()
+	if o, w, _ := s.counts(); o != out || w != waiting {
+		t.Errorf("%s: %d rights are out, want %d, and %d are wanted, want %d", when, o, out, w, waiting)
+	}
+}
+
+// A right that comes late is used, and one that nobody needs any more goes back without a dial.
+func TestARightThatNobodyNeedsGoesBackWithoutADial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(0)
+		p, sv := begin(t, s, pool.Config{})
+		r := testkit.Ask(t.Context(), p)
+		s.are(t, "one waits", 0, 1)
+		s.grant(1)
+		l := r.Served(t, "there is a right")
+		s.are(t, "it is used", 1, 0)
+		r = testkit.Ask(t.Context(), p)
+		s.are(t, "another one waits", 1, 1)
+		testkit.GiveBack(t, p, l)
+		l = r.Served(t, "one came back")
+		s.are(t, "nobody waits", 1, 0)
+		s.grant(1) // too late
+		s.are(t, "nobody needs it", 1, 0)
+		if got := len(sv.Opened()); got != 1 {
+			t.Errorf("%d were opened, want 1", got)
+		}
+		_ = p.Discard(l, nil)
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// That the store is down is an outage of opening: the cause is in the error, what is open goes on,
+// and when the store is back, so is the pool.
+func TestAStoreThatIsDownIsAnOutageOfOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("store is down")
+		s := newStore(5)
+		p, sv := begin(t, s, pool.Config{FailFastAfter: testkit.AtOnce})
+		l := testkit.Borrow(t, p)
+		s.mu.Lock()
+		s.err = down
+		s.mu.Unlock()
+		r := testkit.Ask(t.Context(), p)
+		r.Failed(t, "four failures in a row, and nothing has come back", down)
+		testkit.GiveBack(t, p, l)
+		l = testkit.Borrow(t, p)
+		_ = p.Discard(l, nil)
+		time.Sleep(time.Second)
+		_, err := p.Get(t.Context())
+		var opening *pool.OpenError
+		if !errors.Is(err, down) || !errors.As(err, &opening) {
+			t.Errorf("with nothing open Get returned %v, want an OpenError", err)
+		}
+		if got := p.Stats(); got.OpenErrors != 0 || !errors.Is(got.LastOpenError, down) || got.AwaitingBudget != 0 || len(sv.Opened()) != 1 {
+			t.Errorf("%d calls of Open have failed, want none; the last error is %v; %d were opened, want 1", got.OpenErrors, got.LastOpenError, len(sv.Opened()))
+		}
+		s.mu.Lock()
+		s.err = nil
+		s.mu.Unlock()
+		time.Sleep(time.Second) // at most a pause
+		testkit.GiveBack(t, p, testkit.Borrow(t, p))
+		time.Sleep(core.Probation + time.Second)
+		if got := p.Stats(); got.LastOpenError != nil {
+			t.Errorf("the outage is not over: %v", got.LastOpenError)
+		}
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// Callers who wait keep their places while the store is down for a moment.
+func TestAStoreThatIsBackSoonFailsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(5)
+		p, _ := begin(t, s, pool.Config{FailFastAfter: time.Second})
+		s.err = errors.New("store is down")
+		rs := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)}
+		time.Sleep(300 * time.Millisecond)
+		s.mu.Lock()
+		s.err = nil
+		s.mu.Unlock()
+		time.Sleep(time.Second)
+		for _, r := range rs {
+			testkit.GiveBack(t, p, r.Served(t, "the store is back"))
+		}
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// Others elsewhere stand in the line like a pool: they get what is idle, or what comes back in their turn.
+func TestOthersElsewhereGetWhatIsIdleAndWhatComesBackInTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		s.mu.Lock()
+		s.most = 1 // the other one is theirs
+		s.mu.Unlock()
+		s.rights.Reclaim(1)
+		s.are(t, "one was idle", 1, 0)
+		early := testkit.Ask(t.Context(), p)
+		time.Sleep(time.Millisecond)
+		s.mu.Lock()
+		s.most = 0
+		s.mu.Unlock()
+		s.rights.Reclaim(1)
+		time.Sleep(time.Millisecond)
+		late := testkit.Ask(t.Context(), p)
+		testkit.GiveBack(t, p, m)
+		m = early.Served(t, "first come")
+		testkit.GiveBack(t, p, m)
+		synctest.Wait()
+		late.Pending(t, "others came first")
+		if got := p.Stats(); got.ClosedBudget != 2 {
+			t.Errorf("%d were closed for others, want 2", got.ClosedBudget)
+		}
+		s.are(t, "one waits", 0, 1)
+		s.grant(1)
+		testkit.GiveBack(t, p, late.Served(t, "in its turn"))
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// Rights that are lost are made up for by what is idle, then by what comes back. No lease is broken.
+func TestRightsThatAreLostAreMadeUpForWithoutBreakingALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(3)
+		p, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
+		l, m, n := testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		s.rights.Lose(2)
+		synctest.Wait()
+		waiting := testkit.Ask(t.Context(), p)
+		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 2 {
+			t.Errorf("%d were closed, want 1, and %d are leased, want 2", got.ClosedBudget, got.ActiveConnections)
+		}
+		testkit.GiveBack(t, p, m)
+		synctest.Wait()
+		waiting.Pending(t, "what came back was closed")
+		testkit.GiveBack(t, p, n)
+		testkit.GiveBack(t, p, waiting.Served(t, "what comes back next is his"))
+		if got := len(sv.Opened()); got != 3 {
+			t.Errorf("%d were opened, want 3", got)
+		}
+		p.Close()
+		s.are(t, "two of the three are lost", 2, 0)
+	})
+}

@@ -1,0 +1,240 @@
+//go:build explore
+
+package schedules
+
+import (
+	"context"
+	"testing"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/explore"
+	"github.com/S4AK4N/pool/internal/testkit"
+)
+
+// sharing returns scenes of n pools with a budget of max connections, as many of which are leased
+// in the first one.
+func sharing(r *explore.Run, n, max int) ([]*scene, []pool.Lease[*testkit.Wire]) {
+	b := pool.NewBudget(max)
+	var all []*scene
+	for range n {
+		x := new(testkit.Exchange)
+		c := timeless(max + 1)
+		c.Budget = b
+		s := newScene(r, x, x.Factory(), c)
+		s.rights = true
+		all = append(all, s)
+	}
+	l := all[0].lend(max)
+	r.End(func() {
+		if n := all[0].in.Promised(); n != 0 {
+			r.Errorf("%d rights are still to come at the end", n)
+		}
+	})
+	for _, s := range all[1:] { // what a pool makes when it is first used is no part of it
+		s.p.TryGet()
+	}
+	return all, l
+}
+
+// settled checks at the end that all pools are at rest, and that so many connections are open.
+func settled(all []*scene, open int) {
+	for _, s := range all {
+		s.rests(0)
+	}
+	all[0].End(func() {
+		n := 0
+		for _, s := range all {
+			n += s.p.Stats().IdleConnections
+			if got := s.p.Stats().AwaitingBudget; got != 0 {
+				s.Errorf("a pool stands in line for %d", got)
+			}
+		}
+		if n != open {
+			all[0].Errorf("%d are open, want %d", n, open)
+		}
+	})
+}
+
+func TestExploreAPutAgainstAGetOfAnotherPool(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].putter("putter", l[0])
+		s[1].getter("getter")
+		settled(s, 1)
+	})
+}
+
+func TestExploreAPutForAgainstAGetOfAnotherPool(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].reserver("reserver", l[0])
+		s[1].getter("getter")
+		settled(s, 1)
+	})
+}
+
+func TestExploreAPutAgainstGetsOfTwoPools(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].putter("putter", l[0])
+		s[0].getter("own getter")
+		s[1].getter("getter")
+		settled(s, 1)
+	})
+}
+
+func TestExploreTwoPutsAgainstTwoGetsOfAnotherPool(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 2)
+		s[0].putter("putter 0", l[0])
+		s[0].putter("putter 1", l[1])
+		s[1].getter("getter 0")
+		s[1].getter("getter 1")
+		r.End(func() {})
+		for _, s := range s {
+			s.rests(0)
+		}
+	})
+}
+
+func TestExploreADiscardAgainstGetsOfTwoPools(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].Go("discarder", func() {
+			if err := s[0].discard(l[0]); err != nil {
+				s[0].Errorf("Discard: %v", err)
+			}
+		})
+		s[0].getter("own getter")
+		s[1].getter("getter")
+		settled(s, 1)
+	})
+}
+
+// Whoever stood in the line leaves it: its ctx ends, just then or before.
+func TestExploreAPutAgainstAGetOfAnotherPoolThatIsCanceled(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		ctx := s[1].canceler(background)
+		a := s[1].waiting("waiter", ctx)
+		s[1].must("waiter", a, context.Canceled)
+		s[0].putter("putter", l[0])
+		r.End(func() {
+			if n := s[0].p.Stats().AwaitingBudget + s[1].p.Stats().AwaitingBudget; n != 0 {
+				s[0].Errorf("somebody stands in line for %d", n)
+			}
+		})
+		for _, s := range s {
+			s.rests(0)
+		}
+	})
+}
+
+// A caller is served by his own pool as it comes to stand in the line: it does not stay there.
+func TestExploreAGetThatIsServedLeavesTheLine(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 1, 1)
+		s[0].putter("putter", l[0])
+		s[0].getter("getter")
+		settled(s, 1)
+	})
+}
+
+// The ctx ends as the caller comes to stand in the line: the pool does not stay there.
+func TestExploreAGetThatIsCanceledLeavesTheLine(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, _ := sharing(r, 2, 1)
+		ctx := s[1].canceler(background)
+		s[1].Go("getter", func() { s[1].ask("getter", ctx, new(asking)) })
+		r.End(func() {
+			if n := s[1].p.Stats().AwaitingBudget; n != 0 {
+				s[1].Errorf("the pool stands in line for %d, and nobody waits", n)
+			}
+		})
+		s[1].rests(0)
+	})
+}
+
+// One leaves the line, which is empty then, while another one comes.
+func TestExploreOneLeavesTheLineWhileAnotherComes(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := sharing(r, 3, 1)
+		ctx := s[1].canceler(background)
+		a := s[1].waiting("waiter", ctx)
+		s[1].must("waiter", a, context.Canceled)
+		s[0].putter("putter", l[0])
+		s[2].getter("getter")
+		for _, s := range s {
+			s.rests(0)
+		}
+	})
+}
+
+// The lease that another pool waits for is revoked as it is returned.
+func TestExploreRevokeOfWhatAnotherPoolWaitsFor(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		info := s[0].p.Leases()[0]
+		s[1].waiting("waiter", background)
+		s[0].Go("putter", func() { _ = s[0].put(l[0]) })
+		s[0].Go("revoker", func() { s[0].p.Revoke(info) })
+		settled(s, 1)
+	})
+}
+
+func TestExploreTheEndOfAPoolThatStandsInTheLine(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		a := s[1].waiting("waiter", background)
+		s[1].must("waiter", a, pool.ErrClosed)
+		s[0].putter("putter", l[0])
+		s[1].closer("closer")
+		r.End(func() {
+			if n := s[1].in.Rights(); n != 0 {
+				s[1].Errorf("a closed pool has %d rights", n)
+			}
+		})
+		s[0].rests(0)
+	})
+}
+
+// The pool that has everything is closed, while another one waits.
+func TestExploreTheEndOfAPoolForWhichAnotherWaits(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].Go("putter", func() { _ = s[0].put(l[0]) })
+		s[0].closer("closer")
+		s[1].getter("getter")
+		s[1].rests(0)
+		s[1].idles(1)
+	})
+}
+
+// Who waits alone is served by his own pool or by a right, and what is not needed goes on.
+func TestExploreAGetIsServedWhileARightComes(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 2)
+		other := s[0].p
+		_ = other.Discard(l[1], nil)
+		delete(s[0].holders, l[1].Value())
+		m := s[1].lend(1)
+		s[1].putter("putter", m[0])
+		s[0].putter("other putter", l[0])
+		s[1].getter("getter")
+		for _, s := range s {
+			s.rests(0)
+		}
+	})
+}
+
+func TestExploreAGetFreshOfTheOnlyRight(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		s[0].putter("putter", l[0])
+		s[0].freshGetter("fresh")
+		s[1].getter("getter")
+		for _, s := range s {
+			s.rests(0)
+		}
+	})
+}

@@ -1,0 +1,523 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	std "sync/atomic"
+	"time"
+
+	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/step"
+)
+
+// Rights are what a process may have open, in all pools that draw from them, and the line in
+// which these pools stand. Each connection has a right from before its opening begins until it is
+// closed. A pool that lacks rights has one place in the line, however many it lacks.
+//
+// This is the one place in which several pools share a mutex. It is taken by those who open and
+// close connections, and by who ends a lease while a pool stands in the line. It is held for a few
+// plain steps: neither an atomic operation nor a call of a pool or of a store is made under it.
+//
+// How many wait in a pool, what is idle in it and its flag in the gate are atomics of that pool,
+// the line is under the mutex. So there are races between the two. Each side does its own step
+// first and looks at the other's afterwards:
+//
+//	ask:  stands in the line, sets the flag in the gate of each pool that has rights; then looks
+//	      for what is idle there (look)
+//	Put, settle:  publish the slot; then read the gate, and what the line wants (wanted)
+//
+//	ask:  stands in the line; then reads again how many wait (lackOf)
+//	whoever ends a wait:  lowers the gate; then reads whether the pool stands in the line (fewerWait)
+//
+//	whoever sets or clears the flag (minds):  reads the line, changes the flag; then reads the line
+//	      again. One who sets it anew looks for what was published while it was clear
+type Rights struct {
+	calls atomic.Uint64 // calls of what follows; for the explorer, which sees atomics alone
+	epoch time.Time     // when it was made: see place.go
+	store Store         // where further rights come from; nil: from nowhere
+	err   error         // why there are none at all
+
+	mu      sync.Mutex // guards what follows
+	free    int        // rights that nobody has
+	line    []*share   // who lack rights, the oldest first
+	holders []*share   // who have rights
+	hoping  []*share   // who take what is free and had not enough, since they were told last
+	coming  int        // connections that are being closed for the line
+	telling bool       // the store is being told how many are wanted
+	toldOf  [2]int     // what it was told: for the line, and for those who hope
+	outside share      // those in other processes who wait, as one in the line
+	lost    share      // rights that this process has lost, as one who comes before all
+}
+
+// A Store is where Rights get further rights from. It is the one of the root package.
+type Store interface {
+	Want(waiting, hoping int)
+	Give(n int)
+}
+
+// NewRights returns max rights, or those that a store grants.
+func NewRights(max int, store Store) *Rights {
+	r := &Rights{free: max, store: store, epoch: time.Now()}
+	if store == nil && max <= 0 {
+		r.err, r.free = fmt.Errorf("pool: NewBudget: max must be positive: %d", max), 0
+	}
+	r.outside.rights, r.lost.rights = r, r
+	return r
+}
+
+var errNoRights = errors.New("pool: Config.Budget returned no Rights")
+
+// Valid returns why a pool cannot draw from r, or nil.
+func (r *Rights) Valid() error {
+	switch {
+	case r == nil || r.epoch.IsZero():
+		return errNoRights
+	case r.err != nil:
+		return r.err
+	case Elsewhere(r.epoch):
+		return ErrBubble
+	}
+	return nil
+}
+
+// A share is what one pool has of Rights, and its place in their line. Its fields are guarded by
+// the mutex.
+type share struct {
+	rights *Rights
+	pool   *Pool // nil: outside, or lost
+	bit    uint8 // which of the pool's shares it is: 1 or 2
+
+	has   int       // rights
+	wants int       // how many more, in the line; 0: not in the line
+	since time.Time // its place in the line
+	hopes bool      // in hoping
+	held  int       // its place in holders, plus 1; 0: none
+
+	asking int // calls of ask that are under way: they take what comes meanwhile
+	got    int // what has come meanwhile
+
+	asks std.Int32 // wants, for those who read it without the mutex. Changed under it
+}
+
+// enter begins a call, leave ends it, with what it has to do without the mutex.
+func (r *Rights) enter() {
+	r.calls.Inc()
+	r.mu.Lock()
+}
+
+// A settlement is what a call has to do when it has released the mutex.
+type settlement struct {
+	grants  []grant
+	told    []*share // who hoped, and may try again
+	minding []*share // whose flags in the gate must be changed
+	give    int      // to the store
+}
+
+type grant struct {
+	*share
+	n int
+}
+
+// leave ends a call that began with enter. waited says whether the line was empty then.
+func (r *Rights) leave(waited bool) {
+	var s settlement
+	r.dispatch(&s)
+	if (len(r.line) > 0) != waited {
+		s.minding = slices.Clone(r.holders)
+	}
+	r.mu.Unlock()
+	for _, h := range s.minding {
+		h.pool.minds()
+	}
+	if s.give > 0 {
+		r.store.Give(s.give)
+	}
+	for _, g := range s.grants {
+		g.pool.granted(g.share, g.n)
+	}
+	for _, h := range s.told {
+		h.pool.openEnded() // Warm tries again
+	}
+	if r.store != nil {
+		r.tell()
+	}
+}
+
+// dispatch gives free rights to the line, one to each in turn: whoever has got one goes to the
+// end. What nobody in the line needs may be taken by those who hope, and goes back to the store.
+func (r *Rights) dispatch(to *settlement) {
+	for r.free > 0 && len(r.line) > 0 {
+		s := r.line[0]
+		r.free--
+		now := time.Now()
+		if s == &r.lost {
+			now = time.Time{} // it stays in front
+		}
+		r.place(s, s.wants-1, now)
+		switch s {
+		case &r.lost:
+		case &r.outside:
+			to.give++
+		default:
+			r.hold(s, 1)
+			if s.asking > 0 {
+				s.got++ // it is just about to look
+			} else if i := slices.IndexFunc(to.grants, func(g grant) bool { return g.share == s }); i >= 0 {
+				to.grants[i].n++
+			} else {
+				to.grants = append(to.grants, grant{s, 1})
+			}
+		}
+	}
+	if r.free == 0 {
+		return
+	}
+	for _, s := range r.hoping {
+		s.hopes = false
+	}
+	to.told, r.hoping = r.hoping, nil
+	if r.store != nil {
+		to.give += r.free
+		r.free = 0
+	}
+}
+
+// place gives s its place in the line, among those who came before and after since, for so many
+// rights. Of the same instant, the one that is there already comes first.
+func (r *Rights) place(s *share, wants int, since time.Time) {
+	if s.wants > 0 {
+		i := slices.Index(r.line, s)
+		r.line = slices.Delete(r.line, i, i+1)
+	}
+	s.wants = wants
+	s.asks.Store(int32(min(wants, math.MaxInt32)))
+	if wants <= 0 {
+		return
+	}
+	s.since = since
+	i := len(r.line)
+	for i > 0 && r.line[i-1].since.After(since) {
+		i--
+	}
+	r.line = slices.Insert(r.line, i, s)
+}
+
+// hold adds so many rights to those that s has.
+func (r *Rights) hold(s *share, n int) {
+	s.has += n
+	switch {
+	case s.has > 0 && s.held == 0:
+		r.holders = append(r.holders, s)
+		s.held = len(r.holders)
+	case s.has <= 0 && s.held > 0:
+		last := r.holders[len(r.holders)-1]
+		r.holders[s.held-1], last.held = last, s.held
+		r.holders[len(r.holders)-1] = nil
+		r.holders, s.held = r.holders[:len(r.holders)-1], 0
+	}
+}
+
+// ask takes up to n rights if they are free. s stands in the line for the rest from then on, and
+// not for what it stood there for before.
+func (s *share) ask(n int, since time.Time) (got int) {
+	r := s.rights
+	step.At("budget: asks")
+	r.enter()
+	waited := len(r.line) > 0
+	got = r.takeFree(s, n)
+	if n -= got; n > 0 && s.wants > 0 && s.since.After(since) {
+		since = s.since // it has had its turn since
+	}
+	r.place(s, n, since)
+	s.asking++
+	r.leave(waited)
+	if n > 0 {
+		r.look()
+	}
+	r.enter()
+	s.asking--
+	got, s.got = got+s.got, 0
+	r.mu.Unlock()
+	return got
+}
+
+// take takes up to n rights that are free, for a caller who takes nothing from others. If it gets
+// fewer and hopes, openEnded is called when one is free.
+func (s *share) take(n int, hopes bool) (got int) {
+	r := s.rights
+	step.At("budget: takes")
+	r.enter()
+	waited := len(r.line) > 0
+	got = r.takeFree(s, n)
+	if got < n && hopes && !s.hopes {
+		s.hopes = true
+		r.hoping = append(r.hoping, s)
+	}
+	r.leave(waited)
+	return got
+}
+
+// takeFree gives s up to n rights that are free. While any is, the line is empty.
+func (r *Rights) takeFree(s *share, n int) int {
+	n = min(n, r.free)
+	r.free -= n
+	r.hold(s, n)
+	return n
+}
+
+// giveBack gives back n rights. yielded says that the connection was closed for the line.
+func (s *share) giveBack(n int, yielded bool) {
+	r := s.rights
+	step.At("budget: gives back")
+	r.enter()
+	waited := len(r.line) > 0
+	r.hold(s, -n)
+	r.free += n
+	if yielded {
+		r.coming--
+	}
+	r.leave(waited)
+}
+
+// quit takes s out of the line, and from among those who hope.
+func (s *share) quit() {
+	r := s.rights
+	r.enter()
+	waited := len(r.line) > 0
+	r.place(s, 0, time.Time{})
+	if s.hopes {
+		s.hopes = false
+		r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
+	}
+	r.leave(waited)
+}
+
+// yields reports whether the pool must close a connection that has come back, for another one in
+// the line: that came before the oldest who waits in the pool, which is since, or nobody waits. The
+// pool closes it, or calls keeps.
+//
+// A pool's own place in the line is never older than the oldest who waits in it. Otherwise it
+// would get the right that it gives up.
+func (s *share) yields(waits bool, since time.Time) bool {
+	r := s.rights
+	step.At("budget: yields")
+	r.enter()
+	waited := len(r.line) > 0
+	if waits && s.wants > 0 && s.since.Before(since) {
+		r.place(s, s.wants, since)
+	}
+	yes := r.lacking(s, waits, since) > r.coming
+	if yes {
+		r.coming++
+	}
+	r.leave(waited)
+	return yes
+}
+
+// lacking returns how many rights are lacking in the line, without those of s. If somebody waits in
+// the pool of s, only those count who came before since, and one for each: then it is the turn of others.
+func (r *Rights) lacking(s *share, waits bool, since time.Time) (n int) {
+	for _, o := range r.line {
+		switch {
+		case waits && o.since.After(since):
+			return n
+		case o == s:
+		case waits && o != &r.lost:
+			n++
+		default:
+			n += o.wants
+		}
+	}
+	return n
+}
+
+// wanted reports whether what is idle in the pool is wanted in the line.
+func (s *share) wanted() bool {
+	r := s.rights
+	r.enter()
+	defer r.mu.Unlock()
+	return r.lacking(s, false, time.Time{}) > r.coming
+}
+
+// asked reports whether anybody stands in the line.
+func (s *share) asked() bool {
+	r := s.rights
+	r.enter()
+	defer r.mu.Unlock()
+	return len(r.line) > 0
+}
+
+// short reports whether s lacks a right for which no connection is being closed.
+func (s *share) short() bool {
+	r := s.rights
+	r.enter()
+	defer r.mu.Unlock()
+	n := 0
+	for _, o := range r.line {
+		if n += o.wants; o == s {
+			return n > r.coming
+		}
+	}
+	return false
+}
+
+// keeps takes back what yields has promised: somebody else closes the connection, or uses it.
+func (s *share) keeps() {
+	r := s.rights
+	r.enter()
+	r.coming--
+	r.mu.Unlock()
+	r.look()
+}
+
+// look closes what has been idle longest in any pool, for others that stand in the line, and what has
+// been reserved longest, if nothing is idle. A pool that stands in the line itself may have something
+// idle: nobody waits there any more, and it is about to leave, or who waits needs a fresh one. If those who stand in the line have
+// something reserved themselves, that is theirs first (lapse).
+func (r *Rights) look() {
+	for {
+		step.At("budget: looks")
+		r.enter()
+		lacking := r.lacking(nil, false, time.Time{})
+		if lacking <= r.coming {
+			r.mu.Unlock()
+			return
+		}
+		var others, asking []*share
+		for _, s := range r.holders {
+			if lacking-s.wants > r.coming { // of others than itself
+				others = append(others, s)
+			}
+		}
+		for _, s := range r.line {
+			if s.pool != nil {
+				asking = append(asking, s)
+			}
+		}
+		r.mu.Unlock()
+
+		reserved := false
+		for _, s := range asking {
+			reserved = reserved || s.pool.reserved.Load() > 0
+		}
+		var from *share
+		var longest idleness
+		for _, s := range others {
+			if i := s.pool.longestIdle(); i.any && !(i.reserved && reserved) && (from == nil || i.before(longest)) {
+				from, longest = s, i
+			}
+		}
+		step.At("budget: has looked")
+		if from == nil {
+			for _, s := range asking {
+				s.pool.ensureLapse()
+			}
+			return
+		}
+		from.pool.evictFor(from) // then look again, also if somebody else has taken it
+	}
+}
+
+// tell tells the store how many rights are wanted. One goroutine at a time does, until it has told
+// the last.
+func (r *Rights) tell() {
+	r.enter()
+	if r.telling {
+		r.mu.Unlock()
+		return
+	}
+	r.telling = true
+	for {
+		want := [2]int{0, len(r.hoping)}
+		for _, s := range r.line {
+			if s.pool != nil {
+				want[0] += s.wants
+			}
+		}
+		if want == r.toldOf {
+			break
+		}
+		r.toldOf = want
+		r.mu.Unlock()
+		r.store.Want(want[0], want[1])
+		r.enter()
+	}
+	r.telling = false
+	r.mu.Unlock()
+}
+
+// Grant adds rights that the store has granted.
+func (r *Rights) Grant(n int) {
+	r.enter()
+	waited := len(r.line) > 0
+	r.free += n
+	r.leave(waited)
+}
+
+// Fail ends all that is asked for: none of it can be had, because of err.
+func (r *Rights) Fail(err error) {
+	r.enter()
+	waited := len(r.line) > 0
+	var asking []*share
+	for _, s := range append(slices.Clone(r.line), r.hoping...) {
+		if s.pool != nil && !slices.Contains(asking, s) {
+			asking = append(asking, s)
+			r.place(s, 0, time.Time{})
+			s.hopes = false
+		}
+	}
+	r.hoping, r.toldOf = nil, [2]int{}
+	r.leave(waited)
+	for _, s := range asking {
+		s.pool.budgetFailed(err)
+	}
+}
+
+// Reclaim says that n rights are wanted in other processes.
+func (r *Rights) Reclaim(n int) {
+	r.enter()
+	waited := len(r.line) > 0
+	since := time.Now()
+	if r.outside.wants > 0 {
+		since = r.outside.since
+	}
+	r.place(&r.outside, n, since)
+	r.leave(waited)
+	r.look()
+}
+
+// Lose says that n more rights are lost.
+func (r *Rights) Lose(n int) {
+	r.enter()
+	waited := len(r.line) > 0
+	r.place(&r.lost, r.lost.wants+n, time.Time{})
+	r.leave(waited)
+	r.look()
+}
+
+// Held returns how many rights the pools have.
+func (r *Rights) Held() (n int) {
+	r.enter()
+	defer r.mu.Unlock()
+	for _, s := range r.holders {
+		n += s.has
+	}
+	return n
+}
+
+// An idleness says for how long something has been idle in a pool.
+type idleness struct {
+	any, reserved bool
+	since         time.Time
+}
+
+// before reports whether what is idle so is closed before that. What is reserved comes last.
+func (i idleness) before(o idleness) bool {
+	if i.reserved != o.reserved {
+		return o.reserved
+	}
+	return i.since.Before(o.since)
+}

@@ -160,7 +160,6 @@ var leftOut = []struct{ reason, operations string }{
 		look.go admitFor workers.Inc
 		look.go apart workers.Inc
 		owner.go limitMoved workers.Inc
-		reserve.go ensureLapse workers.Inc
 		probe.go suspectIdle workers.Inc
 		sweep.go kickSweeper workers.Inc
 		sweep.go duties workers.Inc`},

@@ -105,6 +105,19 @@ func TestExploreAGetFreshOfTheRoomOfWhatIsReserved(t *testing.T) {
 	})
 }
 
+// Who waits in front of it leaves: then it is its turn, whoever has looked for the one in front.
+func TestExploreAGetFreshBehindOneWhoLeavesAndWhatIsReserved(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := lending(r, 1)
+		ctx := s.canceler(background)
+		leaver := s.waiting("leaver", ctx)
+		s.waitingIn("fresh", func(a *asking) { s.askFresh("fresh", background, a) })
+		s.reserver("reserver", l[0])
+		s.must("leaver", leaver, context.Canceled)
+		s.rests(0)
+	})
+}
+
 // Each way to end what is idle ends what is reserved, just then or before.
 func TestExploreAPutForAgainstWhatEndsIt(t *testing.T) {
 	for name, end := range map[string]func(s *scene, broken func(int, error), i pool.LeaseInfo){

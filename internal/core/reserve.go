@@ -212,7 +212,8 @@ func (p *Pool) needsReserved() bool {
 	return (full || p.budget != nil && p.budget.short()) && p.plainWaits()
 }
 
-// lapse gives what is reserved to those who can get no other, the longest first.
+// lapse gives what is reserved to those who can get no other, the longest first. If they have gone
+// meanwhile, a fresh waiter who stood behind them may need the room: see ensureLapse.
 func (p *Pool) lapse() {
 	for p.reserved.Load() > 0 && p.needsReserved() {
 		if h, ok := p.scan(); ok { // nothing else may be idle
@@ -223,7 +224,7 @@ func (p *Pool) lapse() {
 		}
 		h, ok := p.takeLongest()
 		if !ok {
-			return
+			break
 		}
 		step.At("lapse: taken")
 		c := p.connIn(h.slot)
@@ -233,20 +234,34 @@ func (p *Pool) lapse() {
 		c.yields = true
 		p.settle(h, false)
 		if c.reserved.Load() != nil {
-			return // nobody could use it any more
+			break // nobody could use it any more
 		}
+	}
+	if p.fresh.Load() > 0 {
+		p.evict()
 	}
 }
 
 // ensureLapse is lapse in a goroutine of its own, if there is anything to do: settle may call
 // Check, and neither the sweeper nor a Put of another connection waits for it.
+//
+// A fresh waiter needs the room of what is reserved only when no plain one stands before it (needsRoom),
+// and a plain one needs what is reserved only as long as it waits (needsReserved). So that neither
+// question is answered by somebody who is gone at the other, needsRoom is asked last: here, and where a
+// lapse ends. A plain waiter whom that still finds has come since, and asks for itself.
 func (p *Pool) ensureLapse() {
-	if p.reserved.Load() > 0 && p.needsReserved() && !p.elsewhere() {
-		p.workers.Inc()
-		go func() {
-			defer p.workerEnded() // deferred, in case of runtime.Goexit
-			p.lapse()
-		}()
+	if p.reserved.Load() == 0 || p.elsewhere() {
+		return
+	}
+	if p.needsReserved() {
+		p.apart(p.lapse)
+		return
+	}
+	step.At("ensureLapse: no plain waiter")
+	if p.fresh.Load() > 0 {
+		if w, _ := p.needsRoom(); w != nil {
+			p.apart(p.evict)
+		}
 	}
 }
 

@@ -259,6 +259,11 @@ var faults = []fault{
 	{120, "what is being opened counts for those who wait although opening fails", coreCode, schedulesPkg, "TestExploreAPutForAgainstAnOpenThatFails", one("reserve.go",
 		"	if p.outage.Load() != nil {\n		full", "	if !FAULT && p.outage.Load() != nil {\n		full"), false},
 
+	{121, "a lapse for one who has gone does not look for a fresh waiter", coreCode, schedulesPkg, "TestExploreAGetFreshBehindOneWhoLeaves.*", one("reserve.go",
+		"	if p.fresh.Load() > 0 {\n		p.evict()", "	if !FAULT && p.fresh.Load() > 0 {\n		p.evict()"), false},
+	{122, "who finds no plain waiter does not look for a fresh one", coreCode, schedulesPkg, "TestExploreAGetFreshBehindOneWhoLeaves.*", one("reserve.go",
+		"	if p.fresh.Load() > 0 {\n		if w, _", "	if !FAULT && p.fresh.Load() > 0 {\n		if w, _"), false},
+
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},
 	{51, "Give does not set the hint", ringCode, ringCode, "TestExplore.*", one("ring.go",

@@ -227,7 +227,8 @@
 //   - A sent message over the peer's limit: the error of Write has no code. Often it is
 //     "broken pipe".
 //   - MaxConnsPerHost of an [http.Transport] in HTTPClient does not bound WebSockets. It
-//     counts a connection until the end of its handshake. Use [pool.Config.MaxConnections].
+//     counts a connection until the end of its handshake. Use [pool.Config.MaxConnections], and a
+//     [pool.Budget] for several pools.
 //   - A dial whose ctx ends is not over for net/http: it goes on for as long as its Dialer
 //     allows, 30 s by default, for other requests to the same host. If it succeeds, an idle
 //     connection without a WebSocket is kept until IdleConnTimeout. So a server that has

@@ -11,11 +11,11 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic" // whose 64-bit words are aligned wherever they are, on 32-bit processors too
 	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
-	"go.uber.org/atomic"
 )
 
 // Defaults of a [Dialer].
@@ -212,7 +212,7 @@ func (d *Dialer) open(ctx context.Context, url string, opts *websocket.DialOptio
 	if cause := context.Cause(ctx); cause == errDialerClosed {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
-	d.failed.Inc()
+	d.failed.Add(1)
 	d.lastError.Store(&err)
 	if response != nil {
 		response.Body = http.NoBody

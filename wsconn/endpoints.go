@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic" // whose 64-bit words are aligned wherever they are, on 32-bit processors too
 	"time"
-
-	"go.uber.org/atomic"
 )
 
 // A Policy says which of several servers a connection is opened to. See

@@ -49,7 +49,7 @@ func TestWordsThatManyWriteLieApart(t *testing.T) {
 // that is not aligned to 8 panics. Only the first word of what is allocated is sure to
 // be.
 func TestAtomicWordsOf64BitsAreAligned(t *testing.T) {
-	for _, v := range []any{Pool{}, rest{}, conn{}, counters{}, histogram.Recorder{}, sight.Sight{}, attempt{}, queue.Queue{}, queue.Parker{}, queue.Waiter{}, [12]queue.Waiter{}} {
+	for _, v := range []any{Pool{}, rest{}, budget{}, Rights{}, conn{}, counters{}, histogram.Recorder{}, sight.Sight{}, attempt{}, queue.Queue{}, queue.Parker{}, queue.Waiter{}, [12]queue.Waiter{}} {
 		typ := reflect.TypeOf(v)
 		found := 0
 		aligned(t, typ, typ.String(), 0, &found)

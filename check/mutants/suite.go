@@ -40,7 +40,7 @@ const slow = "^(TestCloseAgainstEverything|TestAWaitAllocatesNextToNothing|TestA
 	"TestRandomActionsOfMany)$"
 
 // The packages with the tests of the core: those beside it, and those by subject.
-var packages = []string{"internal/core", "internal/queue", "internal/words", "internal/group", "check/lending", "check/opening", "check/ending", "check/insight", "check/group", "check/stress", "."}
+var packages = []string{"internal/core", "internal/queue", "internal/words", "internal/group", "check/lending", "check/opening", "check/ending", "check/insight", "check/group", "check/budget", "check/stress", "."}
 
 // stages returns the stages with the given names. Each limit is several times what the
 // longest test takes without a mutant; run measures that, and refuses to go on if it is
@@ -120,7 +120,7 @@ var nearest = map[string]string{
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
 	"fresh.go": "fresh|retry", "same.go": "same|reserve|look", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
 	"revoke.go": "revoke", "life.go": "expires|lifetime", "probe.go": "expires|recover|review|limit", "call.go": "close|limit", "errors.go": "errors|outage|time",
-	"config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
+	"budget.go": ofBudgets, "rights.go": ofBudgets, "config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
 }
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
@@ -129,7 +129,7 @@ var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
-	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside",
+	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside", "budget.go": "budget", "rights.go": "budget",
 	"config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
 }
 
@@ -149,6 +149,9 @@ func chosen(of map[string]string, otherwise string) func(*stage, string, string)
 
 // ofGroups are the test files with tests of groups.
 const ofGroups = "end|idle|made|removed|same|stress|group"
+
+// ofBudgets are the test files with tests of budgets.
+const ofBudgets = "budget|end|never|order|reserve|store|two"
 
 // near chooses the tests that are likely to catch a mutant.
 func near(s *stage, root, file string) (args []string, any bool, err error) {

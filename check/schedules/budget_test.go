@@ -238,3 +238,39 @@ func TestExploreAGetFreshOfTheOnlyRight(t *testing.T) {
 		}
 	})
 }
+
+// One right is enough for one who waits, whoever looks while it is on its way.
+func TestExploreAGetOfAPoolTakesOneIdleConnectionOfAnother(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 2)
+		for _, l := range l {
+			if err := s[0].put(l); err != nil {
+				r.Fatalf("Put: %v", err)
+			}
+		}
+		s[1].getter("getter")
+		settled(s, 2)
+		r.End(func() {
+			if got := s[0].p.Stats().ClosedBudget; got != 1 {
+				r.Errorf("%d were closed for one who waits, want 1", got)
+			}
+		})
+	})
+}
+
+// Two who wait, each of whom may count on what the other has in hand.
+func TestExploreTwoGetsOfAPoolTakeTwoIdleConnectionsOfAnother(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 2)
+		for _, l := range l {
+			if err := s[0].put(l); err != nil {
+				r.Fatalf("Put: %v", err)
+			}
+		}
+		s[1].getter("getter 0")
+		s[1].getter("getter 1")
+		for _, s := range s { // one may have served both, and then only one is open
+			s.rests(0)
+		}
+	})
+}

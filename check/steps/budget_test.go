@@ -3,6 +3,7 @@
 package steps
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,59 @@ func TestWhatIsTakenForTheLineInVainIsIdleAgain(t *testing.T) {
 		testkit.GiveBack(t, q, r.Served(t, "a right has come free"))
 		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
 			t.Errorf("%d were closed for the other pool, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// Somebody comes to wait who counts on a right in another one's hands, who has just found that
+// nobody needs it.
+func TestWhoCountsOnARightThatIsGivenBackGetsAnother(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, q, l := sharingOne(t)
+		first, leave := context.WithCancel(t.Context())
+		r := testkit.Ask(first, q)
+		granted := s.StopNext("budget: granted")
+		go func() { _ = p.Discard(l, nil) }()
+		granted.Arrived(t)
+		leave()
+		r.Failed(t, "by its ctx", context.Canceled)
+		used := s.StopNext("budget: used")
+		granted.GoOn()
+		used.Arrived(t)
+		second := testkit.Ask(t.Context(), q)
+		second.Pending(t, "while another one has the right")
+		used.GoOn()
+		testkit.GiveBack(t, q, second.Served(t, "when that has looked again"))
+	})
+}
+
+// The right has come, and the attempt has not begun: nothing is lacking, whoever looks meanwhile.
+func TestWhatIsInHandIsNotAskedForAgain(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(2)
+		closes, let := testkit.Obstacle(t)
+		x, y := &testkit.Exchange{}, new(testkit.Exchange)
+		f := x.Factory()
+		closed := f.Close
+		f.Close = func(w *testkit.Wire, err error) error {
+			<-closes
+			return closed(w, err)
+		}
+		p := testkit.Start(t, f, pool.Config{Budget: b, MaxIdleTime: -1})
+		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b})
+		if err := p.Warm(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		granted := s.StopNext("budget: granted")
+		r := testkit.Ask(t.Context(), q)
+		r.Pending(t, "while one is closed for it")
+		let()
+		granted.Arrived(t)
+		testkit.Inside(q).EnsureOpen()
+		granted.GoOn()
+		testkit.GiveBack(t, q, r.Served(t, "with the right of the one"))
+		if got := p.Stats().ClosedBudget; got != 1 {
+			t.Errorf("%d were closed for one, want 1", got)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"log/slog"
+	std "sync/atomic"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
@@ -25,6 +26,7 @@ type budget struct {
 	gotRight atomic.Int64 // when the pool got its last right, on the pool's clock
 	pool     *Pool
 	shares   []*share
+	inHand   std.Int32 // rights that are with a goroutine: see openWithin. Raised under the mutex before asks is lowered
 }
 
 func newBudget(p *Pool, rights []*Rights) *budget {
@@ -71,6 +73,7 @@ func (b *budget) ask(n int, since time.Time) (got int) {
 	}
 	for n > 0 {
 		k, short := b.take(n, false)
+		b.inHand.Add(int32(k))
 		got += k
 		if n -= k; n == 0 {
 			break
@@ -133,6 +136,7 @@ func (b *budget) among(s *share, n int) int {
 	if n < had {
 		s.quit() // first: it would get them again
 		s.giveBack(had-n, false)
+		b.inHand.Add(int32(n - had)) // the caller looks again
 	}
 	return n
 }
@@ -154,26 +158,42 @@ func (p *Pool) rightBack(yielded uint8) {
 }
 
 // openWithin is openForWaiters for a pool with a budget: have is how many rights the caller has
-// brought. It goes on until the pool stands in the line for what it lacks, and for no more. The
-// race: here the pool takes its place, then reads again what it lacks. Whoever changes that does so,
-// then comes here.
+// brought, which are counted in inHand. It goes on until the pool stands in the line for what it lacks,
+// and for no more. The race: here the pool takes its place, then reads again what it lacks. Whoever
+// changes that does so, then comes here.
+//
+// What another goroutine has in hand is not lacking: it is about to begin an attempt with it. (Otherwise
+// the pool would ask twice, and an idle connection of another pool be closed for nothing.) That one lowers
+// inHand, then looks again, for all who have counted on it. A right may come between the two looks
+// that are made here: then asks has changed, and both are made again.
 func (p *Pool) openWithin(asker *queue.Waiter, have int) (begun, held bool) {
 	b := p.budget
 	if have == 0 && p.elsewhere() {
 		return false, false
 	}
 	for {
-		var began bool
-		var lacks, left int
-		began, held, left, lacks = p.admitOpens(asker, have)
+		asks := b.asks()
+		inHand := int(b.inHand.Load()) - have
+		began, heldBack, left, lacks := p.admitOpens(asker, have)
 		if began {
 			begun, asker = true, nil
 		}
-		if left > 0 {
-			b.giveBack(left, 0) // nobody needs it
+		if have > 0 {
+			step.At("budget: used")
+			if left > 0 {
+				b.giveBack(left, 0) // nobody needs it
+			}
+			b.inHand.Add(int32(-have))
+			have = 0
+			continue
 		}
-		if lacks == b.asks() {
-			return begun, held
+		lacks = max(lacks-inHand, 0)
+		now := b.asks()
+		if lacks == now {
+			return begun, heldBack
+		}
+		if now != asks {
+			continue
 		}
 		have = b.ask(lacks, p.askedSince())
 		if have > 0 {

@@ -156,6 +156,9 @@ func (r *Rights) dispatch(to *settlement) {
 		if s == &r.lost {
 			now = time.Time{} // it stays in front
 		}
+		if s.pool != nil {
+			s.pool.budget.inHand.Add(1) // before asks is lowered: see openWithin
+		}
 		r.place(s, s.wants-1, now)
 		switch s {
 		case &r.lost:
@@ -228,6 +231,7 @@ func (s *share) ask(n int, since time.Time) (got int) {
 	r.enter()
 	waited := len(r.line) > 0
 	got = r.takeFree(s, n)
+	s.pool.budget.inHand.Add(int32(got))
 	if n -= got; n > 0 && s.wants > 0 && s.since.After(since) {
 		since = s.since // it has had its turn since
 	}

@@ -213,6 +213,7 @@ func TestPongThatArrivesWhileCheckIsHeldUpIsNotMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opPing, "idle")
+		conn.written()
 		r := *conn.stream.rules
 		r.pingInterval = 1000 * time.Hour // no second one
 		conn.stream.rules = &r

@@ -273,6 +273,7 @@ func TestAnyByteCountsAsAlive(t *testing.T) {
 	if err := conn.check(conn.Conn); err != nil {
 		t.Fatal(err)
 	}
+	conn.written()
 	p.send(ping("x")[:1])
 	conn.awaitArrival(1)
 	if err := conn.check(conn.Conn); err != nil {

@@ -25,8 +25,8 @@ import (
 // Such a lease may also be ended by the methods of its pool, which [Group.Pool] returns.
 //
 // Get and Put take no lock and do not allocate if the key has a pool and a connection is idle in
-// it. To find the pool takes 10 to 40 ns with up to a thousand keys, and longer with more, as
-// caches miss.
+// it. To find the pool takes 10 to 25 ns with up to a thousand strings, 40 to 60 with structs of two,
+// and about a microsecond with a hundred thousand keys, as caches miss.
 //
 // A Group has no goroutine. While pools are in use, or will have been unused for long enough, it
 // looks at them now and then, at most once a second if IdleTime is 8 s or more. A pool that has

@@ -87,10 +87,9 @@ var leftOut = []struct{ reason, operations string }{
 		rights.go place asks.Store`},
 	{"Nobody asks for what is in a goroutine's hands: it saves an idle connection of another pool. That it keeps nobody waiting is explored.", `
 		budget.go among inHand.Add
-		budget.go ask inHand.Add
 		budget.go openWithin inHand.Add
-		rights.go ask inHand.Add
-		rights.go dispatch inHand.Add`},
+		budget.go holds inHand.Add
+		budget.go holds granted.Add`},
 	{"For tests.", `
 		inside.go SetOutage outage.Store`},
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `

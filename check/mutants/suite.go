@@ -120,7 +120,7 @@ var nearest = map[string]string{
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
 	"fresh.go": "fresh|retry", "same.go": "same|reserve|look", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
 	"revoke.go": "revoke", "life.go": "expires|lifetime", "probe.go": "expires|recover|review|limit", "call.go": "close|limit", "errors.go": "errors|outage|time",
-	"budget.go": ofBudgets, "rights.go": ofBudgets, "config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
+	"budget.go": ofBudgets, "rights.go": ofBudgets, "share.go": ofBudgets, "config.go": "config", "owner.go": ofGroups + "|moved", "sum.go": ofGroups, "group.go": ofGroups,
 }
 
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
@@ -129,7 +129,7 @@ var explored = map[string]string{
 	"queue.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
-	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside", "budget.go": "budget", "rights.go": "budget",
+	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside", "budget.go": "budget", "rights.go": "budget", "share.go": "budget",
 	"config.go": "", "factory.go": "", "errors.go": "", // no scenario meets these
 }
 

@@ -240,15 +240,18 @@ func TestExploreAGetFreshOfTheOnlyRight(t *testing.T) {
 }
 
 // One right is enough for one who waits, whoever looks while it is on its way.
-func TestExploreAGetOfAPoolTakesOneIdleConnectionOfAnother(t *testing.T) {
+func TestExploreAGetOfAPoolTakesOneOfTwoThatComeBackInAnother(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := sharing(r, 2, 2)
-		for _, l := range l {
-			if err := s[0].put(l); err != nil {
-				r.Fatalf("Put: %v", err)
+		s[1].waiting("getter", background)
+		s[1].Go("looker", func() { s[1].in.EnsureOpen() })
+		s[0].Go("putter", func() {
+			for _, l := range l {
+				if err := s[0].put(l); err != nil {
+					r.Errorf("Put: %v", err)
+				}
 			}
-		}
-		s[1].getter("getter")
+		})
 		settled(s, 2)
 		r.End(func() {
 			if got := s[0].p.Stats().ClosedBudget; got != 1 {
@@ -259,7 +262,7 @@ func TestExploreAGetOfAPoolTakesOneIdleConnectionOfAnother(t *testing.T) {
 }
 
 // Two who wait, each of whom may count on what the other has in hand.
-func TestExploreTwoGetsOfAPoolTakeTwoIdleConnectionsOfAnother(t *testing.T) {
+func TestExploreTwoGetsOfAPoolTakeIdleConnectionsOfAnother(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := sharing(r, 2, 2)
 		for _, l := range l {

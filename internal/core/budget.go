@@ -26,7 +26,17 @@ type budget struct {
 	gotRight atomic.Int64 // when the pool got its last right, on the pool's clock
 	pool     *Pool
 	shares   []*share
-	inHand   std.Int32 // rights that are with a goroutine: see openWithin. Raised under the mutex before asks is lowered
+
+	// Rights that are with a goroutine, and how many ever were: see openWithin. Both are raised, in
+	// this order, under the mutex of the Rights, before asks is lowered.
+	inHand  std.Int32
+	granted std.Uint32
+}
+
+// holds counts n rights that a goroutine has got for those who wait.
+func (b *budget) holds(n int) {
+	b.inHand.Add(int32(n))
+	b.granted.Add(uint32(n))
 }
 
 func newBudget(p *Pool, rights []*Rights) *budget {
@@ -66,21 +76,23 @@ func (b *budget) take(n int, hopes bool) (got int, short *share) {
 	return n, short
 }
 
-// ask takes up to n rights of each kind, and stands in one line for the rest.
-func (b *budget) ask(n int, since time.Time) (got int) {
+// ask takes up to n rights of each kind, and stands in one line for the rest; unless granted is not
+// what it was any more: then the caller must look again.
+func (b *budget) ask(n int, since time.Time, granted uint32) (got int) {
 	if len(b.shares) == 1 {
-		return b.shares[0].ask(n, since)
+		return b.shares[0].ask(n, since, granted)
 	}
 	for n > 0 {
 		k, short := b.take(n, false)
-		b.inHand.Add(int32(k))
+		b.holds(k)
+		granted += uint32(k)
 		got += k
 		if n -= k; n == 0 {
 			break
 		}
 		b.quitAllBut(short)
 		// What it gets now has just come free: then the others are tried again.
-		if k = b.among(short, short.ask(n, since)); k == 0 {
+		if k = b.among(short, short.ask(n, since, granted)); k == 0 {
 			return got
 		}
 		got += k
@@ -164,15 +176,15 @@ func (p *Pool) rightBack(yielded uint8) {
 //
 // What another goroutine has in hand is not lacking: it is about to begin an attempt with it. (Otherwise
 // the pool would ask twice, and an idle connection of another pool be closed for nothing.) That one lowers
-// inHand, then looks again, for all who have counted on it. A right may come between the two looks
-// that are made here: then asks has changed, and both are made again.
+// inHand, then looks again, for all who have counted on it. A right may come between the looks that
+// are made here: then granted has changed when the pool is about to take its place, and it looks again.
 func (p *Pool) openWithin(asker *queue.Waiter, have int) (begun, held bool) {
 	b := p.budget
 	if have == 0 && p.elsewhere() {
 		return false, false
 	}
 	for {
-		asks := b.asks()
+		granted := b.granted.Load()
 		inHand := int(b.inHand.Load()) - have
 		began, heldBack, left, lacks := p.admitOpens(asker, have)
 		if began {
@@ -188,14 +200,10 @@ func (p *Pool) openWithin(asker *queue.Waiter, have int) (begun, held bool) {
 			continue
 		}
 		lacks = max(lacks-inHand, 0)
-		now := b.asks()
-		if lacks == now {
+		if lacks == b.asks() {
 			return begun, heldBack
 		}
-		if now != asks {
-			continue
-		}
-		have = b.ask(lacks, p.askedSince())
+		have = b.ask(lacks, p.askedSince(), granted)
 		if have > 0 {
 			p.hasRights()
 		}

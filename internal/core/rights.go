@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	std "sync/atomic"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
@@ -40,7 +39,7 @@ type Rights struct {
 	store Store         // where further rights come from; nil: from nowhere
 	err   error         // why there are none at all
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows, and the fields of each share; see above who takes it
 	free    int        // rights that nobody has
 	line    []*share   // who lack rights, the oldest first
 	holders []*share   // who have rights
@@ -81,25 +80,6 @@ func (r *Rights) Valid() error {
 		return ErrBubble
 	}
 	return nil
-}
-
-// A share is what one pool has of Rights, and its place in their line. Its fields are guarded by
-// the mutex.
-type share struct {
-	rights *Rights
-	pool   *Pool // nil: outside, or lost
-	bit    uint8 // which of the pool's shares it is: 1 or 2
-
-	has   int       // rights
-	wants int       // how many more, in the line; 0: not in the line
-	since time.Time // its place in the line
-	hopes bool      // in hoping
-	held  int       // its place in holders, plus 1; 0: none
-
-	asking int // calls of ask that are under way: they take what comes meanwhile
-	got    int // what has come meanwhile
-
-	asks std.Int32 // wants, for those who read it without the mutex. Changed under it
 }
 
 // enter begins a call, leave ends it, with what it has to do without the mutex.
@@ -157,7 +137,7 @@ func (r *Rights) dispatch(to *settlement) {
 			now = time.Time{} // it stays in front
 		}
 		if s.pool != nil {
-			s.pool.budget.inHand.Add(1) // before asks is lowered: see openWithin
+			s.pool.budget.holds(1) // before asks is lowered: see openWithin
 		}
 		r.place(s, s.wants-1, now)
 		switch s {
@@ -221,160 +201,6 @@ func (r *Rights) hold(s *share, n int) {
 		r.holders[len(r.holders)-1] = nil
 		r.holders, s.held = r.holders[:len(r.holders)-1], 0
 	}
-}
-
-// ask takes up to n rights if they are free. s stands in the line for the rest from then on, and
-// not for what it stood there for before.
-func (s *share) ask(n int, since time.Time) (got int) {
-	r := s.rights
-	step.At("budget: asks")
-	r.enter()
-	waited := len(r.line) > 0
-	got = r.takeFree(s, n)
-	s.pool.budget.inHand.Add(int32(got))
-	if n -= got; n > 0 && s.wants > 0 && s.since.After(since) {
-		since = s.since // it has had its turn since
-	}
-	r.place(s, n, since)
-	s.asking++
-	r.leave(waited)
-	if n > 0 {
-		r.look()
-	}
-	r.enter()
-	s.asking--
-	got, s.got = got+s.got, 0
-	r.mu.Unlock()
-	return got
-}
-
-// take takes up to n rights that are free, for a caller who takes nothing from others. If it gets
-// fewer and hopes, openEnded is called when one is free.
-func (s *share) take(n int, hopes bool) (got int) {
-	r := s.rights
-	step.At("budget: takes")
-	r.enter()
-	waited := len(r.line) > 0
-	got = r.takeFree(s, n)
-	if got < n && hopes && !s.hopes {
-		s.hopes = true
-		r.hoping = append(r.hoping, s)
-	}
-	r.leave(waited)
-	return got
-}
-
-// takeFree gives s up to n rights that are free. While any is, the line is empty.
-func (r *Rights) takeFree(s *share, n int) int {
-	n = min(n, r.free)
-	r.free -= n
-	r.hold(s, n)
-	return n
-}
-
-// giveBack gives back n rights. yielded says that the connection was closed for the line.
-func (s *share) giveBack(n int, yielded bool) {
-	r := s.rights
-	step.At("budget: gives back")
-	r.enter()
-	waited := len(r.line) > 0
-	r.hold(s, -n)
-	r.free += n
-	if yielded {
-		r.coming--
-	}
-	r.leave(waited)
-}
-
-// quit takes s out of the line, and from among those who hope.
-func (s *share) quit() {
-	r := s.rights
-	r.enter()
-	waited := len(r.line) > 0
-	r.place(s, 0, time.Time{})
-	if s.hopes {
-		s.hopes = false
-		r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
-	}
-	r.leave(waited)
-}
-
-// yields reports whether the pool must close a connection that has come back, for another one in
-// the line: that came before the oldest who waits in the pool, which is since, or nobody waits. The
-// pool closes it, or calls keeps.
-//
-// A pool's own place in the line is never older than the oldest who waits in it. Otherwise it
-// would get the right that it gives up.
-func (s *share) yields(waits bool, since time.Time) bool {
-	r := s.rights
-	step.At("budget: yields")
-	r.enter()
-	waited := len(r.line) > 0
-	if waits && s.wants > 0 && s.since.Before(since) {
-		r.place(s, s.wants, since)
-	}
-	yes := r.lacking(s, waits, since) > r.coming
-	if yes {
-		r.coming++
-	}
-	r.leave(waited)
-	return yes
-}
-
-// lacking returns how many rights are lacking in the line, without those of s. If somebody waits in
-// the pool of s, only those count who came before since, and one for each: then it is the turn of others.
-func (r *Rights) lacking(s *share, waits bool, since time.Time) (n int) {
-	for _, o := range r.line {
-		switch {
-		case waits && o.since.After(since):
-			return n
-		case o == s:
-		case waits && o != &r.lost:
-			n++
-		default:
-			n += o.wants
-		}
-	}
-	return n
-}
-
-// wanted reports whether what is idle in the pool is wanted in the line.
-func (s *share) wanted() bool {
-	r := s.rights
-	r.enter()
-	defer r.mu.Unlock()
-	return r.lacking(s, false, time.Time{}) > r.coming
-}
-
-// asked reports whether anybody stands in the line.
-func (s *share) asked() bool {
-	r := s.rights
-	r.enter()
-	defer r.mu.Unlock()
-	return len(r.line) > 0
-}
-
-// short reports whether s lacks a right for which no connection is being closed.
-func (s *share) short() bool {
-	r := s.rights
-	r.enter()
-	defer r.mu.Unlock()
-	n := 0
-	for _, o := range r.line {
-		if n += o.wants; o == s {
-			return n > r.coming
-		}
-	}
-	return false
-}
-
-// keeps takes back what yields has promised: somebody else closes the connection, or uses it.
-func (s *share) keeps() {
-	r := s.rights
-	r.enter()
-	r.coming--
-	r.mu.Unlock()
-	r.look()
 }
 
 // look closes what has been idle longest in any pool, for others that stand in the line, and what has

@@ -228,7 +228,7 @@ var faults = []fault{
 		"		step.At(\"budget: looks\")\n", "		if FAULT {\n			return\n		}\n		step.At(\"budget: looks\")\n"), false},
 	{99, "he looks before the flag is set", coreCode, schedulesPkg, "TestExploreAPut.*Pool.*", []edit{
 		{"rights.go", "		h.pool.minds()\n", "		if FAULT {\n			r.look()\n		}\n		h.pool.minds()\n"},
-		{"rights.go", "	if n > 0 {\n		r.look()\n	}\n	r.enter()", "	if n > 0 && !FAULT {\n		r.look()\n	}\n	r.enter()"},
+		{"share.go", "	if n > 0 {\n		r.look()\n	}\n	r.enter()", "	if n > 0 && !FAULT {\n		r.look()\n	}\n	r.enter()"},
 	}, false},
 	{100, "a publisher does not read what the line wants", coreCode, schedulesPkg, "TestExploreAPut.*Pool.*", one("settle.go",
 		"	if g.Asked() && p.wantedElsewhere() {", "	if g.Asked() && p.wantedElsewhere() && !FAULT {"), false},
@@ -238,7 +238,7 @@ var faults = []fault{
 		"	if p.budget != nil && p.budget.asks() > 0 {\n		p.ensureOpen", "	if p.budget != nil && p.budget.asks() > 0 && !FAULT {\n		p.ensureOpen"), false},
 	{103, "who changes the flag does not read the line again", coreCode, schedulesPkg, "TestExploreAPutAgainstGetsOfTwoPools", one("budget.go",
 		"p.asked() == asked {", "FAULT || p.asked() == asked {"), false},
-	{104, "what comes while a pool asks is forgotten", coreCode, schedulesPkg, "TestExploreA(Discard|Put)AgainstGetsOfTwoPools", one("rights.go",
+	{104, "what comes while a pool asks is forgotten", coreCode, schedulesPkg, "TestExploreA(Discard|Put)AgainstGetsOfTwoPools", one("share.go",
 		"	got, s.got = got+s.got, 0\n", "	if FAULT {\n		s.got = 0\n	}\n	got, s.got = got+s.got, 0\n"), false},
 	{105, "a connection that is revoked stays promised to the line", coreCode, schedulesPkg, "TestExploreTheEndOfAPoolForWhich.*", one("budget.go",
 		"				s.keeps()\n", "				if !FAULT {\n					s.keeps()\n				}\n"), false},
@@ -263,6 +263,11 @@ var faults = []fault{
 		"	if p.fresh.Load() > 0 {\n		p.evict()", "	if !FAULT && p.fresh.Load() > 0 {\n		p.evict()"), false},
 	{122, "who finds no plain waiter does not look for a fresh one", coreCode, schedulesPkg, "TestExploreAGetFreshBehindOneWhoLeaves.*", one("reserve.go",
 		"	if p.fresh.Load() > 0 {\n		if w, _", "	if !FAULT && p.fresh.Load() > 0 {\n		if w, _"), false},
+
+	{123, "what another has in hand is asked for again", coreCode, schedulesPkg, "TestExploreAGetOfAPoolTakesOneOfTwo.*", one("budget.go",
+		"		lacks = max(lacks-inHand, 0)\n", "		if !FAULT {\n			lacks = max(lacks-inHand, 0)\n		}\n"), false},
+	{124, "who asks has not looked again since a right came", coreCode, schedulesPkg, "TestExploreAGetOfAPoolTakesOneOfTwo.*", one("share.go",
+		"	if s.pool.budget.granted.Load() != granted {", "	if !FAULT && s.pool.budget.granted.Load() != granted {"), false},
 
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},

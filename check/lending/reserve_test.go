@@ -106,6 +106,26 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 	}
 }
 
+func TestALifeThatOutlastsAReservationEndsOnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(testkit.Exchange).Factory()
+		f.Expires = func(*testkit.Wire) time.Time { return time.Now().Add(10500 * time.Millisecond) }
+		p := testkit.Start(t, f, still(1))
+		putFor(t, p, testkit.Borrow(t, p), 10*time.Second)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
+			t.Errorf("after the reservation: %d idle, %d reserved; want 1, 0", s.IdleConnections, s.ReservedConnections)
+		}
+		time.Sleep(500 * time.Millisecond) // between two regular passes
+		synctest.Wait()
+		if got := p.Stats().ClosedLifetime; got != 1 {
+			t.Errorf("at the end of its life %d were closed for it, want 1", got)
+		}
+		rests(t, p)
+	})
+}
+
 func TestWhatIsReservedLongestGoesToWhoeverCanGetNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))

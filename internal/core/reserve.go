@@ -273,12 +273,12 @@ func (p *Pool) passReserved(c *conn, r *reservation, now time.Duration, mayAge b
 		if p.takeReserved(c, r) {
 			p.destroy(r.held, closedByLifetime, nil)
 		}
+		return never, aged
 	case r.until <= now:
 		if p.takeReserved(c, r) {
 			go p.settle(r.held, false) // idle like any; settle may call Check
 		}
-	default:
-		return min(r.until, c.ends), false
+		return c.ends, false // it may be idle by then
 	}
-	return never, aged
+	return min(r.until, c.ends), false
 }

@@ -272,7 +272,7 @@ func (p *Pool) noticed(h held, c *conn, passes bool) bool {
 		p.destroy(h, d.why, d.cause)
 		return true
 	}
-	return passes && p.passOn(Lease{c, h.word})
+	return passes && p.passOn(h, c)
 }
 
 // owns reports whether c, which was found in the slot of h, is the connection of h. If not,

@@ -289,11 +289,11 @@ func (c *conn) takeDown() bool {
 
 // passOn is for whoever has taken a connection, perhaps with a notice on it, and has not asked for
 // this one. It reports false if the caller may have it: nobody waits for it any more.
-func (p *Pool) passOn(l Lease) bool {
-	if l.conn.takeDown(); l.conn.notice.Load() == nil {
+func (p *Pool) passOn(h held, c *conn) bool {
+	if c.takeDown(); c.notice.Load() == nil {
 		return false
 	}
-	p.settle(held{l.conn.slot, l.word}, true)
+	p.settle(h, true)
 	return true
 }
 

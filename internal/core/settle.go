@@ -66,7 +66,7 @@ func (p *Pool) settle(h held, checked bool) {
 				continue
 			}
 		}
-		if words.Gate(p.gate.Load()).Asked() && (w != nil || !kept || !p.kept(c, h)) && p.yieldsTo(h, c, w) {
+		if words.Gate(p.gate.Load()).Asked() && (w != nil || !p.kept(c, h)) && p.yieldsTo(h, c, w) {
 			return
 		}
 		if w == nil {

@@ -1,6 +1,10 @@
 package core
 
-import "github.com/S4AK4N/pool/internal/histogram"
+import (
+	"slices"
+
+	"github.com/S4AK4N/pool/internal/histogram"
+)
 
 // Sums of Stats, for groups of pools.
 
@@ -21,7 +25,7 @@ func (s *Stats) durations() [3]*histogram.Snapshot {
 // Clone returns a copy of s that shares nothing with it.
 func (s Stats) Clone() Stats {
 	for _, h := range s.durations() {
-		h.Counts = append([]uint64(nil), h.Counts...)
+		h.Counts = slices.Clone(h.Counts)
 	}
 	return s
 }

@@ -31,7 +31,7 @@ func (p *Pool) destroyLeaving(h held, why reason, cause error, asker *queue.Wait
 	}
 }
 
-// destroyEmptied is destroyLeaving for a connection that has been taken out of its slot.
+// destroyEmptied is destroyLeaving for a connection whose slot has been emptied.
 func (p *Pool) destroyEmptied(c *conn, word ring.Word, why reason, cause error, asker *queue.Waiter) {
 	if d := c.defect(); d != nil && d.why == closedByWatch {
 		p.judge(c, word, 0, d.why, d.cause) // spoil may come too late to find it in its slot; two failures at the same time count as one
@@ -96,8 +96,9 @@ func (p *Pool) maxConnections(c words.Census) int {
 	return int(p.lastMax.Load())
 }
 
-// empty takes the connection out of a held slot that is counted as leaving. If Close or Revoke
-// has revoked the slot, it takes the count back and returns nil.
+// empty makes a held slot that is counted as leaving nobody's, and returns the connection in it,
+// which the caller takes out (part). If Close or Revoke has revoked the slot, it takes the count
+// back and returns nil.
 func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 	b, i := p.bankOf(h.slot)
 	busy, ok := b.ring.Reserve(i, h.word)
@@ -106,7 +107,7 @@ func (p *Pool) empty(h held) (c *conn, busy ring.Word) {
 		return nil, 0
 	}
 	step.At("empty: reserved")
-	return b.slots[i].Load(), busy // the caller calls part
+	return b.slots[i].Load(), busy
 }
 
 // part takes a connection out of its slot, which has been emptied: the pool keeps no reference

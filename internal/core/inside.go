@@ -29,7 +29,7 @@ type Inside struct {
 	Probing                   *atomic.Int32  // connections that are held until a probe has answered
 	Behind                    *atomic.Int32  // connections in Factory.Close whose slot is free already
 	Wary                      *atomic.Uint32 // so many looks are still made apart
-	Adrift                    *atomic.Int32  // looks apart whose Get has left, or may leave at any time
+	Adrift                    *atomic.Int32  // goroutines that have connections in hand for a Get that has left, or may leave at any time
 	Workers                   *atomic.Int32  // goroutines of the pool, without those that close connections
 	Round                     *atomic.Uint32 // of the sweeper's checks: odd while it holds a slot
 }

@@ -21,7 +21,7 @@ func (p *Pool) pass(now time.Duration) (next time.Duration) {
 	}
 	s.passNow.Store(false)
 	s.warmOn.Store(false)
-	s.endSoon.Store(false) // then look: the other side is in mindEnd
+	s.endSoon.Store(false) // then look: the other sides are in mindEnd and reserve
 	// Where regular passes are rare, there is one pass a second while Check or Clean is
 	// being called, and one more afterwards. So a pool that is used all the time does not
 	// cause a pass at each call.

@@ -72,7 +72,7 @@ type rest struct {
 	spares   atomic.Int32            // attempts for Warm and MinIdle
 	behind   atomic.Int32            // connections in Factory.Close whose slot is free already
 	aside    atomic.Pointer[attempt] // the attempt that was set aside; nil: none
-	adrift   atomic.Int32            // goroutines that look at connections for a Get that has left, or may leave at any time
+	adrift   atomic.Int32            // goroutines that have connections in hand for a Get that has left, or may leave at any time
 	probing  atomic.Int32            // connections that are held until a probe has answered
 	landing  atomic.Int32            // connections that are established, but neither idle nor lent yet
 	fresh    atomic.Int32            // calls of GetFresh that wait

@@ -28,7 +28,7 @@ type sweeper struct {
 	warming  atomic.Bool   // the quota holds back connections for MinIdle
 	warmOn   atomic.Bool   // it has to open more of them
 	passNow  atomic.Bool   // it has to pass over the slots at once
-	endSoon  atomic.Bool   // the same, because the life of a new connection ends before its next look
+	endSoon  atomic.Bool   // the same, because a new connection's life or a reservation ends before its next look
 	unaware  atomic.Bool   // it will not look at the slots in time: they gave it nothing to do
 
 	expires bool // it ends waits: there is a MaxWaitTime
@@ -39,7 +39,7 @@ type sweeper struct {
 	passEvery     time.Duration // 0: no regular passes
 	checkInterval time.Duration // 0: no checks
 	nextPass      time.Duration // this and the rest, except for the last three: used by the sweeper alone
-	nextEnd       time.Duration // of the lives that Factory.Expires has given; never: none ends
+	nextEnd       time.Duration // of the lives that Factory.Expires has given, and of reservations; never: none ends
 	wasAhead      time.Duration // how far the wall clock was ahead at the last look
 	lingers       bool          // the next pass is for a Check or Clean that may be called again
 	nextCheck     time.Duration

@@ -50,8 +50,8 @@ type Node struct {
 	flag atomic.Bool
 	next atomic.Pointer[Node] // pushed before this one
 
-	pool    *core.Pool
-	pins    int // callers that have it in hand, and have not got to the pool yet
+	core    *core.Pool // the pool
+	pins    int        // callers that have it in hand, and have not got to the pool yet
 	gets    uint64
 	since   time.Duration // in resting: when its pool was first seen to have nothing
 	place   *list         // active, resting, or nil
@@ -204,7 +204,7 @@ func (t *Tender) look(now time.Duration) (due []*Node) {
 // usage returns what is going on in the pool of n, and whether there has been a lease since the
 // last call.
 func (n *Node) usage() (u core.Usage, used bool) {
-	u = n.pool.Usage()
+	u = n.core.Usage()
 	used = u.Gets != n.gets
 	n.gets = u.Gets
 	return u, used
@@ -241,7 +241,7 @@ const never = time.Duration(1<<63 - 1)
 func (t *Tender) oldest() *Node {
 	t.collect()
 	for n := t.order.first; n != nil; n = n.links[t.order.which].next {
-		if n.pins == 0 && !n.pool.Usage().Busy {
+		if n.pins == 0 && !n.core.Usage().Busy {
 			return n
 		}
 	}

@@ -71,7 +71,9 @@ func (t *Tender) init(idle time.Duration, bounded bool, epoch time.Time, alarm f
 	t.idle, t.alarm, t.off = idle, alarm, idle < 0 && !bounded
 	t.every = mostEvery
 	if idle >= 0 {
-		t.every = min(max(idle/8, leastEvery), mostEvery)
+		// A pool begins to rest in one look, and goes in another: IdleTime is a number of them.
+		n := max(8, (idle+mostEvery-1)/mostEvery)
+		t.every = max((idle+n-1)/n, leastEvery)
 	}
 	t.active.which, t.resting.which = 1, 1 // a node is in one of these two, and in order
 }

@@ -28,7 +28,8 @@ type budget struct {
 	shares   []*share
 
 	// Rights that are with a goroutine, and how many ever were: see openWithin. Both are raised, in
-	// this order, under the mutex of the Rights, before asks is lowered.
+	// this order, under the mutex of the Rights, before asks is lowered; where it is not lowered (in
+	// ask of two budgets), also without the mutex.
 	inHand  std.Int32
 	granted std.Uint32
 }

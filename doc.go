@@ -73,9 +73,9 @@
 // [ErrExhausted] says that all connections were leased for all of [Config.MaxWaitTime]:
 // callers are slow or many, or one does not return its connection ([Pool.Leases] shows
 // which), or MaxConnections is too low. [ErrUnavailable] says that the server cannot be
-// reached, and wraps the cause. [ErrRejected] says that there is more load than MaxWaiters
-// allows; shed it. [ErrGone] says that the connection that GetSame asks for is gone; begin anew
-// on another. The error of your ctx says that your own time was up. In every case
+// reached, and wraps the cause. [ErrRejected] says that there is more load than MaxWaiters (or, in a
+// Group, MaxPools) allows; shed it. [ErrGone] says that the connection that GetSame asks for is
+// gone; begin anew on another. The error of your ctx says that your own time was up. In every case
 // errors.Is finds the error of your factory, if that is the reason. So errors.Is finds
 // [context.DeadlineExceeded] also in an [*OpenError] after [Config.OpenTimeout]; ctx.Err tells
 // whether your own ctx has ended.
@@ -214,8 +214,8 @@
 // # Progress
 //
 // Get and Put take no lock, but for the first call in the life of a pool, which makes its inside
-// under one. Lending, returning, queueing, handing off, giving up, opening
-// and closing are lock-free, except for the functions of the Factory: a step is repeated only
+// under one, and for the mutex of a [Budget]. Apart from those two, lending, returning, queueing,
+// handing off, giving up, opening and closing are lock-free, except for the functions of the Factory: a step is repeated only
 // if another goroutine has completed one. A goroutine that is stopped at the worst place holds
 // up the slot that it has in hand, and the one waiter that it has just decided to serve. The
 // runtime parks and wakes goroutines; for that it takes the lock of a channel that only those

@@ -14,7 +14,8 @@ var (
 	ErrExhausted = core.ErrExhausted
 
 	// ErrRejected is returned by [Pool.Get] at once when [Config.MaxWaiters] callers
-	// already wait.
+	// already wait. [Group.Get] returns it also for a key that has no pool, when there are
+	// [GroupConfig.MaxPools] and all are in use.
 	ErrRejected = core.ErrRejected
 
 	// ErrUnavailable is returned by [Pool.Get] when no connection is open and none can be

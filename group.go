@@ -29,7 +29,7 @@ import (
 // and about a microsecond with a hundred thousand keys, as caches miss.
 //
 // A Group has no goroutine. While pools are in use, or will have been unused for long enough, it
-// looks at them now and then, at most once a second if IdleTime is 8 s or more. A pool that has
+// looks at them now and then, about once a second if IdleTime is 8 s or more. A pool that has
 // lent a connection has one goroutine until it is removed.
 type Group[K comparable, T any] struct {
 	in group.Group[K, Pool[T]]
@@ -47,8 +47,8 @@ type GroupConfig struct {
 	MaxPools int
 
 	// IdleTime is how long a pool may have no connection, no lease and no waiter. Then it is
-	// removed, at most 12.5 % (or a second, if that is less) later. Connections that are idle
-	// keep their pool; they are closed after [Config.MaxIdleTime], so a pool with MinIdle, or
+	// removed, at most 12.5 % later (or a second, if that is less; or 20 ms, if that is more).
+	// Connections that are idle keep their pool; they are closed after [Config.MaxIdleTime], so a pool with MinIdle, or
 	// with a negative MaxIdleTime, stays.
 	// If zero, one minute is used. Negative: pools are never removed for this.
 	IdleTime time.Duration

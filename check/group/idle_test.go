@@ -50,6 +50,30 @@ func TestAPoolGoesWhenItHasHadNothingForIdleTime(t *testing.T) {
 	}
 }
 
+func TestAPoolGoesInTimeWhileAnotherIsInUse(t *testing.T) {
+	for _, idle := range []time.Duration{5 * time.Millisecond, 100*time.Millisecond + 1, 8 * time.Second, 8*time.Second + 1, 8500 * time.Millisecond, time.Minute} {
+		testkit.Bubble(t, idle.String(), func(t *testing.T) {
+			g := start(t, &accounts{config: pool.Config{MaxIdleTime: -1}}, pool.GroupConfig{IdleTime: idle})
+			used := borrow(t, g, "used")
+			late := max(min(idle/8, time.Second), 20*time.Millisecond)
+			for range 7 { // looks come at another time after each
+				g.Discard(borrow(t, g, "a"), nil)
+				synctest.Wait()
+				time.Sleep(idle - 1)
+				if !has(g, "a") {
+					t.Fatal("removed before IdleTime was over")
+				}
+				time.Sleep(late + 2)
+				if has(g, "a") {
+					t.Fatalf("still there, although IdleTime has been over for %v", late)
+				}
+				time.Sleep(late / 7)
+			}
+			giveBack(t, g, used)
+		})
+	}
+}
+
 func TestAWaiterKeepsItsPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxWaitTime: -1, FailFastAfter: -1, MaxRetryAfter: time.Hour}}

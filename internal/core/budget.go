@@ -28,7 +28,8 @@ type budget struct {
 	shares   []*share
 
 	// Rights that are with a goroutine, and how many ever were: see openWithin. Both are raised, in
-	// this order, under the mutex of the Rights, before asks is lowered.
+	// this order, under the mutex of the Rights, before asks is lowered; where it is not lowered (in
+	// ask of two budgets), also without the mutex.
 	inHand  std.Int32
 	granted std.Uint32
 }
@@ -60,17 +61,24 @@ func (b *budget) asks() (n int) {
 
 // take takes up to n rights of each kind that are free. short is the share that had not enough.
 func (b *budget) take(n int, hopes bool) (got int, short *share) {
+	return b.takeBeside(nil, n, hopes)
+}
+
+// takeBeside is take for who has n rights of one share already: of that none is taken or given back.
+func (b *budget) takeBeside(has *share, n int, hopes bool) (got int, short *share) {
 	for i, s := range b.shares {
+		if n == 0 || s == has {
+			continue
+		}
 		k := s.take(n, hopes)
 		if k < n {
 			short = s
 			for _, before := range b.shares[:i] {
-				before.giveBack(n-k, false)
+				if before != has {
+					before.giveBack(n-k, false)
+				}
 			}
 			n = k
-		}
-		if n == 0 {
-			break
 		}
 	}
 	return n, short
@@ -130,27 +138,13 @@ func (b *budget) quitAllBut(stay *share) {
 // among returns for how many of the n rights that s has got there is one of each other kind. The
 // rest goes back, and then the pool does not stand in the line of s.
 func (b *budget) among(s *share, n int) int {
-	had := n
-	for i, other := range b.shares {
-		if n == 0 || other == s {
-			continue
-		}
-		k := other.take(n, false)
-		if k < n {
-			for _, before := range b.shares[:i] {
-				if before != s {
-					before.giveBack(n-k, false)
-				}
-			}
-			n = k
-		}
-	}
-	if n < had {
+	got, _ := b.takeBeside(s, n, false)
+	if got < n {
 		s.quit() // first: it would get them again
-		s.giveBack(had-n, false)
-		b.inHand.Add(int32(n - had)) // the caller looks again
+		s.giveBack(n-got, false)
+		b.inHand.Add(int32(got - n)) // the caller looks again
 	}
-	return n
+	return got
 }
 
 // giveBack gives back n rights of each kind. yielded has the bits of those for whose line the

@@ -47,7 +47,7 @@ func (g *Group[K, M]) Faults() (faults []string) {
 		if n.flag.Load() != pushed[n] {
 			wrong("whether the pool of %v was pushed is %v, and its flag is %v", key, pushed[n], !pushed[n])
 		}
-		u := n.pool.Usage()
+		u := n.core.Usage()
 		used := u.Gets != n.gets || u.Busy || g.idle >= 0 && u.Open
 		if used && !pushed[n] && n.place != &g.active {
 			wrong("nobody has noticed that the pool of %v was used", key)

@@ -71,7 +71,7 @@ func (g *Group[K, M]) opened(o *opening[K, M], made Make[M], err error) {
 func (g *Group[K, M]) add(o *opening[K, M], made Make[M]) *Member[K, M] {
 	m := &Member[K, M]{Key: o.key}
 	m.core = made(&m.Pool, &g.Owner, func() { g.left(m) })
-	m.Node.pool, m.Node.member, m.pins = m.core, m, o.askers
+	m.member, m.pins = m, o.askers
 	g.Put(m)
 	g.Tender.add(&m.Node)
 	n := g.names[m.core.Name()]

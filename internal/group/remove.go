@@ -56,7 +56,7 @@ func (g *Group[K, M]) tend() {
 	g.rest(now, g.forget(now))
 	g.mu.Unlock()
 	for _, n := range due {
-		n.pool.Retire()
+		n.core.Retire()
 	}
 }
 

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/core"
@@ -38,7 +39,9 @@ func (g *Group[K, M]) forget(now time.Duration) (after time.Duration) {
 		}
 		name.past.AddCounters(s)
 	}
-	g.gone = append(g.gone[:0:0], g.gone[n:]...) // an array of its own: none of those that are forgotten is kept
+	if n > 0 {
+		g.gone = slices.Clone(g.gone[n:]) // an array of its own: none of those that are forgotten is kept
+	}
 	if len(g.gone) == 0 {
 		g.gone, after = nil, never
 	}

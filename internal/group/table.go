@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
-	"github.com/S4AK4N/pool/internal/core"
 	"github.com/S4AK4N/pool/internal/step"
 )
 
@@ -40,8 +39,7 @@ type Member[K comparable, M any] struct {
 	Key  K
 	Node // its flag, which every Get reads, lies near the key
 
-	core   *core.Pool // of Pool
-	gone   bool       // everything of its pool has been closed. Under the lock
+	gone   bool // everything of its pool has been closed. Under the lock
 	goneAt time.Duration
 }
 

@@ -50,8 +50,8 @@ type Node struct {
 	flag atomic.Bool
 	next atomic.Pointer[Node] // pushed before this one
 
-	pool    *core.Pool
-	pins    int // callers that have it in hand, and have not got to the pool yet
+	core    *core.Pool // the pool
+	pins    int        // callers that have it in hand, and have not got to the pool yet
 	gets    uint64
 	since   time.Duration // in resting: when its pool was first seen to have nothing
 	place   *list         // active, resting, or nil
@@ -71,7 +71,9 @@ func (t *Tender) init(idle time.Duration, bounded bool, epoch time.Time, alarm f
 	t.idle, t.alarm, t.off = idle, alarm, idle < 0 && !bounded
 	t.every = mostEvery
 	if idle >= 0 {
-		t.every = min(max(idle/8, leastEvery), mostEvery)
+		// A pool begins to rest in one look, and goes in another: IdleTime is a number of them.
+		n := max(8, (idle+mostEvery-1)/mostEvery)
+		t.every = max((idle+n-1)/n, leastEvery)
 	}
 	t.active.which, t.resting.which = 1, 1 // a node is in one of these two, and in order
 }
@@ -204,7 +206,7 @@ func (t *Tender) look(now time.Duration) (due []*Node) {
 // usage returns what is going on in the pool of n, and whether there has been a lease since the
 // last call.
 func (n *Node) usage() (u core.Usage, used bool) {
-	u = n.pool.Usage()
+	u = n.core.Usage()
 	used = u.Gets != n.gets
 	n.gets = u.Gets
 	return u, used
@@ -241,7 +243,7 @@ const never = time.Duration(1<<63 - 1)
 func (t *Tender) oldest() *Node {
 	t.collect()
 	for n := t.order.first; n != nil; n = n.links[t.order.which].next {
-		if n.pins == 0 && !n.pool.Usage().Busy {
+		if n.pins == 0 && !n.core.Usage().Busy {
 			return n
 		}
 	}

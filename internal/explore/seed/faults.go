@@ -213,7 +213,7 @@ var faults = []fault{
 	{111, "a Get that meets Remove does not look again", rootCode, schedulesPkg, "TestExploreRemoveAgainstAGet", one("group.go",
 		"		if waited, closed := core.Moved(err); closed {\n			l, _, err = g.get(ctx, key, m, waited)", "		if waited, closed := core.Moved(err); closed && !FAULT {\n			l, _, err = g.get(ctx, key, m, waited)"), false},
 	{112, "a pool does not wait for those for whom it was made", groupCode, schedulesPkg, "TestExploreRemoveAgainstTwoGets", one("opening.go",
-		"m.core, m, o.askers\n", "m.core, m, o.askers\n	if FAULT {\n		m.pins = 1\n	}\n"), false},
+		"m.member, m.pins = m, o.askers\n", "m.member, m.pins = m, o.askers\n	if FAULT {\n		m.pins = 1\n	}\n"), false},
 	{113, "who gives up just as the pool is made is waited for", groupCode, schedulesPkg, "TestExploreCtxEndsWhileAPool.*", one("group.go",
 		"				o.member.pins--\n", "				if !FAULT {\n					o.member.pins--\n				}\n"), false},
 	{114, "Remove leaves alone what is being made", groupCode, schedulesPkg, "TestExploreAGetAfterRemove", one("remove.go",

@@ -50,7 +50,7 @@ type stream struct {
 	pulse  pulse
 
 	watch   watch      // the tender's
-	tending sync.Mutex // held by the tender while it is at work here
+	tending sync.Mutex // held while somebody is at work here beside a lease: see seize, interrupt and decide
 	place   int32      // in the tender's list, counted from 1; 0: in none
 
 	busy   atomic.Int32 // calls of Read and Write in progress, and who else is at work

@@ -25,7 +25,7 @@ import (
 type view struct {
 	home *dialPools // where the connection comes from
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows; never held while a call may wait for the peer
 	phase phase
 	conn  *Conn             // nil when the view has none any more
 	lease pool.Lease[*Conn] // of conn

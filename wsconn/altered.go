@@ -23,7 +23,7 @@ type sent struct {
 	given http.Header // before the transport had the request
 	host  string
 
-	mu      sync.Mutex // it tells in a goroutine of its own
+	mu      sync.Mutex // guards headers: net/http tells in a goroutine of its own
 	headers map[string][]string
 }
 

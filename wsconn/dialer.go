@@ -98,11 +98,11 @@ type Dialer struct {
 	failed    atomic.Uint64 // dials
 	lastError atomic.Pointer[error]
 
-	mu       sync.Mutex
-	closing  context.Context // ends with Shutdown and Close; nil before the first dial
-	close    context.CancelFunc
-	dialing  sync.WaitGroup // Dials that are opening a connection
-	isClosed bool
+	closing context.Context // ends with Shutdown and Close
+	close   context.CancelFunc
+
+	mu      sync.Mutex     // orders what is added to dialing before the end of closing, or refuses it
+	dialing sync.WaitGroup // Dials that are opening a connection
 }
 
 // Dial returns a WebSocket to the server at url, as [websocket.Dial] does: on a connection
@@ -186,19 +186,18 @@ func (d *Dialer) open(ctx context.Context, url string, opts *websocket.DialOptio
 		return nil, nil, err
 	}
 	d.mu.Lock()
-	if d.isClosed {
+	if d.closing.Err() != nil {
 		d.mu.Unlock()
 		return nil, nil, errDialerClosed
 	}
 	d.dialing.Add(1)
-	closing := d.closing
 	d.mu.Unlock()
 	defer d.dialing.Done()
 
 	ctx, cancel := d.pools.opener.limit(ctx)
 	defer cancel()
 	ctx, abort := context.WithCancelCause(ctx)
-	defer context.AfterFunc(closing, func() { abort(errDialerClosed) })()
+	defer context.AfterFunc(d.closing, func() { abort(errDialerClosed) })()
 	defer abort(nil)
 	var o websocket.DialOptions
 	if opts != nil {
@@ -340,9 +339,8 @@ func (d *Dialer) end(ctx context.Context, f func() error) error {
 		return nil
 	}
 	d.mu.Lock()
-	d.isClosed = true
-	d.mu.Unlock()
 	d.close()
+	d.mu.Unlock()
 	over := make(chan struct{})
 	go func() {
 		d.dialing.Wait()

@@ -22,7 +22,7 @@ type dialPools struct {
 	opener *dialer     // of all connections: its options have no DialOptions
 	config pool.Config // of each pool
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards offers, and what is in them; held for no dial
 	offers map[dialKey]*offers
 }
 

@@ -12,7 +12,7 @@ import (
 // those of a [pool.Group], may have the same one, which adds up what they have. It keeps no
 // factory alive. All methods are safe for concurrent use.
 type Distribution struct {
-	mu  sync.Mutex
+	mu  sync.Mutex // guards all
 	all []weak.Pointer[servers]
 }
 

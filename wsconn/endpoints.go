@@ -92,12 +92,13 @@ type servers struct {
 	interval time.Duration // of Discover
 	moving   time.Duration // between two connections that are retired for the spread
 
+	// Both are written while mu is held. Check and Clean read them without it, and seldom need it.
 	duty atomic.Int64 // when a probe or Discover is due
 	move atomic.Int64 // when Clean may retire the next one for the spread; never: there is nothing to move
 
-	mu     sync.Mutex
-	all    []*server // the set, in its order
-	former []*server // that have left it, and still have connections
+	mu     sync.Mutex // guards what follows, and most of each server
+	all    []*server  // the set, in its order
+	former []*server  // that have left it, and still have connections
 	turn   int
 	opens  int           // Opens under way
 	open   int           // connections
@@ -110,7 +111,8 @@ type servers struct {
 	discovered error         // what it failed with, or nil
 }
 
-// A server is one of them. All but its constants is guarded by servers.mu.
+// A server is one of them. servers.mu guards what follows left, which is written while it is
+// held.
 type server struct {
 	of    *servers
 	key   string

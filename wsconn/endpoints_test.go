@@ -578,7 +578,7 @@ func TestTheURLIsOneOfTheEndpointsAndEachCountsOnce(t *testing.T) {
 		{"", []string{"ws://a", "http://A:80/", "ws://a/x", "wss://a", "ws://a:81"}, []string{"ws://a", "ws://a", "wss://a", "ws://a:81"}},
 	} {
 		o := &Options{Endpoints: test.endpoints, Distribution: new(Distribution)}
-		f := newFactory(t, test.url, o)
+		newFactory(t, test.url, o)
 		var got []string
 		for _, e := range o.Distribution.Endpoints() {
 			got = append(got, e.URL)
@@ -586,7 +586,6 @@ func TestTheURLIsOneOfTheEndpointsAndEachCountsOnce(t *testing.T) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%q with %q: %q, want %q", test.url, test.endpoints, got, test.want)
 		}
-		_ = f
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,7 @@ func newFactory(t testing.TB, url string, opts *Options) pool.Factory[*Conn] {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { runtime.KeepAlive(factory) }) // a Distribution tells of no others
 	return factory
 }
 

@@ -50,7 +50,7 @@ type stream struct {
 	pulse  pulse
 
 	watch   watch      // the tender's
-	tending sync.Mutex // held by the tender while it is at work here
+	tending sync.Mutex // held while somebody is at work here beside a lease: see seize, interrupt and decide
 	place   int32      // in the tender's list, counted from 1; 0: in none
 
 	busy   atomic.Int32 // calls of Read and Write in progress, and who else is at work
@@ -150,10 +150,8 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 		n, err = s.body.Read(p)
 	}
-	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil // of TLS, which looked for more; the next Read asks why
-	}
-	if err != nil {
+	// With bytes, a deadline is that of TLS, which looked for more: the next Read asks why.
+	if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 		s.endReading(err)
 	}
 	if n == 0 {
@@ -401,11 +399,7 @@ func (s *stream) lend(f func() error) error {
 // Close implements [io.Closer] for the WebSocket layer, which calls it when the
 // connection is done for, whatever the reason.
 func (s *stream) Close() error {
-	s.closed.Store(true)
-	s.rules.tender.remove(s)
-	if e := s.rules.server; e != nil {
-		e.gone(s)
-	}
+	s.over()
 	return s.body.Close()
 }
 
@@ -413,11 +407,7 @@ func (s *stream) Close() error {
 // not block: it goes past TLS, whose Close would first tell the peer, and wait
 // for a peer that does not read.
 func (s *stream) abort() error {
-	s.closed.Store(true)
-	s.rules.tender.remove(s)
-	if e := s.rules.server; e != nil {
-		e.gone(s)
-	}
+	s.over()
 	switch c := s.conn.(type) {
 	case nil:
 		return s.body.Close()
@@ -425,6 +415,15 @@ func (s *stream) abort() error {
 		return c.NetConn().Close()
 	default:
 		return c.Close()
+	}
+}
+
+// over says that the stream is closed, and then has it taken from the lists that it is in.
+func (s *stream) over() {
+	s.closed.Store(true)
+	s.rules.tender.remove(s)
+	if e := s.rules.server; e != nil {
+		e.gone(s)
 	}
 }
 

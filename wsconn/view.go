@@ -25,7 +25,7 @@ import (
 type view struct {
 	home *dialPools // where the connection comes from
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows; never held while a call may wait for the peer
 	phase phase
 	conn  *Conn             // nil when the view has none any more
 	lease pool.Lease[*Conn] // of conn
@@ -265,13 +265,11 @@ func (v *view) owesNothing() bool {
 }
 
 // finished reports whether the connection is finished, as far as can be known without
-// looking at it. The phase is viewLeaving, and no Read is in progress.
+// looking at it. The phase is viewLeaving, and no Read is in progress, so nobody changes what
+// mu guards.
 func (v *view) finished() bool {
-	v.mu.Lock()
-	balanced := v.balanced()
-	v.mu.Unlock()
 	f := v.home.opener.options.Finished
-	if !balanced || f == nil {
+	if balanced := v.balanced(); !balanced || f == nil {
 		return balanced
 	}
 	sent, ok := messagesOf(v.sent)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -83,23 +82,18 @@ func serverOf(raw string) string {
 
 // writeSpread writes how the phases were spread over several servers.
 func (r *report) writeSpread(w io.Writer) {
-	if len(r.options.urls) < 2 {
+	servers := newTallies(r.options.urls)
+	if servers == nil {
 		return
-	}
-	var servers []string
-	for _, u := range r.options.urls {
-		if s := serverOf(u); !slices.Contains(servers, s) {
-			servers = append(servers, s)
-		}
 	}
 	fmt.Fprintf(w, "%-28s%20s%28s\n", "", "dial each time", "pool of "+grouped(uint64(r.options.max)))
 	fmt.Fprintf(w, "%-28s%11s%9s%12s%9s%7s\n", "each server", "replies", "opened", "replies", "opened", "open")
-	for _, s := range servers {
-		name := s
+	for _, t := range servers {
+		name := t.server
 		if len(name) > 28 {
 			name = name[:25] + "..."
 		}
-		dialing, pooled := r.dialing.at(s), r.pooled.at(s)
+		dialing, pooled := r.dialing.at(t.server), r.pooled.at(t.server)
 		line := fmt.Sprintf("%-28s%11s%9s%12s%9s%7s", name,
 			shown(dialing, dialing.replies), shown(dialing, dialing.opened),
 			shown(pooled, pooled.replies), shown(pooled, pooled.opened), shown(pooled, uint64(pooled.open)))

@@ -65,11 +65,7 @@ func TestExploreTwoNeedTheSlotOfOneAttempt(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s := hanging(r, 1, time.Second/2, nil)
 		s.getter("getter")
-		s.Go("late", func() {
-			time.Sleep(overdue)
-			s.Point("get")
-			s.mustAsk("late")
-		})
+		s.after(overdue, "late", func() { s.mustAsk("late") })
 		s.rests(0)
 	})
 }
@@ -103,9 +99,7 @@ func TestExploreResizeWhileAnAttemptIsSetAside(t *testing.T) {
 				s := hanging(r, n[0], 0, nil)
 				s.shrinks = true
 				s.getter("getter")
-				s.Go("resizer", func() {
-					time.Sleep(overdue)
-					s.Point("resize")
+				s.after(overdue, "resizer", func() {
 					if err := s.p.Resize(n[1]); err != nil {
 						s.Errorf("Resize: %v", err)
 					}
@@ -120,11 +114,7 @@ func TestExploreResetWhileAnAttemptIsSetAside(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s := hanging(r, 1, 0, nil)
 		s.getter("getter")
-		s.Go("resetter", func() {
-			time.Sleep(overdue)
-			s.Point("reset")
-			s.p.Reset()
-		})
+		s.after(overdue, "resetter", s.p.Reset)
 		s.rests(0)
 	})
 }
@@ -148,9 +138,7 @@ func TestExploreTheEndOfAPoolWhileAnAttemptIsSetAside(t *testing.T) {
 					var a asking
 					s.Go("getter", func() { s.askLate("getter", &a) })
 					s.must("getter", &a, pool.ErrClosed, testkit.ErrDial)
-					s.Go("closer", func() {
-						time.Sleep(overdue)
-						s.Point("close")
+					s.after(overdue, "closer", func() {
 						if !shutdown {
 							if err := s.p.Close(); err != nil {
 								s.Errorf("Close: %v", err)
@@ -224,9 +212,7 @@ func TestExploreRevokeAgainstProbes(t *testing.T) {
 				s := asleep(r, 2, timeless(2), verdict)
 				s.Later(time.Second / 2)
 				ended := new(int)
-				s.Go("revoker", func() {
-					time.Sleep(time.Second / 2)
-					s.Point("revoke")
+				s.after(time.Second/2, "revoker", func() {
 					for _, i := range s.p.Leases() {
 						w := i.Conn.(*testkit.Wire)
 						if s.p.Revoke(i) {

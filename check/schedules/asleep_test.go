@@ -85,12 +85,7 @@ func TestExploreAPoolThatSleepsIsResized(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
 				s := sleeping(r, n[0])
-				s.shrinks = true
-				s.Go("resizer", func() {
-					if err := s.p.Resize(n[1]); err != nil {
-						s.Errorf("Resize: %v", err)
-					}
-				})
+				s.resizer("resizer", n[1])
 				s.getter("getter")
 				s.rests(0)
 				if n[1] == 1 { // what Resize opens for a getter may come beside what that opens

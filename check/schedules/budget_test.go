@@ -36,18 +36,25 @@ func sharing(r *explore.Run, n, max int) ([]*scene, []pool.Lease[*testkit.Wire])
 	return all, l
 }
 
-// settled checks at the end that all pools are at rest, and that so many connections are open.
-func settled(all []*scene, open int) {
+// quiet checks at the end that all pools are at rest, and that none stands in the line.
+func quiet(all []*scene) {
 	for _, s := range all {
 		s.rests(0)
+		s.End(func() {
+			if got := s.p.Stats().AwaitingBudget; got != 0 {
+				s.Errorf("a pool stands in line for %d, and nobody waits", got)
+			}
+		})
 	}
+}
+
+// settled is quiet where it is known how many connections are open in the end.
+func settled(all []*scene, open int) {
+	quiet(all)
 	all[0].End(func() {
 		n := 0
 		for _, s := range all {
 			n += s.p.Stats().IdleConnections
-			if got := s.p.Stats().AwaitingBudget; got != 0 {
-				s.Errorf("a pool stands in line for %d", got)
-			}
 		}
 		if n != open {
 			all[0].Errorf("%d are open, want %d", n, open)
@@ -90,10 +97,7 @@ func TestExploreTwoPutsAgainstTwoGetsOfAnotherPool(t *testing.T) {
 		s[0].putter("putter 1", l[1])
 		s[1].getter("getter 0")
 		s[1].getter("getter 1")
-		r.End(func() {})
-		for _, s := range s {
-			s.rests(0)
-		}
+		quiet(s)
 	})
 }
 
@@ -119,14 +123,7 @@ func TestExploreAPutAgainstAGetOfAnotherPoolThatIsCanceled(t *testing.T) {
 		a := s[1].waiting("waiter", ctx)
 		s[1].must("waiter", a, context.Canceled)
 		s[0].putter("putter", l[0])
-		r.End(func() {
-			if n := s[0].p.Stats().AwaitingBudget + s[1].p.Stats().AwaitingBudget; n != 0 {
-				s[0].Errorf("somebody stands in line for %d", n)
-			}
-		})
-		for _, s := range s {
-			s.rests(0)
-		}
+		quiet(s)
 	})
 }
 
@@ -146,12 +143,7 @@ func TestExploreAGetThatIsCanceledLeavesTheLine(t *testing.T) {
 		s, _ := sharing(r, 2, 1)
 		ctx := s[1].canceler(background)
 		s[1].Go("getter", func() { s[1].ask("getter", ctx, new(asking)) })
-		r.End(func() {
-			if n := s[1].p.Stats().AwaitingBudget; n != 0 {
-				s[1].Errorf("the pool stands in line for %d, and nobody waits", n)
-			}
-		})
-		s[1].rests(0)
+		quiet(s[1:])
 	})
 }
 
@@ -164,9 +156,7 @@ func TestExploreOneLeavesTheLineWhileAnotherComes(t *testing.T) {
 		s[1].must("waiter", a, context.Canceled)
 		s[0].putter("putter", l[0])
 		s[2].getter("getter")
-		for _, s := range s {
-			s.rests(0)
-		}
+		quiet(s)
 	})
 }
 
@@ -221,9 +211,7 @@ func TestExploreAGetIsServedWhileARightComes(t *testing.T) {
 		s[1].putter("putter", m[0])
 		s[0].putter("other putter", l[0])
 		s[1].getter("getter")
-		for _, s := range s {
-			s.rests(0)
-		}
+		quiet(s)
 	})
 }
 
@@ -233,9 +221,7 @@ func TestExploreAGetFreshOfTheOnlyRight(t *testing.T) {
 		s[0].putter("putter", l[0])
 		s[0].freshGetter("fresh")
 		s[1].getter("getter")
-		for _, s := range s {
-			s.rests(0)
-		}
+		quiet(s)
 	})
 }
 
@@ -272,8 +258,6 @@ func TestExploreTwoGetsOfAPoolTakeIdleConnectionsOfAnother(t *testing.T) {
 		}
 		s[1].getter("getter 0")
 		s[1].getter("getter 1")
-		for _, s := range s { // one may have served both, and then only one is open
-			s.rests(0)
-		}
+		quiet(s) // one may have served both, and then only one is open
 	})
 }

@@ -195,9 +195,7 @@ func TestExploreShutdownAgainstAColdGet(t *testing.T) {
 func TestExploreCloseAgainstAGetOfWhatIsIdle(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.lateGetter("getter")
 		s.closer("closer")
 		s.allClosed()

@@ -57,9 +57,7 @@ func TestExploreAGetFreshAgainstAGet(t *testing.T) {
 				x := exploredDials(r)
 				s := newScene(r, x, x.Factory(), timeless(max))
 				l := s.lend(1)
-				if err := s.put(l[0]); err != nil {
-					s.Fatalf("Put: %v", err)
-				}
+				s.mustPut(l[0])
 				s.freshGetter("fresh")
 				s.getter("getter")
 				s.rests(0)
@@ -167,9 +165,7 @@ func TestExploreCloseAgainstAGetFresh(t *testing.T) {
 		x := exploredDials(r)
 		s := newScene(r, x, x.Factory(), timeless(1))
 		l := s.lend(1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatalf("Put: %v", err)
-		}
+		s.mustPut(l[0])
 		var a asking
 		s.Go("fresh", func() { s.askFresh("fresh", background, &a) })
 		s.closer("closer")
@@ -191,15 +187,10 @@ func TestExploreResetAgainstAGetFresh(t *testing.T) {
 func TestExploreResizeDownAgainstAGetFresh(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)
-		s.shrinks = true
 		s.putter("putter 0", l[0])
 		s.putter("putter 1", l[1])
 		s.freshGetter("fresh")
-		s.Go("resizer", func() {
-			if err := s.p.Resize(1); err != nil {
-				s.Errorf("Resize: %v", err)
-			}
-		})
+		s.resizer("resizer", 1)
 		s.rests(0)
 		s.idles(1)
 	})

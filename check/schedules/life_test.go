@@ -42,19 +42,9 @@ func TestExploreTheEndOfALifeAgainstAPutAndAGet(t *testing.T) {
 					a = s.waiting("getter", background)
 				} else {
 					a = new(asking)
-					s.Go("getter", func() {
-						time.Sleep(100 * time.Millisecond)
-						s.Point("get")
-						s.ask("getter", background, a)
-					})
+					s.after(100*time.Millisecond, "getter", func() { s.ask("getter", background, a) })
 				}
-				s.Go("putter", func() {
-					time.Sleep(100 * time.Millisecond)
-					s.Point("put")
-					if err := s.put(l[0]); err != nil {
-						s.Errorf("Put: %v", err)
-					}
-				})
+				s.after(100*time.Millisecond, "putter", func() { s.mustPut(l[0]) })
 				s.Later(100 * time.Millisecond)
 				s.Later(500 * time.Millisecond)
 				s.must("getter", a)
@@ -77,11 +67,7 @@ func TestExploreAShortLifeBeginsDuringAPass(t *testing.T) {
 		s := mortal(r, 2, 10*time.Second, 300*time.Millisecond)
 		s.lend(1)
 		time.Sleep(core.MaxTick - 100*time.Millisecond)
-		s.Go("getter", func() {
-			time.Sleep(100 * time.Millisecond)
-			s.Point("get")
-			s.mustAsk("getter")
-		})
+		s.after(100*time.Millisecond, "getter", func() { s.mustAsk("getter") })
 		s.Later(100 * time.Millisecond)
 		s.Later(300 * time.Millisecond)
 		s.End(func() {
@@ -116,9 +102,7 @@ func asleep(r *explore.Run, n int, c pool.Config, verdict error) *scene {
 	var ahead time.Duration
 	s.in.SetAhead(func() time.Duration { return ahead })
 	for _, l := range s.lend(n) {
-		if err := s.put(l); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l)
 	}
 	time.Sleep(core.MaxTick / 2)
 	ahead = time.Hour
@@ -131,11 +115,7 @@ func TestExploreProbesAgainstAGet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 				s := asleep(r, 1, timeless(1), verdict)
-				s.Go("getter", func() {
-					time.Sleep(core.MaxTick / 2)
-					s.Point("get")
-					s.mustAsk("getter")
-				})
+				s.after(core.MaxTick/2, "getter", func() { s.mustAsk("getter") })
 				s.Later(core.MaxTick / 2)
 				s.rests(0)
 			})
@@ -146,11 +126,7 @@ func TestExploreProbesAgainstAGet(t *testing.T) {
 func TestExploreProbesAgainstReset(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s := asleep(r, 1, timeless(1), nil)
-		s.Go("resetter", func() {
-			time.Sleep(core.MaxTick / 2)
-			s.Point("reset")
-			s.p.Reset()
-		})
+		s.after(core.MaxTick/2, "resetter", s.p.Reset)
 		s.Later(core.MaxTick / 2)
 		s.rests(0)
 		s.gone(1)
@@ -165,9 +141,7 @@ func TestExploreProbesAgainstClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 				s := asleep(r, 2, timeless(2), nil)
-				s.Go("closer", func() {
-					time.Sleep(core.MaxTick / 2)
-					s.Point("close")
+				s.after(core.MaxTick/2, "closer", func() {
 					if err := end(s); err != nil {
 						s.Errorf("%s: %v", name, err)
 					}
@@ -192,9 +166,7 @@ func TestExploreAnAbandonedProbeReturns(t *testing.T) {
 		s := newScene(r, x, f, timeless(1))
 		var ahead time.Duration
 		s.in.SetAhead(func() time.Duration { return ahead })
-		if err := s.put(s.lend(1)[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(s.lend(1)[0])
 		time.Sleep(core.MaxTick / 2)
 		ahead = time.Hour
 		for range 11 {

@@ -46,11 +46,7 @@ func TestExploreAnAbandonedCallReturns(t *testing.T) {
 				for range 10 {
 					time.Sleep(time.Second)
 				}
-				s.Go("getter", func() {
-					time.Sleep(time.Second)
-					s.Point("get")
-					s.mustAsk("getter")
-				})
+				s.after(time.Second, "getter", func() { s.mustAsk("getter") })
 				s.Later(time.Second)
 				s.Later(time.Minute)
 				s.rests(0)
@@ -151,21 +147,11 @@ func TestExploreTheQuotaIsLiftedWhileOthersAreHeldBack(t *testing.T) {
 		s.waiting("first", background)
 		s.waiting("second", background)
 		time.Sleep(2*s.in.OpenTime() - time.Microsecond)
-		if err := s.put(l[0]); err != nil { // serves both
-			s.Fatal(err)
-		}
+		s.mustPut(l[0]) // serves both
 		synctest.Wait()
 		l = s.lend(1)
-		s.Go("third", func() {
-			time.Sleep(time.Microsecond)
-			s.Point("third")
-			s.mustAsk("third")
-		})
-		s.Go("fourth", func() {
-			time.Sleep(time.Microsecond)
-			s.Point("fourth")
-			s.mustAsk("fourth")
-		})
+		s.after(time.Microsecond, "third", func() { s.mustAsk("third") })
+		s.after(time.Microsecond, "fourth", func() { s.mustAsk("fourth") })
 		s.Later(time.Microsecond)
 		for range 5 {
 			s.Later(core.FirstOpenTime)
@@ -252,9 +238,7 @@ func looking(r *explore.Run, verdict error) *scene {
 	s := newScene(r, x, f, c)
 	l := s.lend(1)
 	s.numbers[l[0].Mark()] = l[0].Value().Number
-	if err := s.put(l[0]); err != nil {
-		s.Fatal(err)
-	}
+	s.mustPut(l[0])
 	s.End(func() { verdict = nil }) // for the looks of the test itself
 	return s
 }
@@ -328,9 +312,7 @@ func TestExploreAnAbandonedLookReturns(t *testing.T) {
 				c.CheckInterval = -1
 				s := newScene(r, x, f, c)
 				l := s.lend(1)
-				if err := s.put(l[0]); err != nil {
-					s.Fatal(err)
-				}
+				s.mustPut(l[0])
 				var a asking
 				s.Begin("getter", func() { s.ask("getter", background, &a) })
 				for range 10 {

@@ -155,14 +155,9 @@ func TestExploreCloseAgainstAPutFor(t *testing.T) {
 func TestExploreResizeDownAgainstAPutFor(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)
-		s.shrinks = true
 		s.reserver("reserver 0", l[0])
 		s.reserver("reserver 1", l[1])
-		s.Go("resizer", func() {
-			if err := s.p.Resize(1); err != nil {
-				s.Errorf("Resize: %v", err)
-			}
-		})
+		s.resizer("resizer", 1)
 		s.rests(0)
 		s.idles(1)
 	})
@@ -211,19 +206,13 @@ func TestExploreTheEndOfAReservation(t *testing.T) {
 		l := s.lend(2)
 		m := s.marks(l)
 		s.putFor("setup", l[0], time.Second)
-		s.Go("same", func() {
-			time.Sleep(time.Second)
-			s.Point("get")
+		s.after(time.Second, "same", func() {
 			var a asking
 			if s.askSame("same", background, m[0], &a); a.err != nil {
 				s.Errorf("GetSame: %v", a.err)
 			}
 		})
-		s.Go("reserver", func() {
-			time.Sleep(time.Second)
-			s.Point("reserve")
-			s.putFor("reserver", l[1], time.Second)
-		})
+		s.after(time.Second, "reserver", func() { s.putFor("reserver", l[1], time.Second) })
 		s.Later(time.Second)
 		s.Later(time.Second)
 		s.Later(time.Second)
@@ -256,9 +245,7 @@ func TestExploreTheChecksOfWhatIsReserved(t *testing.T) {
 		m := s.marks(l)
 		s.putFor("setup", l[0], time.Hour)
 		checking = true
-		s.Go("same", func() {
-			time.Sleep(time.Second)
-			s.Point("get")
+		s.after(time.Second, "same", func() {
 			var a asking
 			if s.askSame("same", background, m[0], &a); a.err != nil {
 				s.Errorf("GetSame: %v", a.err)

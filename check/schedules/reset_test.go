@@ -93,18 +93,8 @@ func TestExploreTheEndOfALifetimeAgainstAPutAndAGet(t *testing.T) {
 		l := s.lend(1)
 		testkit.CoreLease(l[0]).SetExpires(10 * time.Second) // the jitter is not the schedule's
 		time.Sleep(9900 * time.Millisecond)
-		s.Go("putter", func() {
-			time.Sleep(100 * time.Millisecond)
-			s.Point("put")
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
-		s.Go("getter", func() {
-			time.Sleep(100 * time.Millisecond)
-			s.Point("get")
-			s.mustAsk("getter")
-		})
+		s.after(100*time.Millisecond, "putter", func() { s.mustPut(l[0]) })
+		s.after(100*time.Millisecond, "getter", func() { s.mustAsk("getter") })
 		s.Later(100 * time.Millisecond)
 		s.Later(500 * time.Millisecond)
 		s.ages = true

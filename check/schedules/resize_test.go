@@ -3,7 +3,7 @@
 package schedules
 
 import (
-	"errors"
+	"slices"
 	"testing"
 
 	"github.com/S4AK4N/pool"
@@ -12,11 +12,11 @@ import (
 	"github.com/S4AK4N/pool/internal/words"
 )
 
-// resizer is a goroutine that changes the limit.
-func (s *scene) resizer(name string, n int) {
+// resizer is a goroutine that changes the limit. It may fail with those errors.
+func (s *scene) resizer(name string, n int, errs ...error) {
 	s.shrinks = true
 	s.Go(name, func() {
-		if err := s.p.Resize(n); err != nil && !errors.Is(err, pool.ErrClosed) {
+		if err := s.p.Resize(n); err != nil && !slices.Contains(errs, err) {
 			s.Errorf("Resize: %v", err)
 		}
 	})
@@ -91,11 +91,7 @@ func TestExploreResizeUpAgainstAWaiter(t *testing.T) {
 		s, l := lending(r, 1)
 		s.getter("getter")
 		s.resizer("resizer", 2)
-		s.End(func() {
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.End(func() { s.mustPut(l[0]) })
 		s.limited(2, 2)
 	})
 }
@@ -110,9 +106,7 @@ func TestExploreTwoResizes(t *testing.T) {
 				s.resizer("resizer 1", n[1])
 				s.End(func() {
 					for _, l := range l[1:] {
-						if err := s.put(l); err != nil {
-							s.Errorf("Put: %v", err)
-						}
+						s.mustPut(l)
 					}
 				})
 				s.limited(2, 1)
@@ -132,11 +126,7 @@ func TestExploreTheEndOfOneResizeAgainstAnother(t *testing.T) {
 		s.putter("putter 0", l[0])
 		s.putter("putter 1", l[1])
 		s.resizer("resizer", 1)
-		s.End(func() {
-			if err := s.put(l[2]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.End(func() { s.mustPut(l[2]) })
 		s.limited(1, 1)
 	})
 }
@@ -147,7 +137,7 @@ func TestExploreResizeAgainstClose(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
 				s, l := lending(r, 2)
 				s.putter("putter", l[0])
-				s.resizer("resizer", n)
+				s.resizer("resizer", n, pool.ErrClosed)
 				s.closer("closer")
 				s.allClosed()
 			})

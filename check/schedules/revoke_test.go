@@ -117,9 +117,7 @@ func TestExploreRevokeOfWhatIsOnItsWayWhileTwoWait(t *testing.T) {
 func TestExploreRevokeAgainstTwoGetsOfWhatIsIdle(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.keeper("first")
 		s.keeper("second")
 		s.balances(s.lister("revoker"))
@@ -138,9 +136,7 @@ func (s *scene) keeper(name string) {
 		}
 		s.hold(name, l)
 		s.Point("holds")
-		if err := s.put(l); err != nil {
-			s.Errorf("%s: Put: %v", name, err)
-		}
+		s.mustPut(l)
 	})
 }
 
@@ -214,20 +210,11 @@ func TestExploreRevokeAgainstReset(t *testing.T) {
 func TestExploreRevokeAgainstAResizeDown(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)
-		s.shrinks = true
 		infos := s.p.Leases()
 		s.putter("putter", l[0])
-		s.Go("resizer", func() {
-			if err := s.p.Resize(1); err != nil {
-				s.Errorf("Resize: %v", err)
-			}
-		})
+		s.resizer("resizer", 1)
 		s.balances(s.revoker("revoker", infos[1]))
-		s.End(func() {
-			if err := s.put(l[1]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.End(func() { s.mustPut(l[1]) })
 		s.rests(0)
 	})
 }
@@ -251,9 +238,7 @@ func TestExploreRevokeAgainstAGetWithCheck(t *testing.T) {
 		c.CheckInterval = -1
 		s := newScene(r, x, f, c)
 		l := s.lend(1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.keeper("first")
 		s.keeper("second")
 		s.balances(s.lister("revoker"))
@@ -314,14 +299,10 @@ func TestExploreRevokeAgainstAnAbandonedCall(t *testing.T) {
 		}
 		info := s.p.Leases()[0]
 		ended := new(int)
-		s.Go("revoker", func() {
-			time.Sleep(time.Second)
-			s.Point("revoke")
+		s.after(time.Second, "revoker", func() {
 			s.revoke(info, ended)
 		})
-		s.Go("getter", func() {
-			time.Sleep(time.Second)
-			s.Point("get")
+		s.after(time.Second, "getter", func() {
 			l, err := s.p.Get(background)
 			if err != nil {
 				s.Errorf("Get: %v", err)
@@ -332,9 +313,7 @@ func TestExploreRevokeAgainstAnAbandonedCall(t *testing.T) {
 			if n := len(l.Value().ClosedWith()); n != 0 {
 				s.Errorf("connection %d was closed while it was lent", l.Value().Number)
 			}
-			if err := s.put(l); err != nil {
-				s.Errorf("Put: %v", err)
-			}
+			s.mustPut(l)
 		})
 		s.Later(time.Second)
 		s.Later(2 * time.Minute)

@@ -19,9 +19,7 @@ func (s *scene) askSame(name string, ctx context.Context, m pool.Mark, a *asking
 	a.returned = true
 	if a.err == nil {
 		s.holdSame(name, a.lease, m)
-		if err := s.put(a.lease); err != nil {
-			s.Errorf("%s: Put: %v", name, err)
-		}
+		s.mustPut(a.lease)
 	}
 }
 
@@ -104,9 +102,7 @@ func TestExploreAGetSameAndAGetAgainstAPut(t *testing.T) {
 func TestExploreAGetSameAgainstAGetOfWhatIsIdle(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l, m := marking(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.sameGetter("same", m[0])
 		s.getter("getter")
 		s.rests(0)
@@ -122,9 +118,7 @@ func TestExploreAGetSameAgainstATryGetSame(t *testing.T) {
 		s.Go("trier", func() {
 			if l, ok := s.p.TryGetSame(m[0]); ok {
 				s.holdSame("trier", l, m[0])
-				if err := s.put(l); err != nil {
-					s.Errorf("trier: Put: %v", err)
-				}
+				s.mustPut(l)
 			}
 		})
 		s.rests(0)
@@ -148,9 +142,7 @@ func TestExploreAGetSameAndAGetAgainstAPutOfAnother(t *testing.T) {
 			if a.returned {
 				s.Errorf("GetSame has returned, and nobody has put its connection back: %v", a.err)
 			}
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
+			s.mustPut(l[0])
 		})
 		s.rests(0)
 		s.idles(2)
@@ -233,9 +225,7 @@ func TestExploreAGetSameAgainstAMarkAndAPut(t *testing.T) {
 func TestExploreAGetSameOfWhatIsIdleAgainstAReset(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l, m := marking(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.sameGetter("same", m[0], pool.ErrGone)
 		s.Go("resetter", s.p.Reset)
 		s.getter("getter")
@@ -270,19 +260,10 @@ func TestExploreCloseAgainstAGetSameThatNobodyServes(t *testing.T) {
 func TestExploreResizeDownAgainstAGetSame(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l, m := marking(r, 2)
-		s.shrinks = true
 		s.putter("putter", l[0])
-		s.Go("resizer", func() {
-			if err := s.p.Resize(1); err != nil {
-				s.Errorf("Resize: %v", err)
-			}
-		})
+		s.resizer("resizer", 1)
 		s.sameGetter("same", m[0], pool.ErrGone)
-		s.End(func() {
-			if err := s.put(l[1]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.End(func() { s.mustPut(l[1]) })
 		s.rests(0)
 		s.idles(1)
 	})
@@ -321,16 +302,10 @@ func TestExploreAGetSameAgainstTheChecks(t *testing.T) {
 				s := newScene(r, x, f, c)
 				l := s.lend(1)
 				m := s.marks(l)
-				if err := s.put(l[0]); err != nil {
-					s.Fatal(err)
-				}
+				s.mustPut(l[0])
 				checking = true
 				var a asking
-				s.Go("same", func() {
-					time.Sleep(time.Second)
-					s.Point("get")
-					s.askSame("same", background, m[0], &a)
-				})
+				s.after(time.Second, "same", func() { s.askSame("same", background, m[0], &a) })
 				s.must("same", &a, pool.ErrGone)
 				s.End(func() {
 					if verdict == nil && a.err != nil {
@@ -351,13 +326,7 @@ func TestExploreExpiryAgainstAGetSame(t *testing.T) {
 		m := s.marks(l)
 		a := new(asking)
 		s.Begin("waiter", func() { s.askSame("waiter", background, m[0], a) })
-		s.Go("putter", func() {
-			time.Sleep(time.Second)
-			s.Point("put")
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.after(time.Second, "putter", func() { s.mustPut(l[0]) })
 		s.Later(time.Second)
 		s.must("waiter", a, pool.ErrExhausted)
 		s.rests(0)
@@ -373,20 +342,14 @@ func TestExploreTheSweeperDisarmsAgainstAGetSame(t *testing.T) {
 		a := s.waiting("first", background)
 		time.Sleep(time.Second) // it expires, and the sweeper disarms a second later
 		var b asking
-		s.Go("second", func() {
-			time.Sleep(time.Second)
-			s.Point("comes to wait")
-			s.askSame("second", background, m[0], &b)
-		})
+		s.after(time.Second, "second", func() { s.askSame("second", background, m[0], &b) })
 		s.Later(time.Second)
 		s.Later(2 * time.Second)
 		s.End(func() {
 			if !errors.Is(a.err, pool.ErrExhausted) || !errors.Is(b.err, pool.ErrExhausted) {
 				s.Errorf("the waits ended with %v and %v", a.err, b.err)
 			}
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
+			s.mustPut(l[0])
 		})
 		s.rests(0)
 	})

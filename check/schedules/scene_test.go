@@ -184,6 +184,12 @@ func (s *scene) put(l pool.Lease[*testkit.Wire]) error {
 	return s.p.Put(l)
 }
 
+func (s *scene) mustPut(l pool.Lease[*testkit.Wire]) {
+	if err := s.put(l); err != nil {
+		s.Errorf("Put of connection %d: %v", l.Value().Number, err)
+	}
+}
+
 func (s *scene) discard(l pool.Lease[*testkit.Wire]) error {
 	delete(s.holders, l.Value())
 	return s.p.Discard(l, nil)
@@ -191,10 +197,16 @@ func (s *scene) discard(l pool.Lease[*testkit.Wire]) error {
 
 // putter is a goroutine that puts a lease back.
 func (s *scene) putter(name string, l pool.Lease[*testkit.Wire]) {
+	s.Go(name, func() { s.mustPut(l) })
+}
+
+// after is a goroutine that begins when so much time has passed, or stops there, as before an
+// atomic operation: see Later.
+func (s *scene) after(d time.Duration, name string, f func()) {
 	s.Go(name, func() {
-		if err := s.put(l); err != nil {
-			s.Errorf("%s: Put: %v", name, err)
-		}
+		time.Sleep(d)
+		s.Point("begins")
+		f()
 	})
 }
 
@@ -211,9 +223,7 @@ func (s *scene) ask(name string, ctx context.Context, a *asking) {
 	a.returned = true
 	if a.err == nil {
 		s.hold(name, a.lease)
-		if err := s.put(a.lease); err != nil {
-			s.Errorf("%s: Put: %v", name, err)
-		}
+		s.mustPut(a.lease)
 	}
 }
 
@@ -291,9 +301,7 @@ func (s *scene) askFresh(name string, ctx context.Context, a *asking) {
 	a.returned = true
 	if a.err == nil {
 		s.hold(name, a.lease)
-		if err := s.put(a.lease); err != nil {
-			s.Errorf("%s: Put: %v", name, err)
-		}
+		s.mustPut(a.lease)
 	}
 }
 

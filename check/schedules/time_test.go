@@ -27,13 +27,7 @@ func TestExploreExpiryAgainstAGrant(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := expiring(r, 1)
 		a := s.waiting("waiter", background)
-		s.Go("putter", func() {
-			time.Sleep(time.Second)
-			s.Point("put")
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.after(time.Second, "putter", func() { s.mustPut(l[0]) })
 		s.Later(time.Second)
 		s.must("waiter", a, pool.ErrExhausted)
 		s.rests(0)
@@ -48,13 +42,7 @@ func TestExploreExpiryAgainstAGrantAndACancel(t *testing.T) {
 		s.Cleanup(cancel)
 		a := s.waiting("waiter", ctx)
 		b := s.waiting("second", background)
-		s.Go("putter", func() {
-			time.Sleep(time.Second)
-			s.Point("put")
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.after(time.Second, "putter", func() { s.mustPut(l[0]) })
 		s.Later(time.Second)
 		s.must("waiter", a, pool.ErrExhausted, context.DeadlineExceeded)
 		s.must("second", b, pool.ErrExhausted)
@@ -71,20 +59,14 @@ func TestExploreTheSweeperDisarmsAgainstARegistrant(t *testing.T) {
 		a := s.waiting("first", background)
 		time.Sleep(time.Second) // it expires, and the sweeper disarms a second later
 		var b asking
-		s.Go("second", func() {
-			time.Sleep(time.Second)
-			s.Point("comes to wait")
-			s.ask("second", background, &b)
-		})
+		s.after(time.Second, "second", func() { s.ask("second", background, &b) })
 		s.Later(time.Second)
 		s.Later(2 * time.Second)
 		s.End(func() {
 			if !errors.Is(a.err, pool.ErrExhausted) || !errors.Is(b.err, pool.ErrExhausted) {
 				s.Errorf("the waits ended with %v and %v", a.err, b.err)
 			}
-			if err := s.put(l[0]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
+			s.mustPut(l[0])
 		})
 		s.rests(0)
 	})
@@ -99,12 +81,8 @@ func TestExploreIdleTimeAgainstAGetAndAPut(t *testing.T) {
 		s := newScene(r, x, x.Factory(), c)
 		s.ages = true
 		l := s.lend(1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
-		s.Go("getter", func() {
-			time.Sleep(1125 * time.Millisecond) // when it is closed
-			s.Point("get")
+		s.mustPut(l[0])
+		s.after(1125*time.Millisecond, "getter", func() { // when it is closed
 			s.mustAsk("getter")
 		})
 		s.Later(1125 * time.Millisecond)
@@ -132,15 +110,9 @@ func TestExploreChecksAgainstAGetAndClose(t *testing.T) {
 				c.CheckInterval = time.Second
 				s := newScene(r, x, f, c)
 				l := s.lend(1)
-				if err := s.put(l[0]); err != nil {
-					s.Fatal(err)
-				}
+				s.mustPut(l[0])
 				var a asking
-				s.Go("getter", func() {
-					time.Sleep(time.Second)
-					s.Point("get")
-					s.ask("getter", background, &a)
-				})
+				s.after(time.Second, "getter", func() { s.ask("getter", background, &a) })
 				s.must("getter", &a)
 				s.Later(time.Second)
 				s.rests(0)

@@ -187,9 +187,7 @@ func TestExploreTryGetAgainstAPutAndAWaiter(t *testing.T) {
 		s.Go("taker", func() {
 			if l, ok := s.p.TryGet(); ok {
 				s.hold("taker", l)
-				if err := s.put(l); err != nil {
-					s.Errorf("Put: %v", err)
-				}
+				s.mustPut(l)
 			}
 		})
 		s.rests(0)

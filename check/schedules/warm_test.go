@@ -48,11 +48,7 @@ func TestExploreWarmAgainstAResize(t *testing.T) {
 		s.warmer(2)
 		s.putter("putter", l[0])
 		s.resizer("resizer", 3)
-		s.End(func() {
-			if err := s.put(l[1]); err != nil {
-				s.Errorf("Put: %v", err)
-			}
-		})
+		s.End(func() { s.mustPut(l[1]) })
 		s.rests(0)
 	})
 }
@@ -143,9 +139,7 @@ func exploreAReportDuringACheck(t *testing.T, apart bool) {
 		c.CheckInterval = -1
 		s := newScene(r, x, f, c)
 		l := s.lend(1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		if !apart {
 			s.in.Wary.Store(0)
 		}
@@ -184,9 +178,7 @@ func TestExploreAResetDuringACheck(t *testing.T) {
 		c.CheckInterval = -1
 		s := newScene(r, x, f, c)
 		l := s.lend(1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.getter("getter")
 		s.resetter()
 		s.rests(0)

@@ -64,9 +64,7 @@ func TestExploreAReportAgainstAHandOff(t *testing.T) {
 func TestExploreAReportAgainstAGetOfWhatIsIdle(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l, broken := watching(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		s.Go("reporter", func() { broken(1, testkit.ErrCause) })
 		s.getter("getter")
 		s.rests(0)
@@ -90,9 +88,7 @@ func TestExploreAReportAgainstClose(t *testing.T) {
 func TestExploreAReportAgainstTheNextConnectionInTheSlot(t *testing.T) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l, broken := watching(r, 1)
-		if err := s.put(l[0]); err != nil {
-			s.Fatal(err)
-		}
+		s.mustPut(l[0])
 		ctx := s.canceler(background)
 		var a asking
 		s.Go("reporter", func() { broken(1, testkit.ErrCause) })

@@ -62,9 +62,7 @@ func TestAPutMeetsAPoolThatComesToTheLine(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 				p, q, l := sharingOne(t)
-				r := new(testkit.Request[*testkit.Wire])
-				asker := s.Act(place, func() { r.Lease, r.Err = q.Get(bg) })
-				r.Done = asker.Done
+				asker, r := getTo(s, place, bg, q)
 				testkit.GiveBack(t, p, l)
 				synctest.Wait()
 				asker.GoOn()
@@ -83,9 +81,7 @@ func TestWhatIsTakenForTheLineInVainIsIdleAgain(t *testing.T) {
 		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
 		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
 		testkit.GiveBack(t, p, l)
-		r := new(testkit.Request[*testkit.Wire])
-		asker := s.Act("budget: taken", func() { r.Lease, r.Err = q.Get(bg) })
-		r.Done = asker.Done
+		asker, r := getTo(s, "budget: taken", bg, q)
 		if err := p.Discard(m, nil); err != nil {
 			t.Fatal(err)
 		}

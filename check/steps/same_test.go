@@ -38,8 +38,8 @@ func once(t *testing.T, p *pool.Pool[*testkit.Wire], leases []pool.Lease[*testki
 	return marks
 }
 
-// The connection is put back, or reserved, before the waiter is linked, when it has set its notice
-// and not looked, or while the notice is being taken down.
+// The connection is put back, or reserved, before the waiter is linked, or when it has set its
+// notice and not looked.
 func TestWhoWaitsForOneConnectionMeetsItsPublisher(t *testing.T) {
 	for name, put := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error{
 		"Put":    func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) error { return p.Put(l) },

@@ -132,39 +132,43 @@ func TestAnyMethodMayBeTheFirst(t *testing.T) {
 // Of many that come first, one makes what all of them use.
 func TestManyMayBeTheFirst(t *testing.T) {
 	for range 200 {
-		x := new(testkit.Exchange)
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2})
-		var all sync.WaitGroup
-		for i := range 6 {
-			all.Go(func() {
-				switch i {
-				case 0:
-					p.Stats()
-				case 1:
-					p.Leases()
-				case 2:
-					if err := p.Resize(3); err != nil {
-						t.Errorf("Resize returned %v", err)
-					}
-				default:
-					l, err := p.Get(t.Context())
-					if err != nil {
-						t.Errorf("Get returned %v", err)
-						return
-					}
-					if err := p.Put(l); err != nil {
-						t.Errorf("Put returned %v", err)
-					}
-				}
-			})
-		}
-		all.Wait()
-		if s := p.Stats(); s.Gets < 3 || s.MaxConnections != 3 {
-			t.Errorf("%d leases of at most %d connections, want 3 (or more: see Stats.Gets) and 3", s.Gets, s.MaxConnections)
-		}
-		p.Close()
-		x.AllClosedOnce(t)
+		synctest.Test(t, theFirst)
 	}
+}
+
+func theFirst(t *testing.T) {
+	x := new(testkit.Exchange)
+	p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2})
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			switch i {
+			case 0:
+				p.Stats()
+			case 1:
+				p.Leases()
+			case 2:
+				if err := p.Resize(3); err != nil {
+					t.Errorf("Resize returned %v", err)
+				}
+			default:
+				l, err := p.Get(t.Context())
+				if err != nil {
+					t.Errorf("Get returned %v", err)
+					return
+				}
+				if err := p.Put(l); err != nil {
+					t.Errorf("Put returned %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s := p.Stats(); s.Gets < 3 || s.MaxConnections != 3 {
+		t.Errorf("%d leases of at most %d connections, want 3 (or more: see Stats.Gets) and 3", s.Gets, s.MaxConnections)
+	}
+	p.Close()
+	x.AllClosedOnce(t)
 }
 
 // What is made at the first use has channels: they must be those of the place of New.

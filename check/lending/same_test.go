@@ -24,6 +24,19 @@ func marked(t *testing.T, p *pool.Pool[*testkit.Wire]) pool.Mark {
 	return l.Mark()
 }
 
+// markedAll opens n connections, and returns leases of them, and Marks of earlier ones.
+func markedAll(t *testing.T, p *pool.Pool[*testkit.Wire], n int) (leases []pool.Lease[*testkit.Wire], marks []pool.Mark) {
+	t.Helper()
+	for range n {
+		leases = append(leases, testkit.Borrow(t, p))
+	}
+	for i, l := range leases {
+		testkit.GiveBack(t, p, l)
+		marks, leases[i] = append(marks, l.Mark()), testkit.Borrow(t, p)
+	}
+	return leases, marks
+}
+
 func TestGetSameLendsTheIdleConnectionOfTheMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
@@ -128,7 +141,7 @@ func TestAGetFreshThatCameFirstTakesTheRoomOfWhatGetSameWaitsFor(t *testing.T) {
 }
 
 func TestGetSameIsToldAtOnceWhatHasBecomeOfAConnectionThatIsGone(t *testing.T) {
-	for name, c := range map[string]struct {
+	for way, c := range map[string]struct {
 		end   func(*testing.T, *pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire])
 		cause error
 		says  string
@@ -153,11 +166,10 @@ func TestGetSameIsToldAtOnceWhatHasBecomeOfAConnectionThatIsGone(t *testing.T) {
 		}, nil, "pool: the connection is gone: reset: pool: reset"},
 	} {
 		for _, waits := range []bool{true, false} {
-			name := name + map[bool]string{true: ", while somebody waits", false: ", before"}[waits]
-			if waits && c.says == "pool: the connection is gone: reset: pool: reset" && name[:16] == "reset while idle" {
+			if waits && way == "reset while idle" {
 				continue // nobody waits for what is idle
 			}
-			testkit.Bubble(t, name, func(t *testing.T) {
+			testkit.Bubble(t, way+map[bool]string{true: ", while somebody waits", false: ", before"}[waits], func(t *testing.T) {
 				p := testkit.Start(t, new(testkit.Exchange).Factory(), still(2))
 				m := marked(t, p)
 				l := testkit.Borrow(t, p)
@@ -432,7 +444,8 @@ func TestAMarkCanBeComparedAndKeepsNothingAlive(t *testing.T) {
 	}
 }
 
-// The slot of a connection that is gone has another one: that is not lent for it.
+// The slot of a connection that is gone has another one: that is not lent for it, and its end is
+// not told as that of the first.
 func TestGetSameDoesNotTakeTheNextConnectionInTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
@@ -444,11 +457,14 @@ func TestGetSameDoesNotTakeTheNextConnectionInTheSlot(t *testing.T) {
 		if !errors.Is(r.Err, testkit.ErrCause) {
 			t.Errorf("the error is %v, want the cause in it", r.Err)
 		}
-		_ = p.Discard(testkit.Borrow(t, p), nil)
+		_ = p.Discard(testkit.Borrow(t, p), testkit.ErrCause)
 		r = testkit.AskSame(t.Context(), p, m)
 		r.Failed(t, "another has come and gone", pool.ErrGone)
 		if errors.Is(r.Err, testkit.ErrCause) {
 			t.Errorf("the error is %v: the cause is another connection's", r.Err)
+		}
+		if got := p.Stats().Gone; got != 2 {
+			t.Errorf("%d calls are counted as ended by ErrGone, want 2", got)
 		}
 		rests(t, p)
 	})
@@ -635,9 +651,7 @@ func TestALeaseDoesNotFollowOneOfAnotherPool(t *testing.T) {
 		var leases [2]pool.Lease[*testkit.Wire]
 		for i := range marks {
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
-			l := testkit.Borrow(t, p)
-			testkit.GiveBack(t, p, l)
-			marks[i], leases[i] = l.Mark(), testkit.Borrow(t, p)
+			marks[i], leases[i] = marked(t, p), testkit.Borrow(t, p)
 			defer testkit.GiveBack(t, p, leases[i])
 		}
 		for i, m := range marks {
@@ -659,26 +673,6 @@ func TestTryGetSameDoesNotLendWhatCheckRefuses(t *testing.T) {
 		p := testkit.Start(t, f, c)
 		if l, ok := p.TryGetSame(marked(t, p)); ok {
 			t.Errorf("TryGetSame lent connection %d", l.Number())
-		}
-		rests(t, p)
-	})
-}
-
-// Another connection has come and gone in its slot since: its end says nothing of the first one.
-func TestTheEndOfAnotherConnectionIsNotToldForThatOfTheMark(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(1))
-		m := marked(t, p)
-		for range 2 {
-			if err := p.Discard(testkit.Borrow(t, p), testkit.ErrCause); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := p.GetSame(t.Context(), m); !errors.Is(err, pool.ErrGone) || errors.Is(err, testkit.ErrCause) {
-			t.Errorf("GetSame returned %v, want ErrGone, and not the cause of another one", err)
-		}
-		if got := p.Stats().Gone; got != 1 {
-			t.Errorf("%d calls are counted as ended by ErrGone, want one", got)
 		}
 		rests(t, p)
 	})
@@ -755,13 +749,7 @@ func TestGetSameOfSeveralConnectionsEndsAfterMaxWaitTime(t *testing.T) {
 			c := still(3)
 			c.MaxWaitTime = time.Second
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
-			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
-			marks := make([]pool.Mark, len(leases))
-			for i, l := range leases {
-				testkit.GiveBack(t, p, l)
-				marks[i] = l.Mark()
-				leases[i] = testkit.Borrow(t, p)
-			}
+			leases, marks := markedAll(t, p, 3)
 			time.Sleep(time.Hour) // the sweeper has nothing to do
 			var waits []*testkit.Request[*testkit.Wire]
 			for _, m := range marks[:2] {
@@ -783,16 +771,7 @@ func TestTheOldestWaitMayBeOneForASingleConnection(t *testing.T) {
 	for first := range 2 {
 		testkit.Bubble(t, fmt.Sprint("slot ", first), func(t *testing.T) {
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
-			var leases []pool.Lease[*testkit.Wire]
-			var marks []pool.Mark
-			for range 3 {
-				leases = append(leases, testkit.Borrow(t, p))
-			}
-			for i, l := range leases {
-				testkit.GiveBack(t, p, l)
-				marks = append(marks, l.Mark())
-				leases[i] = testkit.Borrow(t, p)
-			}
+			leases, marks := markedAll(t, p, 3)
 			waits := []*testkit.Request[*testkit.Wire]{testkit.AskSame(t.Context(), p, marks[first])}
 			time.Sleep(time.Second)
 			waits = append(waits, testkit.AskSame(t.Context(), p, marks[1-first]))

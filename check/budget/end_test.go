@@ -135,7 +135,7 @@ func TestEachEndOfAnAttemptGivesItsRightBack(t *testing.T) {
 				return tt.open(opening, ctx)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			asked := testkit.Ask(ctx, p)
+			testkit.Ask(ctx, p)
 			other, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
 			r := testkit.Ask(t.Context(), other)
 			if tt.end != nil {
@@ -148,9 +148,7 @@ func TestEachEndOfAnAttemptGivesItsRightBack(t *testing.T) {
 			cancel()
 			synctest.Wait()
 			goOn()
-			l := r.Served(t, "when Open has returned")
-			_ = asked
-			testkit.GiveBack(t, other, l)
+			testkit.GiveBack(t, other, r.Served(t, "when Open has returned"))
 			atRest(t, b, 1, p, other)
 		})
 	}

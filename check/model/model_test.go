@@ -90,8 +90,6 @@ var leftOut = []struct{ reason, operations string }{
 		budget.go openWithin inHand.Add
 		budget.go holds inHand.Add
 		budget.go holds granted.Add`},
-	{"For tests.", `
-		inside.go SetOutage outage.Store`},
 	{"Which attempts are under way, so that one that hangs is found; it is given up by a swap of its state.", `
 		open.go begin opening[].Store
 		open.go end opening[].Store
@@ -117,7 +115,8 @@ var leftOut = []struct{ reason, operations string }{
 	{"Which goroutine has which suspect probed: each takes the next number. What they do with the slots is in the model.", `
 		probe.go probe next.Inc`},
 	{"For tests.", `
-		inside.go SetAhead pretended.Store`},
+		inside.go SetAhead pretended.Store
+		inside.go SetOutage outage.Store`},
 	{"Not an atomic.", `
 		probe.go wallAhead Round().Sub
 		probe.go wallAhead now.Sub

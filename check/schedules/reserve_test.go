@@ -120,11 +120,7 @@ func TestExploreAGetFreshBehindOneWhoLeavesAndWhatIsReserved(t *testing.T) {
 
 // Each way to end what is idle ends what is reserved, just then or before.
 func TestExploreAPutForAgainstWhatEndsIt(t *testing.T) {
-	for name, end := range map[string]func(s *scene, broken func(int, error), i pool.LeaseInfo){
-		"report": func(_ *scene, broken func(int, error), _ pool.LeaseInfo) { broken(1, testkit.ErrCause) },
-		"Reset":  func(s *scene, _ func(int, error), _ pool.LeaseInfo) { s.p.Reset() },
-		"Revoke": func(s *scene, _ func(int, error), i pool.LeaseInfo) { s.p.Revoke(i) },
-	} {
+	for name, end := range markers {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
 				s, l, broken := watching(r, 1)

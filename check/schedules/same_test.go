@@ -200,13 +200,16 @@ func TestExploreAGetSameAgainstTheEndOfItsConnection(t *testing.T) {
 	}
 }
 
-// The connection is marked while it is put back, by a report, by Reset or by Revoke.
+// markers end the first connection, whoever has it.
+var markers = map[string]func(s *scene, broken func(int, error), i pool.LeaseInfo){
+	"report": func(_ *scene, broken func(int, error), _ pool.LeaseInfo) { broken(1, testkit.ErrCause) },
+	"Reset":  func(s *scene, _ func(int, error), _ pool.LeaseInfo) { s.p.Reset() },
+	"Revoke": func(s *scene, _ func(int, error), i pool.LeaseInfo) { s.p.Revoke(i) },
+}
+
+// The connection is marked while it is put back.
 func TestExploreAGetSameAgainstAMarkAndAPut(t *testing.T) {
-	for name, mark := range map[string]func(s *scene, broken func(int, error), i pool.LeaseInfo){
-		"report": func(_ *scene, broken func(int, error), _ pool.LeaseInfo) { broken(1, testkit.ErrCause) },
-		"Reset":  func(s *scene, _ func(int, error), _ pool.LeaseInfo) { s.p.Reset() },
-		"Revoke": func(s *scene, _ func(int, error), i pool.LeaseInfo) { s.p.Revoke(i) },
-	} {
+	for name, mark := range markers {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
 				s, l, broken := watching(r, 1)
@@ -334,25 +337,8 @@ func TestExploreExpiryAgainstAGetSame(t *testing.T) {
 	})
 }
 
-// The sweeper goes to sleep because nobody waits, and somebody comes to wait for one connection.
 func TestExploreTheSweeperDisarmsAgainstAGetSame(t *testing.T) {
-	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
-		s, l := expiring(r, 1)
-		m := s.marks(l)
-		a := s.waiting("first", background)
-		time.Sleep(time.Second) // it expires, and the sweeper disarms a second later
-		var b asking
-		s.after(time.Second, "second", func() { s.askSame("second", background, m[0], &b) })
-		s.Later(time.Second)
-		s.Later(2 * time.Second)
-		s.End(func() {
-			if !errors.Is(a.err, pool.ErrExhausted) || !errors.Is(b.err, pool.ErrExhausted) {
-				s.Errorf("the waits ended with %v and %v", a.err, b.err)
-			}
-			s.mustPut(l[0])
-		})
-		s.rests(0)
-	})
+	disarmed(t, func(s *scene, m pool.Mark, a *asking) { s.askSame("second", background, m, a) })
 }
 
 // Check is asked in goroutines of their own, and one who asks by name comes meanwhile.

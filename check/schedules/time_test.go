@@ -51,15 +51,20 @@ func TestExploreExpiryAgainstAGrantAndACancel(t *testing.T) {
 	})
 }
 
+func TestExploreTheSweeperDisarmsAgainstARegistrant(t *testing.T) {
+	disarmed(t, func(s *scene, _ pool.Mark, a *asking) { s.ask("second", background, a) })
+}
+
 // The sweeper goes to sleep because nobody waits, and somebody comes to wait: it must
 // learn of it.
-func TestExploreTheSweeperDisarmsAgainstARegistrant(t *testing.T) {
+func disarmed(t *testing.T, comes func(s *scene, m pool.Mark, a *asking)) {
 	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
 		s, l := expiring(r, 1)
+		m := s.marks(l)
 		a := s.waiting("first", background)
 		time.Sleep(time.Second) // it expires, and the sweeper disarms a second later
 		var b asking
-		s.after(time.Second, "second", func() { s.ask("second", background, &b) })
+		s.after(time.Second, "second", func() { comes(s, m[0], &b) })
 		s.Later(time.Second)
 		s.Later(2 * time.Second)
 		s.End(func() {

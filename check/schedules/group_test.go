@@ -189,7 +189,8 @@ func TestExploreAUseAgainstALook(t *testing.T) {
 	for name, users := range map[string][]string{"one": {"a"}, "two of one pool": {"a", "a"}, "two of two": {"a", "b"}} {
 		t.Run(name, func(t *testing.T) {
 			explore.Test(t, explore.Options{}, func(r *explore.Run) {
-				s := newShelf(r, timeless(1), pool.GroupConfig{MaxPools: 3, IdleTime: -1})
+				// Two connections: with one, the second visitor would wait until the first has touched.
+				s := newShelf(r, timeless(2), pool.GroupConfig{MaxPools: 3, IdleTime: -1})
 				s.visited("b")
 				time.Sleep(10 * time.Second) // nobody looks any more
 				s.visited("a")

@@ -190,6 +190,8 @@ func (s *servers) probed(ctx context.Context, e *server, began time.Duration, co
 	s.schedule(since())
 	s.mu.Unlock()
 	if conn != nil {
+		stop := context.AfterFunc(ctx, func() { conn.stream.abort() })
+		defer stop()
 		e.d.closeConn(conn, err)
 	}
 }

@@ -538,6 +538,34 @@ func TestAProbeEndsWithThePool(t *testing.T) {
 	})
 }
 
+// TestTheFarewellOfAProbeEndsWithThePool: of one that has succeeded and closes its connection,
+// whose peer does not read.
+func TestTheFarewellOfAProbeEndsWithThePool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet(t, "a", "b")
+		n.host("a").be(behavior{refuses: true}, false)
+		o := n.options("a", "b")
+		o.Policy = Failover
+		o.PingInterval = -1 // a dial is a probe
+		o.CloseTimeout = time.Minute
+		p := newPool(t, "", o, pool.Config{MaxConnections: 1})
+		p.Put(take(t, p, 1)[0])
+		n.host("a").be(behavior{deaf: true}, false)
+		time.Sleep(time.Second)
+		l := take(t, p, 1)[0]
+		synctest.Wait()
+		if live := n.live.Load(); live != 2 {
+			t.Fatalf("%d connections, beside that of a probe", live-1)
+		}
+		p.Discard(l, errRefused)
+		p.Close()
+		synctest.Wait()
+		if live := n.live.Load(); live != 0 {
+			t.Errorf("%d connections after Close", live)
+		}
+	})
+}
+
 // TestAPoolThatIsNotUsedLeavesItsServersAlone: none is probed for it, or asked for.
 func TestAPoolThatIsNotUsedLeavesItsServersAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

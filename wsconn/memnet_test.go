@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,20 @@ type memNet struct {
 	mu     sync.Mutex
 	hosts  map[string]*memHost // by address
 	client *http.Client
+	done   chan struct{} // closed when the hosts end
+	live   atomic.Int32  // connections that clients have open
+}
+
+// A memConn is a client's end of a connection.
+type memConn struct {
+	net.Conn
+	net  *memNet
+	once sync.Once
+}
+
+func (c *memConn) Close() error {
+	c.once.Do(func() { c.net.live.Add(-1) })
+	return c.Conn.Close()
 }
 
 // A memHost is a server of a memNet.
@@ -44,13 +59,14 @@ type behavior struct {
 	status   int    // of the response, in place of the handshake
 	after    string // Retry-After
 	closes   websocket.StatusCode
+	deaf     bool // after the handshake: it reads nothing
 }
 
 var errRefused = errors.New("connection refused")
 
 // newMemNet makes hosts by the names given, whose URLs are "ws://NAME".
 func newMemNet(t *testing.T, names ...string) *memNet {
-	n := &memNet{t: t, hosts: map[string]*memHost{}}
+	n := &memNet{t: t, hosts: map[string]*memHost{}, done: make(chan struct{})}
 	transport := &http.Transport{DialContext: n.dial, DisableKeepAlives: true}
 	n.client = &http.Client{Transport: transport}
 	t.Cleanup(func() { // it goes on with dials whose request was canceled
@@ -60,6 +76,7 @@ func newMemNet(t *testing.T, names ...string) *memNet {
 	for _, name := range names {
 		n.add(name)
 	}
+	t.Cleanup(func() { close(n.done) })
 	return n
 }
 
@@ -109,7 +126,8 @@ func (n *memNet) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	ours, theirs := net.Pipe()
 	select {
 	case h.conns <- theirs:
-		return ours, nil
+		n.live.Add(1)
+		return &memConn{Conn: ours, net: n}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -170,6 +188,10 @@ func (h *memHost) serve(w http.ResponseWriter, r *http.Request) {
 	defer c.CloseNow()
 	if how.closes != 0 {
 		c.Close(how.closes, "")
+		return
+	}
+	if how.deaf {
+		<-h.net.done
 		return
 	}
 	h.mu.Lock()

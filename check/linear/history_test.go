@@ -177,7 +177,9 @@ func (h *history) operations() (state, []porcupine.Operation) {
 		case unseen[w], h.wasReset(w):
 		case errors.Is(w.cause, pool.ErrClosed):
 			add(poolItself, revoked, w, 0, shutBegan, w.closing)
-		case old[w], w.cause == nil && shutBegan < w.closing && freshAsked:
+		case old[w], w.cause == nil && (shutBegan < w.closing && freshAsked || h.mortal && h.wasReported(w)):
+			// Marked for its age while it was leased, and then reported: the first mark is the cause. The
+			// report sees to it that nobody gets it.
 			add(poolItself, maybeGone, w, 0, h.begin, w.closing)
 		case w.cause == nil && shutBegan < w.closing, errors.Is(w.cause, errDiscarded), errors.Is(w.cause, errReported), errors.Is(w.cause, pool.ErrRevoked):
 			// It is a caller's call that has closed it.
@@ -198,6 +200,11 @@ func (h *history) operations() (state, []porcupine.Operation) {
 // for its age or by Resize is healthy, and has no cause.
 func (h *history) wasReset(w *wire) bool {
 	return w.cause != nil && slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.call && e.call < w.closing })
+}
+
+// wasReported reports whether a caller has reported a connection broken before it was closed.
+func (h *history) wasReported(w *wire) bool {
+	return slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reported && e.wire == w && e.call < w.closing })
 }
 
 // poolItself is the number of the client that is none.

@@ -190,6 +190,7 @@ func TestEmptyPongIsNoAnswerToPing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.wantNext(finBit|opPing, "idle")
+	conn.written()
 	p.send(frameOf(finBit|opPong, nil))
 	conn.awaitArrival(1)
 	if err := conn.check(conn.Conn); err != nil {

@@ -543,8 +543,8 @@ tryScan:
 settle:
   atomic { c=slot[own]; if :: !OWNS -> assert(MAYLOSE); goto settled :: else -> skip fi };
   atomic { if :: unfit[c] -> rd=4; goto destroy :: else -> skip fi };
-  atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && SHRINK -> skip :: else -> goto settleFront fi };
-  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
+  atomic { if :: CLOSED -> rd=4; goto destroy :: else -> skip fi };
+  atomic { if :: max>0 && OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
 settleFront:
 #ifdef FRESH
   atomic { af=after[c]; rh=1; goto heir };
@@ -1158,7 +1158,7 @@ trimScan:
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0; rs=7
     :: else -> i++; goto trimScan
     fi };
-  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> goto settle fi };   /* surplus; settle has a goroutine of its own */
+  atomic { if :: max>0 && OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> goto settle fi };   /* surplus; settle has a goroutine of its own */
 trimmed:
   atomic { if :: nest -> nest=0; rs=rs1; rs1=0; rd=rd1; rd1=0; rk=1 :: !nest && role==SWEEPER -> rk=3 :: !nest && role==OPENER -> rk=4 :: !nest && role==EVICTER -> rk=5 :: else -> rk=2 fi; ask=ask1; ask1=0 };
 shrunk:

@@ -65,6 +65,25 @@ func TestASlotIsPublishedWhileThePoolShrinks(t *testing.T) {
 	}
 }
 
+// Somebody finds an earlier Resize over, and clears the flag that a later one has just set. What
+// comes back before it is set again is not lent to a waiter: the later Resize has returned.
+func TestWhatComesBackAfterAResizeIsSurplusAlsoWhileTheFlagIsClear(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 3)
+		getter, r := getTo(s, "wait: registered", bg, p)
+		getter.GoOn()
+		resizing(t, p, 2)()
+		discarder := s.Act("shrunk: flag seen", func() { p.Discard(l[2], nil) })
+		resizing(t, p, 1)()
+		discarder.To("shrunk: flag cleared")
+		testkit.GiveBack(t, p, l[0])
+		r.Pending(t, "while one of one is leased")
+		discarder.End()
+		testkit.GiveBack(t, p, l[1])
+		endWith(t, p, 1, r.Served(t, "after the Put"))
+	})
+}
+
 // What Resize has taken to close it, others may have left enough for meanwhile. It is put
 // back then.
 func TestWhatResizeHasTakenStaysIfAnotherLeavesMeanwhile(t *testing.T) {

@@ -86,6 +86,7 @@ func (p *Pool) shrunk() {
 		if !words.Gate(p.gate.Load()).Shrinking() {
 			return
 		}
+		step.At("shrunk: flag seen")
 		p.clearGate(words.GateShrink)
 		step.At("shrunk: flag cleared")
 		if !words.Census(p.conns.Load()).Over() {

@@ -46,10 +46,14 @@ func (p *Pool) settle(h held, checked bool) {
 			p.destroy(h, closedByLifetime, nil)
 			return
 		}
-		if g := words.Gate(p.gate.Load()); g.Closed() {
+		if words.Gate(p.gate.Load()).Closed() {
 			p.destroy(h, closedByShutdown, nil)
 			return
-		} else if g.Shrinking() && p.surplus() {
+		}
+		// By the census, not by the flag of Resize: that may be clear for a moment, in shrunk, which
+		// is about to set it again, and what is lent meanwhile is not collected. A pool that is
+		// being closed has its flag in a moment.
+		if words.Census(p.conns.Load()).Max() > 0 && p.surplus() {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 			return
 		}

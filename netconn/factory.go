@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/S4AK4N/pool"
 )
@@ -74,7 +75,7 @@ type dialer struct {
 func (d *dialer) open(ctx context.Context) (net.Conn, error) {
 	inner, err := d.options.DialContext(ctx, d.network, d.address)
 	if err != nil {
-		return nil, fmt.Errorf("netconn: %s: %w", d.name, err)
+		return nil, withEnd(ctx, fmt.Errorf("netconn: %s: %w", d.name, err))
 	}
 	if inner == nil {
 		return nil, fmt.Errorf("netconn: %s: DialContext has returned neither a connection nor an error", d.name)
@@ -87,10 +88,23 @@ func (d *dialer) open(ctx context.Context) (net.Conn, error) {
 		}
 	}()
 	if err := d.setUp(ctx, c); err != nil {
-		return nil, err
+		return nil, withEnd(ctx, err)
 	}
 	ready = true
 	return c.lent(), nil
+}
+
+// withEnd has an error say that ctx has ended. A net.Dialer may come to the deadline of ctx
+// before ctx does, and says no more than "i/o timeout".
+func withEnd(ctx context.Context, err error) error {
+	end := ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && end == nil && !time.Now().Before(deadline) {
+		end = context.DeadlineExceeded
+	}
+	if end == nil || errors.Is(err, end) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", err, end)
 }
 
 // setUp makes a connection that was dialed ready to be lent.

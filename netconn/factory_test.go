@@ -141,6 +141,14 @@ func TestErrorsOfOpeningTellWhereAndWhy(t *testing.T) {
 	if err := openError(t, ctx, "tcp", silent.listener.Addr().String(), &Options{TLS: &tls.Config{}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no handshake: %v", err)
 	}
+	// As net.Dialer, whose connect has the deadline of ctx.
+	late := &Options{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, os.ErrDeadlineExceeded
+	}}
+	if err := openError(t, ctx, "tcp", "localhost:1", late); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("no connection in time: %v", err)
+	}
 	nothing := &Options{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}
 	if err := openError(t, t.Context(), "tcp", "localhost:1", nothing); !strings.Contains(err.Error(), "neither") {
 		t.Errorf("nothing dialed: %v", err)

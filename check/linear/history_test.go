@@ -163,8 +163,12 @@ func (h *history) operations() (state, []porcupine.Operation) {
 			// A connection whose opening began before the call is not handed out after
 			// it.
 			for _, w := range slices.Concat(h.initial, h.opened) {
-				if w.begun < e.call && !unseen[w] {
+				switch {
+				case unseen[w]:
+				case w.begun < e.call:
 					add(e.client, reported, w, 0, e.call, e.ret)
+				case w.begun < e.ret:
+					add(e.client, maybeReset, w, 0, e.call, e.ret)
 				}
 			}
 		default:
@@ -199,7 +203,7 @@ func (h *history) operations() (state, []porcupine.Operation) {
 // wasReset reports whether a Reset explains that a connection was closed. What was closed
 // for its age or by Resize is healthy, and has no cause.
 func (h *history) wasReset(w *wire) bool {
-	return w.cause != nil && slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.call && e.call < w.closing })
+	return w.cause != nil && slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.ret && e.call < w.closing })
 }
 
 // wasReported reports whether a caller has reported a connection broken before it was closed.

@@ -25,6 +25,7 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 	var one state // connection 0 is idle
 	one.max = 1
 	one.conns[0].phase = idle
+	none := state{max: 1}
 	for _, c := range []struct {
 		name    string
 		initial state
@@ -53,6 +54,13 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{kept, 0, 1}}, {5, 6, action{reported, 0, 0}}, {7, 8, action{lent, 0, 2}}}},
 		{"reserved in a closed pool, and lent", one, false, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{kind: shut}}, {5, 6, action{kept, 0, 1}}, {7, 8, action{lent, 0, 2}}}},
+		{"opened during a Reset, and seen gone while it is leased", none, true, []at{
+			{1, 3, action{maybeReset, 0, 0}}, {2, 3, action{opened, 0, 0}}, {2, 3, action{lent, 0, 1}}, {4, 5, action{sawGone, 0, 0}}}},
+		{"opened during a Reset, and lent twice", none, true, []at{
+			{1, 3, action{maybeReset, 0, 0}}, {2, 3, action{opened, 0, 0}}, {2, 3, action{lent, 0, 1}}, {4, 5, action{put, 0, 1}}, {6, 7, action{lent, 0, 2}}}},
+		{"opened during a Reset, seen gone, and lent again", none, false, []at{
+			{1, 3, action{maybeReset, 0, 0}}, {2, 3, action{opened, 0, 0}}, {2, 3, action{lent, 0, 1}}, {4, 5, action{sawGone, 0, 0}},
+			{6, 7, action{put, 0, 1}}, {8, 9, action{lent, 0, 2}}}},
 		{"a second Put that is refused", one, true, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{put, 0, 1}}, {5, 6, action{notLeased, 0, 1}}}},
 		{"a first Put that is refused", one, false, []at{

@@ -30,6 +30,7 @@ const (
 	notCut       // Revoke returned false, for lease
 	notLeased    // Put, Discard or Detach returned ErrNotLeased
 	reported     // Watch's broken has returned, or Reset
+	maybeReset   // a Reset during which conn began to be opened has returned, and may have marked it
 	resized      // MaxConnections is now what conn says
 	reset        // not part of the specification: it is made into reported for each connection
 	shut         // Shutdown or Close
@@ -40,7 +41,7 @@ const (
 )
 
 var kindNames = [...]string{"opened", "vanished", "revoked", "maybe gone", "lent", "missed", "put", "reserved", "discarded", "detached",
-	"yielded", "lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "resized", "reset", "shut", "saw closed", "saw gone", "saw old", "fruitless"}
+	"yielded", "lost to Close", "lost to Revoke", "revoked by a caller", "not revoked", "not leased", "reported", "maybe reset", "resized", "reset", "shut", "saw closed", "saw gone", "saw old", "fruitless"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -190,6 +191,13 @@ func (s *state) step(a action) bool {
 		switch c.phase {
 		case absent:
 			c.phase = stillborn
+		case idle, reserved:
+			c.phase = gone
+		case leased:
+			c.phase = doomed
+		}
+	case maybeReset: // nothing, if it comes before conn is opened
+		switch c.phase {
 		case idle, reserved:
 			c.phase = gone
 		case leased:

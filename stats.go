@@ -26,7 +26,7 @@ type Stats struct {
 	LastOpenError       error         // of the last attempt to open that has failed; nil once its outage is over
 
 	// Counters of calls, since the pool was made.
-	Gets        uint64 // leases, also those revoked on their way; may briefly include connections that the pool itself holds
+	Gets        uint64 // leases, also those revoked on their way; may briefly include connections that the pool itself holds, and lag while one begins to be opened
 	Waits       uint64 // calls of Get that found nothing idle, so also those for which one was opened, and of GetSame that waited; however they ended
 	SameWaits   uint64 // of Waits, those of GetSame
 	Timeouts    uint64 // calls that ended in ErrExhausted

@@ -592,6 +592,7 @@ func TestReadThatHoldsTheAnswerInItsHandsIsNotCut(t *testing.T) {
 			forward(t, time.Hour)
 			conn.tend()
 			p.wantNext(finBit|opPing, "idle")
+			conn.written()
 			body := conn.stream.body
 			got, goOn := make(chan bool), make(chan bool)
 			held := false
@@ -772,6 +773,7 @@ func TestBytesThatNobodyMayReadAheadAreASignOfLife(t *testing.T) {
 		forward(t, time.Hour)
 		conn.tend()
 		p.wantNext(finBit|opPing, "idle")
+		conn.written()
 		p.send(message[1000:])
 		conn.awaitArrival(1)
 		forward(t, time.Minute)

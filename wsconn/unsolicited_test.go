@@ -221,6 +221,7 @@ func TestKeepaliveWithoutAnswerIsSentAgainAndAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wantNext(finBit|opText, "are you there?")
+		conn.written()
 		if err := conn.clean(conn.Conn); err != nil {
 			t.Fatal(err)
 		}

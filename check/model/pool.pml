@@ -543,8 +543,8 @@ tryScan:
 settle:
   atomic { c=slot[own]; if :: !OWNS -> assert(MAYLOSE); goto settled :: else -> skip fi };
   atomic { if :: unfit[c] -> rd=4; goto destroy :: else -> skip fi };
-  atomic { if :: CLOSED -> rd=4; goto destroy :: else -> skip fi };
-  atomic { if :: max>0 && OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
+  atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && (SHRINK || max>0) -> skip :: else -> goto settleFront fi };
+  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
 settleFront:
 #ifdef FRESH
   atomic { af=after[c]; rh=1; goto heir };

@@ -46,14 +46,15 @@ func (p *Pool) settle(h held, checked bool) {
 			p.destroy(h, closedByLifetime, nil)
 			return
 		}
-		if words.Gate(p.gate.Load()).Closed() {
+		g := words.Gate(p.gate.Load())
+		if g.Closed() {
 			p.destroy(h, closedByShutdown, nil)
 			return
 		}
-		// By the census, not by the flag of Resize: that may be clear for a moment, in shrunk, which
-		// is about to set it again, and what is lent meanwhile is not collected. A pool that is
-		// being closed has its flag in a moment.
-		if words.Census(p.conns.Load()).Max() > 0 && p.surplus() {
+		// By the census. The flag of Resize may be clear for a moment, in shrunk, which is about to
+		// set it again, and what is lent meanwhile is not collected. But a limit of 0 says that the
+		// pool is about to be closed: until it is, only the flag says that too many are open.
+		if (g.Shrinking() || words.Census(p.conns.Load()).Max() > 0) && p.surplus() {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 			return
 		}

@@ -182,12 +182,14 @@ func newNetwork(t testing.TB, m mode, rest ...byte) *network {
 		n.url = "wss://" + listener.Addr().String()
 	}
 	var all sync.WaitGroup
+	var conns []net.Conn // kept: the collector would close what a test has no more use for
 	all.Go(func() {
 		for {
 			c, err := listener.Accept()
 			if err != nil {
 				return
 			}
+			conns = append(conns, c)
 			all.Go(func() { n.accept(c.(*net.TCPConn), config, rest) })
 		}
 	})
@@ -195,8 +197,8 @@ func newNetwork(t testing.TB, m mode, rest ...byte) *network {
 		listener.Close()
 		all.Wait()
 		close(n.peers)
-		for p := range n.peers {
-			p.tcp.Close()
+		for _, c := range conns {
+			c.Close()
 		}
 	})
 	return n

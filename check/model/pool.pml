@@ -300,6 +300,7 @@ proctype P(byte role; byte me) {
   byte own=0, w=0, c=0;            /* a held slot, its word, the connection in it */
   byte f=0, nd=0, ask=0, tok=0, i=0, n=0, r=0, e=0, o=0, seen=0, bn=0;
   short cc=0;                      /* a census that has been read */
+  bit sh=0;                          /* settle has seen the flag of Resize */
   byte rs=0, rd=0, re=0, rf=0, rm=0, ru=0, rk=0, rs1=0, rd1=0, ask1=0;      /* where settle, destroy, ensureOpen, refuseAll, spoil, unavailable, shrunk return to; and what the outer ones are while shrunk trims */
   bit toldClosed=0;                     /* ghost: has got ErrClosed, so it must not be lent anything any more */
   bit lift=0, held=0, begun=0, any=0, nest=0, stale=0, checked=0, none=0;
@@ -543,8 +544,8 @@ tryScan:
 settle:
   atomic { c=slot[own]; if :: !OWNS -> assert(MAYLOSE); goto settled :: else -> skip fi };
   atomic { if :: unfit[c] -> rd=4; goto destroy :: else -> skip fi };
-  atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && (SHRINK || max>0) -> skip :: else -> goto settleFront fi };
-  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> skip fi };   /* @ resize.go surplus conns.CompareAndSwap */
+  atomic { if :: CLOSED -> rd=4; goto destroy :: !CLOSED && SHRINK -> sh=1 :: else -> sh=0 fi };
+  atomic { if :: OVER && (max>0 || sh) -> sh=0; assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> sh=0 fi };   /* @ resize.go surplus conns.CompareAndSwap */
 settleFront:
 #ifdef FRESH
   atomic { af=after[c]; rh=1; goto heir };

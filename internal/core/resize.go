@@ -41,11 +41,12 @@ func (p *Pool) Resize(n int) error {
 }
 
 // surplus counts one more slot as leaving if too many are open. The caller holds the
-// slot, and must empty it if the result is true.
-func (p *Pool) surplus() bool {
+// slot, and must empty it if the result is true. A limit of 0 says that the pool is about to be
+// closed: until it is, too many are open only if the flag of a Resize says so.
+func (p *Pool) surplus(shrinking bool) bool {
 	for {
 		c := words.Census(p.conns.Load())
-		if !c.Over() {
+		if !c.Over() || c.Max() == 0 && !shrinking {
 			return false
 		}
 		if p.conns.CompareAndSwap(uint64(c), uint64(c+words.CensusLeaving)) {
@@ -65,7 +66,7 @@ func (p *Pool) trim() {
 			}
 		}
 		step.At("trim: taken")
-		if p.surplus() {
+		if p.surplus(true) {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 		} else {
 			// Enough others have left. settle may call Check, and the sweeper must not wait for it.

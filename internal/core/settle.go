@@ -51,10 +51,9 @@ func (p *Pool) settle(h held, checked bool) {
 			p.destroy(h, closedByShutdown, nil)
 			return
 		}
-		// By the census. The flag of Resize may be clear for a moment, in shrunk, which is about to
-		// set it again, and what is lent meanwhile is not collected. But a limit of 0 says that the
-		// pool is about to be closed: until it is, only the flag says that too many are open.
-		if (g.Shrinking() || words.Census(p.conns.Load()).Max() > 0) && p.surplus() {
+		// Also while the flag is clear: it may be so for a moment, in shrunk, which is about to
+		// set it again, and what is lent meanwhile is not collected.
+		if p.surplus(g.Shrinking()) {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 			return
 		}

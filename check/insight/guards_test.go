@@ -56,7 +56,9 @@ func TestStatsWhileCheckHangsAndAfterItWasAbandoned(t *testing.T) {
 			t.Errorf("%d calls were abandoned, want 1", got)
 		}
 		release()
-		testkit.Fill(t, p, 1)
+		if err := p.Warm(t.Context(), 1); err != nil { // for no waiter, who would have it looked at apart
+			t.Fatal(err)
+		}
 		for checks := 0; checks < 20; checks++ { // two rounds of 800 ms at least
 			stands("while Check is slow", 0, 1)
 			time.Sleep(211 * time.Millisecond)

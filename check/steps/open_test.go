@@ -4,6 +4,7 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -399,4 +400,32 @@ func TestSweeperKnowsOfAConnectionThatWasOpenedWhileItFellAsleep(t *testing.T) {
 			t.Errorf("%d connections are idle, %d closed as idle, want 0, 1", got.IdleConnections, got.ClosedIdle)
 		}
 	})
+}
+
+// An attempt of Warm fails before Warm has looked again: it has said so before its slot is free.
+func TestWarmBeginsNoOtherAttemptAfterOneThatHasFailed(t *testing.T) {
+	for _, place := range []string{"openFailed: census lowered", ""} {
+		stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+			x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}
+			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1})
+			var attempt *stage.Stop
+			if place != "" {
+				attempt = s.StopNext(place)
+			}
+			var err error
+			warm := s.Act("Warm: begun", func() { err = p.Warm(bg, 1) })
+			if attempt != nil {
+				attempt.Arrived(t)
+			} else {
+				synctest.Wait()
+			}
+			warm.End()
+			if !errors.Is(err, testkit.ErrDial) || x.Tried() != 1 {
+				t.Errorf("%q: Warm returned %v after %d attempts, want its error after one", place, err, x.Tried())
+			}
+			if attempt != nil {
+				attempt.GoOn()
+			}
+		})
+	}
 }

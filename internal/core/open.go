@@ -363,7 +363,10 @@ func (p *Pool) openFailed(a *attempt, err error) {
 		}
 	}
 	// First the error, then the capacity: no waiter may get the error of an attempt that
-	// began after its own. After that the capacity is offered again.
+	// began after its own, and Warm begins no other one. After that the capacity is offered again.
+	if a.done != nil && !stale && !givenUp {
+		a.done(err)
+	}
 	c := p.unlent(a)
 	if a.slotless {
 		if c != nil {

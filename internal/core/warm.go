@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
 )
 
@@ -49,6 +50,12 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 			if c.Open()-c.Leaving() >= n {
 				break
 			}
+			// An attempt that has failed has left the census after it has said so (openFailed).
+			select {
+			case err := <-failed:
+				return err
+			default:
+			}
 			begun, retryAt := p.openSpare(report, values)
 			if retryAt > 0 {
 				pause.Reset(max(retryAt-time.Duration(p.now()), 0))
@@ -56,6 +63,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 			if !begun {
 				break // enough are being opened, or there is a pause; wait for the end
 			}
+			step.At("Warm: begun")
 		}
 		select {
 		case <-ended:

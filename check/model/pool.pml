@@ -1159,7 +1159,7 @@ trimScan:
     :: i<bn && PH(cell[i])==IDLE -> w=AS(cell[i],LEASED); cell[i]=w; own=i; i=0; bn=0; rs=7
     :: else -> i++; goto trimScan
     fi };
-  atomic { if :: max>0 && OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> goto settle fi };   /* surplus; settle has a goroutine of its own */
+  atomic { if :: OVER -> assert(open-dying>max); leaving++; dying++; rd=4; goto leave :: else -> goto settle fi };   /* surplus; settle has a goroutine of its own */
 trimmed:
   atomic { if :: nest -> nest=0; rs=rs1; rs1=0; rd=rd1; rd1=0; rk=1 :: !nest && role==SWEEPER -> rk=3 :: !nest && role==OPENER -> rk=4 :: !nest && role==EVICTER -> rk=5 :: else -> rk=2 fi; ask=ask1; ask1=0 };
 shrunk:

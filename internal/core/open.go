@@ -25,7 +25,7 @@ type attempt struct {
 	asker *queue.Waiter   // for whom it was begun; nil: no waiter in particular
 	asked context.Context // Open gets its values; may be nil
 	spare bool            // for Warm or MinIdle: no waiter is told if it fails
-	done  func(err error) // tells Warm how it ended; may be nil
+	done  func(err error) // tells Warm that it has failed; may be nil
 
 	slot   int
 	word   ring.Word
@@ -364,7 +364,7 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	}
 	// First the error, then the capacity: no waiter may get the error of an attempt that
 	// began after its own, and Warm begins no other one. After that the capacity is offered again.
-	if a.done != nil && !stale && !givenUp {
+	if a.done != nil && !stale && !givenUp && !a.slotless {
 		a.done(err)
 	}
 	c := p.unlent(a)
@@ -449,9 +449,6 @@ func (p *Pool) attemptOver(a *attempt, err error) {
 			p.sweeper.warmOn.Store(true)
 			p.kickSweeper() // for those that the quota has held back
 		}
-	}
-	if a.done != nil {
-		a.done(err)
 	}
 	p.openEnded()
 }

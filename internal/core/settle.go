@@ -53,7 +53,7 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		// Also while the flag is clear: it may be so for a moment, in shrunk, which is about to
 		// set it again, and what is lent meanwhile is not collected.
-		if p.surplus(g.Shrinking()) {
+		if words.Census(p.conns.Load()).Over() && p.surplus(g.Shrinking()) {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 			return
 		}

@@ -23,11 +23,9 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	}
 	failed := make(chan error, 1)
 	report := func(err error) {
-		if err != nil {
-			select {
-			case failed <- err:
-			default: // another one has failed before
-			}
+		select {
+		case failed <- err:
+		default: // another one has failed before
 		}
 	}
 	pause := time.NewTimer(never)
@@ -79,7 +77,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 }
 
 // openSpare begins to open a connection for no waiter, if there is room for one and no
-// outage forbids it. done is told how the attempt ends. If nothing in progress will allow
+// outage forbids it. done is told if the attempt fails. If nothing in progress will allow
 // it, only the end of a pause, retryAt is when that ends.
 func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
 	rights := 0

@@ -107,9 +107,9 @@ func TestLimitOnARoundEndsTheRound(t *testing.T) {
 			conn := &dialed{Conn: open(t, factory), t: t, check: factory.Check, clean: factory.Clean}
 			p := receive(t, n.peers, "peer")
 			defer p.tcp.Close()
-			pings := bytes.Repeat(ping(""), maxControls+16<<10)
-			p.send(append(pings, text("behind")...))
-			conn.awaitArrival(len(pings))
+			all := append(bytes.Repeat(ping(""), maxControls+16<<10), text("behind")...)
+			p.send(all)
+			conn.awaitArrival(len(all))
 			err := conn.check(conn.Conn)
 			if opts.Unsolicited == UnsolicitedDiscard {
 				if !errors.Is(err, errFlood) {

@@ -281,8 +281,11 @@ func TestADistributionAddsUpItsFactories(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	})
-	runtime.GC()
-	runtime.GC()
+	for _, factory := range d.all {
+		if !collected(factory) {
+			t.Error("a factory that is gone is kept")
+		}
+	}
 	if got := d.Endpoints(); len(got) != 0 {
 		t.Errorf("%d endpoints of factories that are gone", len(got))
 	}

@@ -178,18 +178,39 @@ func TestOfThePongsThatWaitForRoomOnlyTheLastIsSent(t *testing.T) {
 func TestPeerThatDoesNotReadFailsCheckAfterPongTimeout(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		conn, _ := dial(t, m, &Options{PingInterval: 1, PongTimeout: time.Hour})
-		if !conn.writesInAGoroutine() {
-			conn.fill()
-		} else if err := conn.stream.sendMessage(Message{websocket.MessageBinary, make([]byte, 64<<20)}); err != nil {
-			t.Fatal(err) // more than any socket takes: the write does not end
-		}
-		for range 3 {
-			if err := conn.check(conn.Conn); err != nil {
-				t.Fatal(err)
+		check := func() {
+			t.Helper()
+			for range 3 {
+				if err := conn.check(conn.Conn); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		forward(t, time.Hour)
-		if err := conn.missesAnswer(); !errors.Is(err, errNoRoom) {
+		if conn.writesInAGoroutine() {
+			// More than any socket takes: the write does not end.
+			if err := conn.stream.sendMessage(Message{websocket.MessageBinary, make([]byte, 64<<20)}); err != nil {
+				t.Fatal(err)
+			}
+			check()
+			forward(t, time.Hour)
+			if err := conn.missesAnswer(); !errors.Is(err, errNoRoom) {
+				t.Errorf("an hour later Check returned %v", err)
+			}
+			conn.close(conn.Conn, errTest)
+			return
+		}
+		// The kernel may make a little more room at any time. Then the hour begins anew.
+		var err error
+		for start := time.Now(); err == nil && time.Since(start) < patience; {
+			if conn.stream.outbox == nil {
+				conn.fill()
+			}
+			if check(); conn.stream.outbox != nil {
+				forward(t, time.Hour)
+				err = conn.check(conn.Conn)
+			}
+		}
+		if !errors.Is(err, errNoRoom) {
 			t.Errorf("an hour later Check returned %v", err)
 		}
 		conn.close(conn.Conn, errTest)

@@ -258,10 +258,7 @@ func TestContextOfTheEmbeddedConnectionIsKeptUntilTheNextCall(t *testing.T) {
 	if _, _, err := conn.Read(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		runtime.GC()
-	}
-	if left.Value() != nil {
+	if !collected(left) {
 		t.Error("the context is kept beyond the next call")
 	}
 }

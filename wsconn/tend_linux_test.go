@@ -85,8 +85,8 @@ func TestDeadPathEndsARead(t *testing.T) {
 				conn := open(t, factory)
 				needsLag(t, conn)
 				p := receive(t, n.peers, "peer")
-				p.cutPath()
 				start := time.Now()
+				p.cutPath()
 				if reading {
 					if _, _, err := conn.Read(soon(t)); !errors.Is(err, errLifeless) {
 						t.Errorf("Read returned %v", err)

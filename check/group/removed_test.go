@@ -256,6 +256,7 @@ func TestAPoolThatItsUserClosesIsReplaced(t *testing.T) {
 		giveBack(t, g, kept)
 		p, _ = g.Pool("a")
 		p.Close()
+		synctest.Wait() // the pool's last goroutine tells the group
 		if has(g, "a") {
 			t.Error("the group keeps a pool that is closed")
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -347,7 +348,8 @@ func TestPingOfTheHolderIsAnsweredBesideTheTender(t *testing.T) {
 		ends := make(chan error, 1)
 		go func() { _, _, err := conn.Conn.Conn.Read(ctx); ends <- err }()
 		stop := conn.keepTending()
-		for range 200 {
+		start := time.Now()
+		for i := 0; i < 200 && time.Since(start) < roundsTime; i++ {
 			if err := conn.Ping(soon(t)); err != nil {
 				t.Fatal(err)
 			}
@@ -409,6 +411,11 @@ func (d *dialed) keepTending() (stop func()) {
 // whoever has the time: 1000000 take an hour for each mode under the race detector.
 const tendingsEnv = "WSCONN_TENDINGS"
 
+// roundsTime bounds the round trips of a test beside a goroutine that never rests. On a
+// single processor that one is stopped after 10 ms, and each step of a round trip has to
+// wait for that.
+const roundsTime = 5 * time.Second
+
 // TestWriteAndPutFallIntoTheTending, and neither fails for it, nor is a frame lost,
 // doubled or torn. The peer pings beside its replies.
 func TestWriteAndPutFallIntoTheTending(t *testing.T) {
@@ -416,8 +423,10 @@ func TestWriteAndPutFallIntoTheTending(t *testing.T) {
 	if testing.Short() {
 		rounds = 300
 	}
+	enough := roundsTime
 	if s := os.Getenv(tendingsEnv); s != "" {
 		rounds, _ = strconv.Atoi(s)
+		enough = math.MaxInt64
 	}
 	eachMode(t, func(t *testing.T, m mode) {
 		// Not more often: a check that comes late must not find a flood of pongs.
@@ -451,7 +460,8 @@ func TestWriteAndPutFallIntoTheTending(t *testing.T) {
 		}()
 		stop := conn.keepTending()
 		defer stop()
-		for i := range rounds {
+		start := time.Now()
+		for i := 0; i < rounds && time.Since(start) < enough; i++ {
 			request := strconv.Itoa(i)
 			if err := conn.Write(ctxBackground, websocket.MessageText, []byte(request)); err != nil {
 				t.Fatalf("request %d: %v, %v", i, err, conn.Err())
@@ -739,7 +749,7 @@ func TestReadsAndPutsFallIntoDoubtsThatAreWrong(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		for i := 0; i < rounds || doubts.Load() == 0 && time.Since(start) < patience; i++ {
+		for i := 0; i < rounds && time.Since(start) < roundsTime || doubts.Load() == 0 && time.Since(start) < patience; i++ {
 			request := strconv.Itoa(i)
 			if err := conn.Write(ctxBackground, websocket.MessageText, []byte(request)); err != nil {
 				t.Fatalf("request %d: %v, %v", i, err, conn.Err())

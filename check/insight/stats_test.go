@@ -401,6 +401,7 @@ func TestStatsAsJSONHaveNamesUnitsAndTexts(t *testing.T) {
 		if _, err := p.Get(t.Context()); !errors.Is(err, testkit.ErrDial) {
 			t.Errorf("the second Get returned %v, want %v", err, testkit.ErrDial)
 		}
+		synctest.Wait() // its attempt may still be counted
 		text, err := json.Marshal(p.Stats())
 		if err != nil {
 			t.Fatal(err)

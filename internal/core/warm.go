@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/S4AK4N/pool/internal/step"
@@ -54,7 +55,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 				return err
 			default:
 			}
-			begun, retryAt := p.openSpare(report, values)
+			begun, retryAt := p.openSpare(n, report, values)
 			if retryAt > 0 {
 				pause.Reset(max(retryAt-time.Duration(p.now()), 0))
 			}
@@ -76,10 +77,11 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	}
 }
 
-// openSpare begins to open a connection for no waiter, if there is room for one and no
-// outage forbids it. done is told if the attempt fails. If nothing in progress will allow
-// it, only the end of a pause, retryAt is when that ends.
-func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
+// openSpare begins to open a connection for no waiter, if fewer than most are open, there is
+// room for one, and no outage forbids it. It looks at most itself: of several that call Warm
+// each may have seen that one is missing. done is told if the attempt fails. If nothing in
+// progress will allow it, only the end of a pause, retryAt is when that ends.
+func (p *Pool) openSpare(most int, done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
 	rights := 0
 	defer func() {
 		if rights > 0 {
@@ -88,7 +90,7 @@ func (p *Pool) openSpare(done func(error), asked context.Context) (begun bool, r
 	}()
 	for {
 		c := words.Census(p.conns.Load())
-		if c.Open() >= c.Max() || p.tooMany(c) {
+		if c.Open()-c.Leaving() >= most || c.Open() >= c.Max() || p.tooMany(c) {
 			return false, 0
 		}
 		if !p.config.OpenEagerly && int(p.spares.Load()-p.overdue.Load()) >= atATime(c) {
@@ -142,7 +144,7 @@ func (p *Pool) openEnded() {
 // keepWarm begins to open up to n spare connections, and returns how many.
 func (p *Pool) keepWarm(n int) (begun int) {
 	for ; begun < n; begun++ {
-		if ok, _ := p.openSpare(nil, nil); !ok {
+		if ok, _ := p.openSpare(math.MaxInt, nil, nil); !ok {
 			break
 		}
 	}

@@ -50,6 +50,7 @@ func TestAPanicInOpenIsTheErrorOfGetAndTheSlotComesBack(t *testing.T) {
 				if name == "panics, error" && !errors.Is(err, testkit.ErrCause) {
 					t.Errorf("errors.Is does not find the value of the panic in %v", err)
 				}
+				synctest.Wait() // the attempt has left, and begins none for the next one
 			}
 			if got := p.Stats(); got.OpenErrors != 3 || got.Opened != 0 {
 				t.Errorf("Open %s: %+v", name, got)

@@ -32,6 +32,7 @@ func TestGetFailsAtOnceWithTheCauseWhileOpeningKeepsFailing(t *testing.T) {
 			if !errors.Is(err, testkit.ErrDial) || errors.Is(err, pool.ErrUnavailable) != last {
 				t.Errorf("call %d returned %v, want %v, and that it keeps failing: %v", i+1, err, testkit.ErrDial, last)
 			}
+			synctest.Wait() // the attempt has left, and begins none for the next one
 		}
 		if len(rejected) != 0 {
 			t.Errorf("calls that tried were reported as rejected: %v", rejected)
@@ -227,6 +228,7 @@ func TestWithAConnectionOpenTheErrorIsTheCauseAfterFourFailuresWithNoReturn(t *t
 			if _, err := p.Get(t.Context()); !errors.Is(err, testkit.ErrDial) || errors.Is(err, pool.ErrUnavailable) {
 				t.Errorf("Get returned %v, want %v alone", err, testkit.ErrDial)
 			}
+			synctest.Wait() // the attempt has left, and begins none for the next one
 			asked, _ := b.Since()
 			if took := time.Since(began); i == 0 && (took <= time.Second || len(asked) <= words.KeepsFailing) {
 				t.Errorf("the first was told after %v and %d attempts, want more than FailFastAfter and %d", took, len(asked), words.KeepsFailing)

@@ -64,8 +64,8 @@ func Failing(t *testing.T, b *Backend, c pool.Config) *pool.Pool[*Wire] {
 		if _, err := p.Get(t.Context()); !errors.Is(err, ErrDial) {
 			t.Fatalf("Get returned %v, want %v", err, ErrDial)
 		}
+		synctest.Wait() // the attempt has left, and begins none for the next one
 	}
-	synctest.Wait()
 	b.Since()
 	return p
 }

@@ -429,3 +429,28 @@ func TestWarmBeginsNoOtherAttemptAfterOneThatHasFailed(t *testing.T) {
 		})
 	}
 }
+
+// Two have seen that the same one is missing.
+func TestTwoThatWarmOpenWhatIsMissingOnce(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		x := testkit.Exchange{Open: testkit.Slow(time.Second)}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1})
+		var warms []*stage.Actor
+		var errs [2]error
+		for i := range errs {
+			warms = append(warms, s.Act("Warm: one missing", func() { errs[i] = p.Warm(bg, 1) }))
+		}
+		for _, warm := range warms {
+			warm.GoOn()
+		}
+		for i, warm := range warms {
+			<-warm.Done
+			if errs[i] != nil {
+				t.Errorf("Warm returned %v", errs[i])
+			}
+		}
+		if got := x.Tried(); got != 1 {
+			t.Errorf("Open was called %d times, want once", got)
+		}
+	})
+}

@@ -55,6 +55,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 				return err
 			default:
 			}
+			step.At("Warm: one missing")
 			begun, retryAt := p.openSpare(n, report, values)
 			if retryAt > 0 {
 				pause.Reset(max(retryAt-time.Duration(p.now()), 0))

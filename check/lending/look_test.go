@@ -328,6 +328,7 @@ func TestAWaiterWhoseOwnLookHangsIsServedAndCanLeave(t *testing.T) {
 			a := testkit.Borrow(t, p)
 			synctest.Wait() // the end of its attempt would open one more for the next Get
 			b := testkit.Borrow(t, p)
+			synctest.Wait() // or for whoever counts as waiting
 			testkit.Inside(p).Gate.Add(uint64(words.GateWaiter))
 			testkit.GiveBack(t, p, b) // idle, while somebody counts as waiting
 			synctest.Wait()

@@ -43,17 +43,21 @@ func (p *Pool) attempts(yield func(*attempt) bool) {
 }
 
 // hanging returns the oldest of the attempts that are overdue, and another one of them, or nil.
+// c is the census, read before.
 // leaving says that one is about to leave its slot: it has been given up, or has ended and is
-// in the census still. Whoever has its slot asks again when the census is lowered.
-func (p *Pool) hanging() (oldest, another *attempt, leaving bool) {
-	opening, seen := words.Census(p.conns.Load()).Opening(), 0
+// in the census still. Whoever has its slot asks again when the census is lowered. In an
+// outage it also says that one runs: it has begun since the caller has looked, or is just
+// becoming overdue. Its end, or hang, asks again.
+func (p *Pool) hanging(c words.Census) (oldest, another *attempt, leaving bool) {
+	opening, seen := c.Opening(), 0
+	outage := p.outage.Load() != nil
 	for a := range p.attempts {
 		state := a.state.Load()
 		if state != attemptAside {
 			seen++
 		}
 		switch {
-		case state == attemptGivenUp:
+		case state == attemptGivenUp, state >= attemptEnded, state == attemptRunning && outage:
 			leaving = true
 		case state != attemptOverdue:
 		case oldest == nil:
@@ -78,7 +82,8 @@ const mostHanging = 3
 // need be waited for but the end of what has been given up, which asks again.
 func (p *Pool) makeRoom(now time.Duration, full bool) (at time.Duration) {
 	for {
-		oldest, another, leaving := p.hanging()
+		c := words.Census(p.conns.Load()) // one value: what leaves, or is begun, afterwards, is not missed
+		oldest, another, leaving := p.hanging(c)
 		aside := p.aside.Load()
 		switch {
 		case another != nil:
@@ -89,7 +94,7 @@ func (p *Pool) makeRoom(now time.Duration, full bool) (at time.Duration) {
 		case aside != nil:
 			p.giveUp(oldest) // that one is older
 			continue
-		case !full:
+		case !full, c.Open() < c.Max() && !p.tooMany(c): // since the caller has looked
 			return never
 		case !p.config.StrictMax:
 			p.setAside(oldest)

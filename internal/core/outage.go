@@ -250,7 +250,7 @@ func (p *Pool) unavailable() *unavailableError {
 		if c.Opening() < c.Max() && !p.tooMany(c) {
 			return nil
 		}
-		oldest, another, leaving := p.hanging()
+		oldest, another, leaving := p.hanging(c)
 		if another != nil || leaving || oldest != nil && (!p.config.StrictMax || oldest.began+p.patience() <= now) {
 			return nil // it makes room
 		}

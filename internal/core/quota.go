@@ -285,7 +285,7 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	} else if _, w := p.queue.Front(); w != nil { // else they have just gone, or others are coming
 		next = time.Duration(w.Since) + 2*p.openTime()
 	}
-	if oldest, _, _ := p.hanging(); next <= now && oldest != nil && p.config.StrictMax {
+	if oldest, _, _ := p.hanging(words.Census(p.conns.Load())); next <= now && oldest != nil && p.config.StrictMax {
 		next = oldest.began + p.patience()
 	}
 	if o != nil {

@@ -313,6 +313,23 @@ func TestAnAttemptIsNotGivenUpForRoomThatIsAboutToCome(t *testing.T) {
 			t.Errorf("the older attempt is in state %d, and the next look is at %v, want that it goes on", older.state.Load(), at)
 		}
 		b.opening[i].Store(younger)
+		p.failed(nil, time.Duration(p.now()), 0, true)
+		time.Sleep(time.Hour)
+		// As end leaves it a moment before; and while it becomes overdue, or has just begun.
+		for _, state := range []uint32{attemptEnded, attemptAbandoned, attemptReplaced, attemptRunning} {
+			younger.state.Store(state)
+			if at := p.makeRoom(time.Duration(p.now()), true); at != never || older.state.Load() != attemptOverdue {
+				t.Errorf("beside one in state %d the older attempt is in state %d, and the next look is at %v, want that it goes on", state, older.state.Load(), at)
+			}
+		}
+		// It has left since the caller has looked.
+		b.opening[i].Store(nil)
+		p.conns.Sub(uint64(words.CensusOpen + words.CensusOpening))
+		if at := p.makeRoom(time.Duration(p.now()), true); at != never || older.state.Load() != attemptOverdue {
+			t.Errorf("beside a free slot the older attempt is in state %d, and the next look is at %v, want that it goes on", older.state.Load(), at)
+		}
+		p.conns.Add(uint64(words.CensusOpen + words.CensusOpening))
+		b.opening[i].Store(younger)
 		_ = p.Close()
 		for range 2 {
 			if err := <-ended; !errors.Is(err, ErrClosed) {

@@ -158,6 +158,7 @@ func TestCountersAreExact(t *testing.T) {
 		lend := func(n int) (leases []pool.Lease[*testkit.Wire]) {
 			for range n {
 				leases = append(leases, testkit.Borrow(t, p))
+				synctest.Wait() // the end of its attempt would open one more for the next
 			}
 			return leases
 		}

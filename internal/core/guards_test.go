@@ -169,7 +169,7 @@ func TestWhatIsTakenBeforeItsCheckIsNotChecked(t *testing.T) {
 func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2 * tryout
-		f := bare()
+		f, goOn := bare(), make(chan struct{})
 		f.Check = func(any) error { return nil }
 		p := start(t, f, Config{MaxConnections: n})
 		var leases []Lease
@@ -180,14 +180,28 @@ func TestALookWithoutACheckSaysNothingOfIt(t *testing.T) {
 			giveBack(t, p, l)
 			l.conn.notice.Store(&notice{why: closedByWatch}) // as by a report just after the Get has taken it
 		}
-		giveBack(t, p, borrow(t, p))
+		open := p.factory.Open
+		p.factory.Open = func(ctx context.Context) (any, error) {
+			<-goOn // a new one might be looked at before the Get has it
+			return open(ctx)
+		}
+		got := make(chan Lease)
+		go func() {
+			l, err := p.Get(t.Context())
+			if err != nil {
+				t.Errorf("Get: %v", err)
+			}
+			got <- l
+		}()
 		synctest.Wait()
 		if got := p.Stats().ClosedWatch; got != n {
-			t.Fatalf("%d connections were closed, want %d", got, n)
+			t.Errorf("%d connections were closed, want %d", got, n)
 		}
 		if got := p.wary.Load(); got != tryout {
 			t.Errorf("%d looks are to be made apart, want %d", got, tryout)
 		}
+		close(goOn)
+		giveBack(t, p, <-got)
 	})
 }
 

@@ -50,6 +50,7 @@ var leftOut = []struct{ reason, operations string }{
 		same.go registerSame rejected.Inc
 		same.go waitSame sameWaits.Inc
 		wait.go accept canceled.Inc
+		same.go awaitSame timeouts.Inc
 		wait.go accept timeouts.Inc
 		wait.go accept unavailable.Inc
 		wait.go register rejected.Inc

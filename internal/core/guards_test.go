@@ -352,3 +352,28 @@ func TestAnAttemptIsNotGivenUpForRoomThatIsAboutToCome(t *testing.T) {
 		}
 	})
 }
+
+// same.go awaitSame: a GetSame waits for no open, so it is of no importance to it that nothing is open
+// when its time is over.
+func TestAGetSameWhoseTimeIsOverDoesNotSayThatNothingCanBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errTime := errors.New("time is over")
+		p := start(t, bare(), Config{MaxConnections: 1, Exhausted: func(time.Duration, Stats) error { return errTime }})
+		l := borrow(t, p)
+		m := l.Mark()
+		giveBack(t, p, l)
+		l = borrow(t, p)
+		ended := make(chan error)
+		go func() {
+			_, err := p.GetSame(t.Context(), m)
+			ended <- err
+		}()
+		synctest.Wait()
+		_, w := l.conn.same.Load().Front()
+		p.refuse(w, &expiry{Stats{}}) // as when it is detached while the sweeper counts
+		if err := <-ended; err != errTime {
+			t.Errorf("GetSame returned %v, want %v", err, errTime)
+		}
+		giveBack(t, p, l)
+	})
+}

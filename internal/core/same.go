@@ -384,6 +384,14 @@ func (p *Pool) awaitSame(ctx context.Context, done <-chan struct{}, k *queue.Par
 		p.counters.canceled.Inc()
 		return Lease{}, waited, contextEnded(ctx, nil) // not what opening has failed with: it waits for no open
 	}
+	if e, ok := t.Err.(*expiry); ok { // nor does it matter to it that nothing is open
+		_, err := p.marked(m)
+		if err == nil {
+			p.counters.timeouts.Inc()
+			err = p.config.Exhausted(waited, e.stats)
+		}
+		return Lease{}, waited, err
+	}
 	l, err := p.accept(ctx, t, waited)
 	if err == errLost {
 		err = p.goneUnlessClosed(m)

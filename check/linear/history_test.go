@@ -126,8 +126,7 @@ func (h *history) operations() (state, []porcupine.Operation) {
 		if unseen[w] {
 			continue
 		}
-		a := action{kind: opened, conn: n.conn(w), lease: uint8(h.freshDuringResize(seen))}
-		ops = append(ops, porcupine.Operation{ClientId: poolItself, Input: a, Call: max(w.ready, h.begin), Return: seen})
+		add(poolItself, opened, w, 0, max(w.ready, h.begin), seen)
 	}
 	shutBegan := h.end
 	old := map[*wire]bool{} // somebody was told that it is gone, and its life may just have been over
@@ -205,23 +204,6 @@ func (h *history) operations() (state, []porcupine.Operation) {
 // for its age or by Resize is healthy, and has no cause.
 func (h *history) wasReset(w *wire) bool {
 	return w.cause != nil && slices.ContainsFunc(h.events, func(e event) bool { return e.kind == reset && w.begun < e.ret && e.call < w.closing })
-}
-
-// freshDuringResize returns how many calls of GetFresh were in progress during a Resize or
-// afterwards, up to that time.
-func (h *history) freshDuringResize(until int64) (n int) {
-	first := until
-	for i := range h.events {
-		if e := &h.events[i]; e.kind == resized {
-			first = min(first, e.call)
-		}
-	}
-	for i := range h.events {
-		if e := &h.events[i]; e.fresh && e.ret > first && e.call < until {
-			n++
-		}
-	}
-	return n
 }
 
 // wasReported reports whether a caller has reported a connection broken before it was closed.

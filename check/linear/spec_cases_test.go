@@ -147,10 +147,6 @@ func TestSpecificationTellsRightFromWrong(t *testing.T) {
 			{1, 2, action{kind: resized, conn: 2}}, {3, 4, action{opened, 1, 0}}}},
 		{"opened before there may be more", one, false, []at{
 			{3, 4, action{kind: resized, conn: 2}}, {1, 2, action{opened, 1, 0}}}},
-		{"opened above the limit, which GetFresh may hide", one, true, []at{
-			{3, 4, action{kind: opened, conn: 1, lease: 1}}}},
-		{"two opened above the limit, of which one GetFresh may hide one", one, false, []at{
-			{3, 4, action{kind: opened, conn: 1, lease: 1}}, {5, 6, action{kind: opened, conn: 2, lease: 1}}}},
 		{"opened after a Reset, though begun before", one, true, []at{
 			{1, 2, action{lent, 0, 1}}, {3, 4, action{reported, 1, 0}}, {5, 6, action{opened, 1, 0}}}},
 		{"lent after a Reset, though begun before", one, false, []at{

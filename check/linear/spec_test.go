@@ -13,7 +13,7 @@ import (
 type kind uint8
 
 const (
-	opened    kind = iota // Factory.Open has returned conn. lease is by how much the limit may be exceeded then: see step
+	opened    kind = iota // Factory.Open has returned conn
 	vanished              // the pool has closed conn for a reason of its own
 	revoked               // Close has closed conn, which was leased
 	maybeGone             // Close was called before Factory.Close, but conn may have made room for GetFresh before that
@@ -107,9 +107,7 @@ func (s *state) step(a action) bool {
 		case s.closed || c.phase == stillborn:
 			c.phase = gone // closed before anybody saw it
 			return true
-		// A GetFresh may count room as good as made, and then find that nobody is there to be
-		// closed (unyield in core). A Resize that has counted on it has too many open once more.
-		case c.phase != absent || s.open() >= int(s.max)+int(a.lease):
+		case c.phase != absent || s.open() >= int(s.max):
 			return false
 		}
 		c.phase = idle

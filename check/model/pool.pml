@@ -634,6 +634,9 @@ settled:
     :: rs==2 -> rs=0; goto again
     :: rs==3 -> rs=0; goto opened
     :: rs==4 -> rs=0; goto collect
+#ifdef FRESH
+    :: rs==5 -> rs=0; goto evicter
+#endif
     :: rs==7 -> rs=0; goto trim
     :: rs==8 -> rs=0; goto end_sweep
     fi };
@@ -669,7 +672,7 @@ unyield:
   SHRINK=1;
   trims++;                                                                   /* the trim has a goroutine of its own here */
 unyielded:
-  atomic { if :: role==EVICTER -> i=0; goto evictMore :: else -> goto settle fi };
+  goto settle;
 
 end_evicter:
   if
@@ -679,25 +682,15 @@ end_evicter:
 evicter:
   atomic { af=0; rh=4; goto heir };
 evictHeir:
-  atomic { rank=0; if :: room -> room=0 :: else -> f=0; goto end_evicter fi };
-  atomic { cc=CONNS; if :: LACKS(1) -> skip :: else -> cc=0; f=0; goto evicter fi };
-  atomic { if :: CONNS==cc -> leaving++; cc=0 :: else -> cc=0; f=0; goto evicter fi };
-  atomic { if :: st[f]==LOOKING -> ask=f; f=0; i=0; bn=have :: else -> f=0; goto unyield fi };
+  atomic { rank=0; if :: room -> room=0; i=0; bn=have :: else -> f=0; goto end_evicter fi };
 evictScan:                         /* takeOldest: ages are not modelled, and the first will do */
   atomic {
     if
-    :: i>=bn -> i=0; bn=0; ask=0; goto unyield
+    :: i>=bn -> i=0; bn=0; f=0; goto end_evicter
     :: i<bn && PH(cell[i])==IDLE -> w=cell[i]; own=i
     :: else -> i++; goto evictScan
     fi };
-  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; i=0; bn=0; dying++; rd=10; goto leave :: else -> own=0; w=0; i=0; goto evictScan fi };
-evictMore:
-  atomic {
-    if
-    :: i>=have -> i=0; goto end_evicter
-    :: i<have && PH(cell[i])==IDLE -> i=0; goto evicter
-    :: else -> i++; goto evictMore
-    fi };
+  atomic { if :: cell[own]==w -> w=AS(w,LEASED); cell[own]=w; i=0; bn=0; rs=5; goto yield :: else -> own=0; w=0; i=0; goto evictScan fi };
 #endif
 
   /* ---------------------------------------------------------------- destroy: close.go */
@@ -761,9 +754,6 @@ left:
 #ifdef STRICT
     :: rd==9 -> rd=0; goto end_dispose
 #endif
-#ifdef FRESH
-    :: rd==10 -> rd=0; goto evicter
-#endif
     fi };
 
   /* ---------------------------------------------------------------- ensureOpen: quota.go, open.go */
@@ -780,6 +770,8 @@ unclaimedNext:
     :: else -> f++; goto unclaimedNext
     fi };
 unclaimed:
+  atomic { f=1; do :: f<=linked && (!LIVE(f) || FR(f)) -> f++ :: else -> break od;   /* plainWaits */
+    if :: fw==0 && f>linked -> f=0; held=0; goto ensured :: true -> skip fi };       /* it may, if somebody calls GetFresh */
   atomic { f=0; if :: fw!=0 && n<=OPENING(cc) -> n=OPENING(cc)+1 :: else -> skip fi;
     if :: FULL(cc) && fw==0 || OPENING(cc)>=n || OPENING(cc)>=MAXOPEN -> held=0; goto ensured :: else -> skip fi };
 #else

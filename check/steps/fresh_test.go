@@ -95,27 +95,54 @@ func TestRoomForGetFreshIsMadeOnceThoughTheCensusIsAsItWas(t *testing.T) {
 	})
 }
 
-// Somebody counts room that it does not find after all, and a publisher counts on that.
-func TestAPublisherCountsOnRoomThatIsTakenBack(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		p, l := lent(t, new(testkit.Exchange), 1)
-		evicting := s.StopNext("evict: looked in vain")
-		r := testkit.AskFresh(bg, p)
-		evicting.Arrived(t)
-		testkit.GiveBack(t, p, l[0])
-		if got := p.Stats().IdleConnections; got != 1 {
-			t.Fatalf("%d are idle, want 1: the test has lost its point", got)
-		}
-		evicting.GoOn()
-		endWith(t, p, 1, fresh(t, p, "when the count is taken back", r, 2))
-	})
-}
-
-// A Resize counts on it, too: then somebody else has to go.
-func TestAResizeCountsOnRoomThatIsTakenBack(t *testing.T) {
+// Nobody is to be closed: then a Resize does not count on the room.
+func TestAGetFreshCountsOnNoRoomWithoutASlotInHand(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p, l := lent(t, new(testkit.Exchange), 2)
 		evicting := s.StopNext("evict: looked in vain")
+		ctx, cancel := context.WithCancel(bg)
+		r := testkit.AskFresh(ctx, p)
+		evicting.Arrived(t)
+		if err := p.Resize(1); err != nil {
+			t.Fatal(err)
+		}
+		if !words.Gate(testkit.Inside(p).Gate.Load()).Shrinking() {
+			t.Error("Resize has not seen that too many are open")
+		}
+		evicting.GoOn()
+		cancel()
+		r.Failed(t, "after its cancel", context.Canceled)
+		testkit.GiveBack(t, p, l[0])
+		endWith(t, p, 1, l[1])
+	})
+}
+
+// What is in hand for a GetFresh that has an attempt by then is idle again.
+func TestWhatAGetFreshDoesNotNeedAnyMoreIsGivenBack(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 2)
+		testkit.GiveBack(t, p, l[0])
+		evicting := s.StopNext("yield: counted")
+		r := testkit.AskFresh(bg, p)
+		evicting.Arrived(t)
+		if err := p.Discard(l[1], testkit.ErrCause); err != nil {
+			t.Fatal(err)
+		}
+		got := r.Served(t, "in the room of the other one")
+		evicting.GoOn()
+		if s := p.Stats(); s.IdleConnections != 1 || s.ClosedFresh != 0 {
+			t.Errorf("want the old one to be idle: %+v", s)
+		}
+		endWith(t, p, 2, got)
+	})
+}
+
+// A Resize counts on room that is taken back: then what is in hand has to go.
+func TestAResizeCountsOnRoomThatIsTakenBack(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lent(t, new(testkit.Exchange), 2)
+		testkit.GiveBack(t, p, l[0])
+		evicting := s.StopNext("yield: counted")
 		ctx, cancel := context.WithCancel(bg)
 		r := testkit.AskFresh(ctx, p)
 		evicting.Arrived(t)
@@ -127,7 +154,6 @@ func TestAResizeCountsOnRoomThatIsTakenBack(t *testing.T) {
 		}
 		cancel()
 		r.Failed(t, "after its cancel", context.Canceled)
-		testkit.GiveBack(t, p, l[0])
 		evicting.GoOn()
 		endWith(t, p, 1, l[1])
 		if s := p.Stats(); s.ClosedResize != 1 || s.ClosedFresh != 0 {

@@ -146,29 +146,29 @@ func (p *Pool) unyield() {
 }
 
 // evict makes room for fresh waiters whose turn it is, while idle connections are open that
-// are too old for them. It closes the one that has been idle longest first. It takes none
-// that it does not close: TryGet may look for it.
+// are too old for them. It closes the one that has been idle longest first.
 //
-// The other side is in settle, where a slot is published, then the queue is walked. Here the
-// count is taken back, then the slots are looked at.
+// It takes the slot, then counts it as leaving (yield). A count without a slot would hide from a
+// Resize, and from settle, that too many are open, and all of them might be lent.
+//
+// The other side is in settle, where a slot is published, then the queue is walked. Whoever
+// counts on the room that is made here has published before: if it is not needed, settle walks
+// the queue for the slot in hand.
 func (p *Pool) evict() {
 	for {
 		w, rank := p.needsRoom()
 		if w == nil {
 			return
 		}
-		if !p.yield(w, rank) {
-			continue
-		}
 		h, ok := p.takeOldest()
-		if ok {
-			p.destroyLeaving(h, closedByFresh, nil, w)
-			continue
-		}
-		step.At("evict: looked in vain")
-		p.unyield()
-		if p.idleSlots() == 0 {
+		if !ok {
+			step.At("evict: looked in vain")
 			return
+		}
+		if p.yield(w, rank) {
+			p.destroyLeaving(h, closedByFresh, nil, w)
+		} else {
+			p.settle(h, false)
 		}
 	}
 }
@@ -214,9 +214,6 @@ func (p *Pool) takeOldest() (held, bool) {
 // unclaimed returns a fresh waiter without an attempt: asker if it is one, and else the
 // first. It returns nil if there is none.
 func (p *Pool) unclaimed(asker *queue.Waiter) *queue.Waiter {
-	if p.fresh.Load() == 0 {
-		return nil
-	}
 	if asker != nil && asker.Unclaimed() {
 		return asker
 	}

@@ -160,7 +160,16 @@ func (p *Pool) admitOpens(asker *queue.Waiter, rights int) (begun, held bool, le
 		if full && !hanging && asker != nil && !asker.Fresh() && !letGo {
 			return begun, false, rights, 0
 		}
-		waiters, fresh := g.Waiters(), p.unclaimed(asker)
+		waiters := g.Waiters()
+		var fresh *queue.Waiter
+		if p.fresh.Load() > 0 {
+			fresh = p.unclaimed(asker)
+			if fresh == nil && p.overdue.Load() == 0 && p.aside.Load() == nil && !p.plainWaits() {
+				// Who has claimed them begins an attempt for each, or asks again. An attempt
+				// that hangs, or is aside, keeps its claim, and nobody is to wait for it.
+				return begun, false, rights, 0
+			}
+		}
 		if fresh != nil {
 			waiters = max(waiters, underWay+1) // what is under way may be too old for it
 		}

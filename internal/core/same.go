@@ -385,12 +385,11 @@ func (p *Pool) awaitSame(ctx context.Context, done <-chan struct{}, k *queue.Par
 		return Lease{}, waited, contextEnded(ctx, nil) // not what opening has failed with: it waits for no open
 	}
 	if e, ok := t.Err.(*expiry); ok { // nor does it matter to it that nothing is open
-		_, err := p.marked(m)
-		if err == nil {
-			p.counters.timeouts.Inc()
-			err = p.config.Exhausted(waited, e.stats)
+		if _, err := p.marked(m); err != nil {
+			return Lease{}, waited, err
 		}
-		return Lease{}, waited, err
+		p.counters.timeouts.Inc()
+		return Lease{}, waited, p.config.Exhausted(waited, e.stats)
 	}
 	l, err := p.accept(ctx, t, waited)
 	if err == errLost {

@@ -115,7 +115,7 @@ func (p *Pool) roomIn(c words.Census) int {
 }
 
 // yield counts one more slot as leaving if a fresh waiter needs its room, as heir has said.
-// If the result is true, the caller empties a slot, or calls unyield.
+// The caller has the slot in hand, and empties it if the result is true.
 //
 // Of those who look at the same waiter, one yields: the census decides. The claim is read
 // after the swap. If the waiter got an attempt before the swap, in room that somebody else has

@@ -363,10 +363,12 @@ func TestAConnectionOpenedBeforeTheClockIsSetIsNotClosedAsIdle(t *testing.T) {
 func TestSweeperKnowsOfAConnectionThatWasOpenedBeforeItFellAsleep(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: time.Minute})
-		if err := p.Discard(testkit.Borrow(t, p), nil); err != nil {
+		l := testkit.Borrow(t, p)
+		synctest.Wait() // else the sweeper might not look before it is discarded, nor again
+		asleep := s.StopNext("sweep: nothing due")
+		if err := p.Discard(l, nil); err != nil {
 			t.Fatal(err)
 		}
-		asleep := s.StopNext("sweep: nothing due")
 		time.Sleep(10 * time.Second)
 		asleep.Arrived(t)
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))

@@ -210,30 +210,58 @@ func BenchmarkUtilization(b *testing.B) {
 // it takes to yield once. size=10000 has 20,000 callers for two connections: all the
 // others are leased for good.
 //
+// With ctx=each every caller has a ctx of its own, and waits with it again and again; with
+// ctx=request it makes one for each wait. With ctx=one there is one for all, whose channel
+// all who select lock: no real program does that, but many benchmarks.
+//
 // While any timer is pending the scheduler reads the clock each time that it looks for
 // work. In a program that does anything else there always is one; in a benchmark there
 // is none but the pool's own. So there is one for all with timers=1. With timers=0
 // the channel alone is spared it.
 func BenchmarkOverload(b *testing.B) {
-	for _, timers := range []int{0, 1} {
-		b.Run(fmt.Sprintf("timers=%d", timers), func(b *testing.B) {
-			if timers > 0 {
-				defer time.AfterFunc(time.Hour, func() {}).Stop()
-			}
-			overload(b)
-		})
+	for _, timers := range []int{1, 0} {
+		for _, ctx := range []string{"each", "one", "request"} {
+			b.Run(fmt.Sprintf("timers=%d/ctx=%s", timers, ctx), func(b *testing.B) {
+				if timers > 0 {
+					defer time.AfterFunc(time.Hour, func() {}).Stop()
+				}
+				overload(b, ctx)
+			})
+		}
 	}
 }
 
-func overload(b *testing.B) {
+func overload(b *testing.B, kind string) {
 	const free, callers = 2, 128
-	procs := runtime.GOMAXPROCS(0)
+	// crowd has so many callers do op.
+	crowd := func(b *testing.B, callers int, op func(context.Context)) {
+		one := cancellable(b)
+		b.SetParallelism(callers / runtime.GOMAXPROCS(0))
+		b.ReportAllocs()
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			ctx := one
+			if kind == "each" {
+				own, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				ctx = own
+			}
+			for pb.Next() {
+				if kind != "request" {
+					op(ctx)
+					continue
+				}
+				own, cancel := context.WithCancel(context.Background())
+				op(own)
+				cancel()
+			}
+		})
+	}
 	pooled := func(size, callers int) func(b *testing.B) {
 		return func(b *testing.B) {
-			p, ctx := benchPool(b, size), cancellable(b)
+			p := benchPool(b, size)
 			benchLeases(b, p, size-free)
-			b.ResetTimer()
-			each(b, callers/procs, func() {
+			crowd(b, callers, func(ctx context.Context) {
 				l, err := p.Get(ctx)
 				if err != nil {
 					b.Fatal(err)
@@ -245,8 +273,8 @@ func overload(b *testing.B) {
 	}
 	channel := func(get func(chanRival, context.Context) (*benchConn, error), callers int) func(b *testing.B) {
 		return func(b *testing.B) {
-			c, ctx := newChanRival(free), cancellable(b)
-			each(b, callers/procs, func() {
+			c := newChanRival(free)
+			crowd(b, callers, func(ctx context.Context) {
 				conn, err := get(c, ctx)
 				if err != nil {
 					b.Fatal(err)

@@ -248,7 +248,7 @@
 // # Source
 //
 // The protocol is in internal/core, the slots in package ring. The queue of waiters in
-// internal/queue is that of Michael and Scott (PODC 1996), with differences that its comment
-// names. HikariCP serves a waiter with whichever connection comes first, and takes slots
+// internal/queue is the row of cells of Koval, Khalanskiy and Alistarh (CQS, PLDI 2023), with
+// differences that its comment names. HikariCP serves a waiter with whichever connection comes first, and takes slots
 // where they lie; Go's channels hand an element directly to the oldest receiver.
 package pool

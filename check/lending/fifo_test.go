@@ -192,7 +192,8 @@ func TestConnectionGoesToTheSecondIfTheFirstHasExpired(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		k := queue.NewParker(0)
 		testkit.Inside(p).Gate.Add(uint64(words.GateWaiter))
-		testkit.Inside(p).Queue.Enqueue(k.Waiter(testkit.Over, int64(testkit.Inside(p).Now())))
+		k.Begin(testkit.Over, int64(testkit.Inside(p).Now()))
+		testkit.Inside(p).Queue.Enqueue(k, queue.Any)
 		second := testkit.Ask(context.Background(), p)
 		third := testkit.Ask(context.Background(), p)
 		testkit.GiveBack(t, p, l)
@@ -219,7 +220,8 @@ func TestConnectionPassesOverAnyNumberWhoHaveExpired(t *testing.T) {
 		for range 1000 {
 			k := queue.NewParker(0)
 			testkit.Inside(p).Gate.Add(uint64(words.GateWaiter))
-			testkit.Inside(p).Queue.Enqueue(k.Waiter(testkit.Over, int64(testkit.Inside(p).Now())))
+			k.Begin(testkit.Over, int64(testkit.Inside(p).Now()))
+			testkit.Inside(p).Queue.Enqueue(k, queue.Any)
 		}
 		last := testkit.Ask(context.Background(), p)
 		testkit.GiveBack(t, p, l)

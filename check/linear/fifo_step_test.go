@@ -73,7 +73,7 @@ func serveInTurns(t *testing.T, rnd *rand.Rand) (served []*turn) {
 	var turns sync.Map // of *turn, by goroutine
 	salt := rnd.Int64()
 	defer step.Install(func(name string) {
-		if name == "enqueue: linked" {
+		if name == "enqueue: written down" {
 			if u, ok := turns.Load(goroutine()); ok {
 				u.(*turn).linked = clock.Inc()
 			}

@@ -10,13 +10,13 @@
    and ensureOpen return to where rs, rd and re say.
 
    The queue is abstract here: front, enqueue and decide take effect at the points that queue.pml
-   shows them to have. With -DMSQ it is the list of internal/queue itself.
+   shows them to have.
 
    Knobs with a value stand below. Those without: DISCARD (leases may end so), CHECK (Factory.Check, which may
-   object), PROBE (what the sweeper evicts it holds for a while, has it probed, and may keep), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters), MSQ. Who else there is: TRYGET, WARM (one spare
+   object), PROBE (what the sweeper evicts it holds for a while, has it probed, and may keep), STRICT (StrictMax; 2: some slots are free before Close, some after, as closeBehind says), QUOTA, JUDGE (peers end connections on probation), MAXW=n (MaxWaiters). Who else there is: TRYGET, WARM (one spare
    attempt), CLOSE=0 (Shutdown) or 1 (Close), CLOSE2, RESIZE=n, RESIZE2=n, RESET, WATCH, REVOKE (Revoke, of what Leases
    has found at any time before).
-   FRESH=mask: callers who call GetFresh; not with MSQ, QUOTA or CHECK.
+   FRESH=mask: callers who call GetFresh; not with QUOTA or CHECK.
    BUG=n is a seeded fault, see the table in run. */
 #ifndef N
 #define N 1                        /* slots */
@@ -135,10 +135,6 @@ byte after[MC+1];                  /* how many had come when the opening of a co
 byte evicts=0, trims=0;            /* go p.evict; what unyield trims */
 #endif
 byte st[NN], who[NN], linked=0;
-#ifdef MSQ
-#define NIL 63
-byte nxt[NN], head=0, tail=0;
-#endif
 bit ctxEnded[G];
 
 /* Tokens: a slot with its word, or an error. With them goes the node, for the assertions. */
@@ -187,35 +183,11 @@ byte finished=0, others=0, began=0;
 
 /* ------------------------------------------------------------------ queue */
 
-#ifndef MSQ
 /* front: f is the oldest live waiter, or 0. One step: the load of next that finds nobody, or of the state that finds it live. */
 inline front() {
   atomic { f=1; do :: f<=linked && !LIVE(f) -> f++ :: f<=linked && LIVE(f) -> break :: f>linked -> f=0; break od }
 }
 inline advance(n) { skip }
-#else
-inline advance(n) {
-  atomic { if :: tail==h -> tail=n :: else -> skip fi };
-  if
-  :: atomic { head==h -> head=n }; nxt[h]=h
-  :: atomic { head!=h -> skip }
-  fi
-}
-inline front() {
-  do
-  :: h = head;
-     if
-     :: atomic { nxt[h]==NIL -> f=0; h=0; break }
-     :: atomic { nxt[h]==h -> assert(head!=h); h=0 }
-     :: atomic { nxt[h]!=NIL && nxt[h]!=h -> nx=nxt[h] };
-        if
-        :: atomic { LIVE(nx) -> f=nx; nx=0; break }
-        :: atomic { !LIVE(nx) -> skip }; advance(nx); h=0; nx=0
-        fi
-     fi
-  od
-}
-#endif
 #ifdef QUOTA
 #define QUOTAS 1
 #else
@@ -308,9 +280,6 @@ proctype P(byte role; byte me) {
   byte fw=0, rel=0, rank=0, rh=0, af=0;      /* whom to open for; whose claim ends with the attempt; heir: the rank, where to return to, how old */
   bit room=0, letGo=0;
 #endif
-#ifdef MSQ
-  byte h=0, nx=0;
-#endif
 
   if
   :: atomic { role==GETTER -> goto again }
@@ -401,22 +370,7 @@ ending:
   atomic { U--; toldClosed=1; goto again };                                        /* @ wait.go register gate.Sub */
 #endif
 link:
-#ifdef MSQ
-  h=tail;
-  if
-  :: atomic { nxt[h]==h -> assert(tail!=h); h=0; goto link }
-  :: atomic { nxt[h]!=NIL && nxt[h]!=h -> nx=nxt[h] };
-     atomic { if :: tail==h -> tail=nx :: else -> skip fi; nx=0; h=0; goto link }
-  :: atomic { nxt[h]==NIL -> skip };
-     if
-     :: atomic { nxt[h]==NIL -> linked++; nd=linked; assert(nd==h+1); st[nd]=LOOKING; who[nd]=me; nxt[nd]=NIL; nxt[h]=nd };
-        atomic { if :: tail==h -> tail=nd :: else -> skip fi; h=0 }
-     :: atomic { nxt[h]!=NIL -> h=0; goto link }
-     fi
-  fi;
-#else
-  atomic { linked++; nd=linked; st[nd]=LOOKING; who[nd]=me };                /* @ queue/queue.go Enqueue next.CompareAndSwap */
-#endif
+  atomic { linked++; nd=linked; st[nd]=LOOKING; who[nd]=me };                /* @ queue/queue.go Enqueue state.CompareAndSwap */
 #if BUG==1
   goto looked;                                                               /* does not look again */
 #elif BUG==7
@@ -474,9 +428,6 @@ wait:
      :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }         /* select may see either */
      :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
         U--;                                                                 /* @ wait.go unregister gate.Sub */
-#ifdef MSQ
-        front(); f=0; h=0;
-#endif
         goto again
      :: atomic { !LIVE(nd) -> skip };
 #if BUG==9
@@ -563,9 +514,6 @@ settleHeir:
 #endif
 #if BUG!=36
   atomic { if :: f!=0 && unfit[c] -> f=0;                                    /* marked before f came, perhaps */
-#ifdef MSQ
-      h=0;
-#endif
       goto settle :: else -> skip fi };
 #endif
   if
@@ -577,20 +525,11 @@ settleHeir:
 #endif
      U--;                                                                    /* @ wait.go unregister gate.Sub */
      atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
-#ifdef MSQ
-                    h=0;
-#endif
                     goto settle
                  :: else -> send(f,own,w) fi };                              /* @ settle.go grant ch<- #2 */
      advance(f); f=0;
-#ifdef MSQ
-     h=0;
-#endif
      goto settled
   :: atomic { f!=0 && !LIVE(f) -> f=0;
-#ifdef MSQ
-       h=0;
-#endif
 #if BUG==3
        cell[own]=AS(w,IDLE); goto settled                                    /* gives up instead of passing on */
 #else
@@ -620,9 +559,6 @@ wantedHeir:
 #else
   front();
   atomic { if :: f==0 -> goto settled :: else -> f=0;
-#ifdef MSQ
-    h=0;
-#endif
     fi };
 #endif
 takeBack:
@@ -792,9 +728,6 @@ unclaimed:
 quotaFront:
   front();
   atomic { if :: f!=0 -> f=0; i=n :: else -> skip fi;                        /* oldestHasWaited */
-#ifdef MSQ
-    h=0;
-#endif
     };
 quota:
   atomic { if :: OPENING(cc)>=i -> i=0; held=1; goto ensured :: else -> i=0 fi };
@@ -934,9 +867,6 @@ noted:
      :: atomic { LIVE(ask) -> st[ask]=TAKEN };
         U--;                                                                 /* @ wait.go unregister gate.Sub */
         atomic { send(ask,FAILED,0) }                                        /* @ settle.go refuse ch<- */
-#ifdef MSQ
-        ; front(); f=0; h=0
-#endif
      :: atomic { !LIVE(ask) -> skip }
      fi;
      atomic { ask=0; goto told };
@@ -950,9 +880,6 @@ tell:
         advance(f); f=0
      :: atomic { f!=0 && !LIVE(f) -> f=0; goto tell }
      fi;
-#ifdef MSQ
-     h=0;
-#endif
 told:
      atomic { assert(cell[own]==w); cell[own]=AS(w,VACANT); own=0; w=0 };    /* @ open.go openFailed ring.Vacate */
      atomic { open--; opening-- };                                           /* @ open.go openFailed conns.Sub #2 */
@@ -992,9 +919,6 @@ end_sweep:
         advance(f); f=0
      :: atomic { f!=0 && !LIVE(f) -> f=0 }
      fi;
-#ifdef MSQ
-     h=0;
-#endif
      goto end_sweep
   :: atomic { e<EVICT -> e++; i=0; bn=have };                                /* pass, closeDue */
 evict:
@@ -1113,14 +1037,8 @@ refuseAll:
      atomic { send(f,tok,0); any=1 };
      advance(f);
      atomic { f=0;
-#ifdef MSQ
-       h=0;
-#endif
        goto refuseAll }
   :: atomic { f!=0 && !LIVE(f) -> f=0;
-#ifdef MSQ
-       h=0;
-#endif
        goto refuseAll }
   fi;
 
@@ -1228,9 +1146,6 @@ init {
   byte k=0, m=0;
   atomic {
     st[0]=TAKEN;
-#ifdef MSQ
-    nxt[0]=NIL;
-#endif
     do :: k<PRE -> conns++; slot[k]=conns; connSlot[conns]=k; open++; cell[k]=W(IDLE,0,0); k++ :: else -> break od; k=0;
     do :: k<HOLD -> cell[k]=W(LEASED,0,0); lent[slot[k]]=1; k++ :: else -> break od; k=0;
     SHRINK=(open>max);

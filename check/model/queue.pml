@@ -5,16 +5,16 @@
    load decides nothing but whether to try: a lost swap is then what a load at that instant would see.
    Memory is sequentially consistent, as that of Go's atomics is.
 
-   A node has no number of its own before it is linked, because nobody else can see it. So numbers
-   are given by the link, and the order of numbers is the order of the queue.
+   A segment has SEG cells. Those of segment s are s*SEG and those after it; a segment that is made is
+   always the one after the last, so its number is known.
 
    Knobs: G callers, ROUNDS waits each, with the same channel
           CANCEL=mask of the callers whose ctx ends
           GRANT=n goroutines that hand on UNITS connections each
           EXPIRE=n passes of the sweeper that expire the oldest; UNLINK=n passes that unlink
           REFUSE: an open fails and its asker, caller 0, is told wherever it stands
-          COUNT: a reader of count()
-          PRELINK=n: the first n callers are linked already
+          COUNT: a reader of Waits
+          PRELINK=n: the first n callers are written down already; GONE=m: the waits of m more, behind the first, are over
           BUG=n: a seeded fault, see the table in run */
 #ifndef G
 #define G 2
@@ -40,88 +40,205 @@
 #ifndef PRELINK
 #define PRELINK 0
 #endif
+#ifndef GONE
+#define GONE 0
+#endif
+#ifndef SEG
+#define SEG 2
+#endif
 #ifndef BUG
 #define BUG 0
 #endif
 
-#define NN  (1+G*ROUNDS)
-#define NIL 31                     /* next == nil; a node whose next is itself is severed */
+#define NC  (2*G*ROUNDS+GONE+2)    /* cells: each caller may find one broken in each round */
+#define NS  (NC/SEG+2)
+#define NIL 63                     /* next == nil; a segment whose next is itself is severed */
 
-#define LOOKING 0
-#define PARKED  1
-#define TAKEN   2
-#define LEFT    3
-#define LIVE(n) (st[n]<TAKEN)
+#define EMPTY   0
+#define LOOKING 1
+#define PARKED  2
+#define TAKEN   3
+#define LEFT    4
+#define BROKEN  5
+#define LIVE(n) (st[n]==LOOKING || st[n]==PARKED)
 
-byte nxt[NN], st[NN], who[NN];
-byte num[NN];
-byte head=0, tail=0, linked=0;
+byte st[NC], who[NC], nxt[NS];
+byte head=0, tail=0, first=0, last=0, brk=0;
 byte U=0;                          /* the gate's count of waiters */
 byte finished=0, others=0;
-short severed=0;                    /* ghost: nodes that have left the list, and lead nowhere */
-byte nodeOf[G];                    /* ghost: the node on which a caller waits, 0 for none */
-chan ch[G] = [1] of { byte };      /* a parker's channel, used again in every round; a token names its node */
+byte down=0;                       /* ghost: how many have been written down */
+byte cellOf[G];                    /* ghost: one more than the cell in which a caller waits, 0 for none */
+byte out[NS];                      /* ghost: the segment has left the row */
+chan ch[G] = [1] of { byte };      /* a parker's channel, used again in every round; a token names its cell */
 
-/* front returns f, the oldest live waiter or NIL, and h, the dummy before it. */
-inline front() {
+/* search looks for the first live waiter in cell n of segment s or behind it: f, or NIL if there is none.
+   n is where it has stopped. ok is 0 if s has left the row. */
+inline search() {
+  ok=2;
+  if :: n<s*SEG -> n=s*SEG :: else -> skip fi;
   do
-  :: h = head;
+  :: ok!=2 -> break
+  :: ok==2 && n>=(s+1)*SEG ->
+     nx=nxt[s];
      if
-     :: atomic { nxt[h]==NIL -> f=NIL; h=0; break }                          /* nobody waits, at the instant of this load */
-     :: atomic { nxt[h]==h -> assert(head!=h); h=0 }                         /* severed: head has moved on */
-     :: atomic { nxt[h]!=NIL && nxt[h]!=h -> nx=nxt[h] };
+     :: nx==NIL -> f=NIL; ok=1                                               /* nobody is behind, at the instant of this load */
+     :: nx==s -> ok=0                                                        /* severed */
+     :: else -> s=nx; if :: n<s*SEG -> n=s*SEG :: else -> skip fi
+     fi;
+     nx=0
+  :: ok==2 && n<(s+1)*SEG ->
+     if
+     :: atomic { LIVE(n) -> f=n; ok=1 }
+     :: atomic { !LIVE(n) && st[n]!=EMPTY -> n++ }
+     :: atomic { st[n]==EMPTY -> lv=0; m=n+1;                                /* ghost: does anybody wait at this instant? */
+          do :: m<NC -> if :: LIVE(m) -> lv=1 :: else -> skip fi; m++ :: else -> break od; m=0 };
+#if BUG==10
+        any=0;
+#else
+        e=tail;
+        atomic { m=n+1; s2=s; any=3 };
+        do
+        :: any!=3 -> break
+        :: any==3 && m>=e -> any=0
+        :: any==3 && m<e && m>=(s2+1)*SEG ->
+           nx=nxt[s2];
+           if
+           :: nx==NIL -> any=0
+           :: nx==s2 -> any=2
+           :: else -> s2=nx; if :: s2*SEG>m -> any=1 :: else -> skip fi
+           fi;
+           nx=0
+        :: any==3 && m<e && m<(s2+1)*SEG -> if :: st[m]!=EMPTY -> any=1 :: else -> m++ fi
+        od;
+        atomic { e=0; m=0; s2=0 };
+#endif
         if
-        :: atomic { LIVE(nx) -> f=nx; nx=0; break }
-        :: atomic { !LIVE(nx) -> skip }; advance(); h=0; nx=0
-        fi
+        :: any==2 -> ok=0
+        :: any==0 -> f=NIL; ok=1; assert(!lv)
+        :: else ->
+#if BUG==11
+           n++
+#else
+           if
+           :: atomic { st[n]==EMPTY -> st[n]=BROKEN }; brk++                 /* @ queue/queue.go search state.CompareAndSwap */
+                                                                             /* @ queue/queue.go search broken.Inc */
+           :: atomic { st[n]!=EMPTY -> skip }
+           fi
+#endif
+        fi;
+        any=0; lv=0
      fi
   od
 }
 
-/* advance makes nx, which is decided, the dummy in place of h. */
+/* pass moves head to n. All cells before that are decided or broken. */
+inline pass() {
+  do
+  :: h=head;
+     if
+     :: h<n -> if
+               :: atomic { head==h -> head=n;                                /* @ queue/queue.go pass head.CompareAndSwap */
+                    do :: h<n -> assert(out[h/SEG] || !LIVE(h) && st[h]!=EMPTY); h++ :: else -> break od };
+                  break
+               :: atomic { head!=h -> skip }
+               fi
+     :: else -> break
+     fi
+  od;
+  do
+  :: s=first;
+     if
+     :: (s+1)*SEG<=n ->
+        nx=nxt[s];
+        if
+        :: nx==NIL -> break                                                  /* Q4 */
+        :: nx==s -> skip                                                     /* severed: first has moved on */
+        :: else ->
+           if
+           :: atomic { first==s -> first=nx; assert(!out[nx]) };             /* @ queue/queue.go pass first.CompareAndSwap */
+              atomic { nxt[s]=s; out[s]=1 }                                  /* @ queue/queue.go pass next.Store */
+           :: atomic { first!=s -> skip }
+           fi
+        fi
+     :: else -> break
+     fi
+  od;
+  atomic { s=0; nx=0; h=0 }
+}
+
+inline front() {
+  do
+  :: s=first;
+     atomic { n=head; h=n };
+     search();
+     if
+     :: ok==0 -> skip
+     :: else -> if :: n>h -> pass() :: else -> skip fi; break
+     fi
+  od;
+  atomic { s=0; n=0; h=0; nx=0; ok=0 }
+}
+
+/* advance passes over cell f, which was the oldest and is decided. */
 inline advance() {
-#if BUG!=12
-  atomic { if :: tail==h -> tail=nx :: else -> skip fi };                    /* @ queue/queue.go Advance tail.CompareAndSwap */
-#endif
+  n=f+1;
   if
-  :: atomic { head==h -> head=nx; assert(!LIVE(nx)) };                       /* @ queue/queue.go Advance head.CompareAndSwap */
-     atomic { nxt[h]=h; severed=severed|(1<<h) }                             /* @ queue/queue.go Advance next.Store */
-  :: atomic { head!=h -> skip }
-  fi
+  :: atomic { head==f -> head=n };                                           /* @ queue/queue.go Advance head.CompareAndSwap */
+     if :: n%SEG==0 -> pass() :: else -> skip fi
+  :: atomic { head!=f -> skip }; pass()
+  fi;
+  n=0
 }
 
-/* Whoever decides the oldest asserts that nobody older lives. */
-inline oldest(n) {
-  g1=1; do :: g1<n -> assert(!LIVE(g1)); g1++ :: else -> break od; g1=0
+/* Whoever decides the oldest asserts that nobody with an earlier cell lives. */
+inline oldest(c) {
+  g1=0; do :: g1<c -> assert(!LIVE(g1)); g1++ :: else -> break od; g1=0
 }
 
-/* One token for each node, into an empty channel: the send never blocks. */
-inline send(n) {
-  atomic { assert(len(ch[who[n]])==0 && nodeOf[who[n]]==n); ch[who[n]]!n }
+/* One token for each wait, into an empty channel: the send never blocks. */
+inline send(c) {
+  atomic { assert(len(ch[who[c]])==0 && cellOf[who[c]]==c+1); ch[who[c]]!c }
 }
 
 proctype Caller(byte me; bit canc) {
-  byte nd=0, t=0, nx=0, h=0, f=0, tok=0, r=0;
-  if :: me<PRELINK -> nd=me+1; r=1; goto end_wait :: else -> skip fi;
+  byte nd=0, tok=0, r=0, s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0;
+  if :: me<PRELINK -> nd=(me>0 -> me+GONE : me); r=1; goto end_wait :: else -> skip fi;
 again:
   if :: r>=ROUNDS -> goto done :: else -> r++ fi;
   U++;
+take:
+  s=last;
+  atomic { n=tail; tail++; assert(n<NC) };                                   /* @ queue/queue.go Enqueue tail.Inc */
   do
-  :: t = tail;
+  :: n<(s+1)*SEG -> break
+  :: else ->
+     nx=nxt[s];
      if
-     :: atomic { nxt[t]==t -> assert(tail!=t); t=0 }                         /* severed: tail has moved on */
-     :: atomic { nxt[t]!=NIL && nxt[t]!=t -> nx=nxt[t] };
-        atomic { if :: tail==t -> tail=nx :: else -> skip fi; nx=0; t=0 }    /* @ queue/queue.go Enqueue tail.CompareAndSwap */
-     :: atomic { nxt[t]==NIL -> skip };
+     :: nx==NIL ->
         if
-        :: atomic { nxt[t]==NIL ->                                           /* @ queue/queue.go Enqueue next.CompareAndSwap */
-             linked++; nd=linked; assert(nd==t+1 || BUG);
-             st[nd]=LOOKING; who[nd]=me; nxt[nd]=NIL; num[nd]=num[t]+1; nxt[t]=nd; nodeOf[me]=nd };
-           atomic { if :: tail==t -> tail=nd :: else -> skip fi; t=0; break }   /* @ queue/queue.go Enqueue tail.CompareAndSwap #2 */
-        :: atomic { nxt[t]!=NIL -> t=0 }
+        :: atomic { nxt[s]==NIL -> nxt[s]=s+1; assert(!out[s]); nx=s+1 };    /* @ queue/queue.go reach next.CompareAndSwap */
+           atomic { if :: last==s -> last=nx :: else -> skip fi; s=nx }
+        :: atomic { nxt[s]!=NIL -> skip }
         fi
-     fi
+     :: nx==s ->
+        h=first;
+        atomic { if :: last==s -> last=h :: else -> skip fi; s=h; h=0 };     /* @ queue/queue.go reach last.CompareAndSwap */
+        if :: s*SEG>n -> goto take :: else -> skip fi
+     :: else ->
+        atomic { if :: last==s -> last=nx :: else -> skip fi; s=nx }         /* @ queue/queue.go reach last.CompareAndSwap #2 */
+     fi;
+     nx=0
   od;
+  if :: s*SEG>n -> goto take :: else -> skip fi;
+  if
+  :: atomic { st[n]==EMPTY -> assert(n>=head && !out[n/SEG]);                /* @ queue/queue.go Enqueue state.CompareAndSwap */
+       down++; nd=n; st[n]=LOOKING; who[n]=me; cellOf[me]=n+1; s=0; n=0; nx=0 }
+#if BUG==14
+  :: atomic { st[n]==BROKEN -> down++; nd=n; st[n]=LOOKING; who[n]=me; cellOf[me]=n+1; s=0; n=0; nx=0 }
+#else
+  :: atomic { st[n]!=EMPTY -> assert(st[n]==BROKEN); s=0; n=0; nx=0 }; goto take
+#endif
+  fi;
   atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
 end_wait:
   if
@@ -130,16 +247,16 @@ end_wait:
      if
      :: ch[me]?tok -> assert(tok==nd)                                        /* select may see either */
      :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
-        atomic { U--; nodeOf[me]=0 };                                        /* @ wait.go unregister gate.Sub */
-        front(); h=0; f=0
+        atomic { U--; cellOf[me]=0 };                                        /* @ wait.go unregister gate.Sub */
+        front(); f=0
      :: atomic { !LIVE(nd) -> skip };
 #if BUG==9
-        nd=0; nodeOf[me]=0; goto again;
+        nd=0; cellOf[me]=0; goto again;
 #endif
         ch[me]?tok; assert(tok==nd)                                          /* the one token that somebody owes */
      fi
   fi;
-  atomic { nd=0; tok=0; nodeOf[me]=0 };
+  atomic { nd=0; tok=0; cellOf[me]=0 };
   goto again;
 done:
   finished++
@@ -147,9 +264,9 @@ done:
 
 /* settle and grant, as far as the queue is concerned. */
 proctype Granter() {
-  byte h=0, nx=0, f=0, g1=0, k=0;
+  byte s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0, g1=0, k=0;
   do
-  :: k<UNITS -> 
+  :: k<UNITS ->
      front();
      if
      :: f==NIL -> f=0; break
@@ -158,8 +275,8 @@ proctype Granter() {
         :: atomic { LIVE(f) -> oldest(f); st[f]=TAKEN };
            U--;                                                              /* @ wait.go unregister gate.Sub */
            send(f);                                                          /* @ settle.go grant ch<- #2 */
-           nx=f; advance(); h=0; nx=0; f=0; k++
-        :: atomic { !LIVE(f) -> skip }; h=0; f=0                             /* decided by somebody else: on to the next */
+           advance(); f=0; k++
+        :: atomic { !LIVE(f) -> skip }; f=0                                  /* decided by somebody else: on to the next */
         fi
      fi
   :: else -> break
@@ -169,20 +286,19 @@ proctype Granter() {
 
 /* openFailed for an asker: it is told wherever it stands, then the front is trimmed. */
 proctype Refuser() {
-  byte h=0, nx=0, f=0, n=0;
+  byte s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0;
   if
-  :: atomic { nodeOf[0]!=0 && LIVE(nodeOf[0]) -> n=nodeOf[0]; st[n]=TAKEN };
+  :: atomic { cellOf[0]!=0 && LIVE(cellOf[0]-1) -> f=cellOf[0]-1; st[f]=TAKEN };
      U--;                                                                    /* @ wait.go unregister gate.Sub */
-     send(n);                                                                /* @ settle.go refuse ch<- */
-     front(); h=0; f=0
+     send(f);                                                                /* @ settle.go refuse ch<- */
+     front(); f=0
   :: true -> skip
   fi;
-  n=0;
   others++
 }
 
 proctype Sweeper() {
-  byte h=0, nx=0, f=0, h0=0, prev=0, cur=0, k=0, k2=0, g1=0;
+  byte s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0, g1=0, k=0, k2=0, f0=0, prev=0, cur=0, dead=0;
   do
   :: k<EXPIRE -> k++;
      front();
@@ -190,79 +306,75 @@ proctype Sweeper() {
      :: f==NIL -> f=0
      :: else ->
         if
-        :: atomic { LIVE(f) -> oldest(f); st[f]=TAKEN }; U--; send(f); nx=f; advance()
+        :: atomic { LIVE(f) -> oldest(f); st[f]=TAKEN }; U--; send(f); advance()
         :: atomic { !LIVE(f) -> skip }
-        fi; h=0; nx=0; f=0
+        fi; f=0
      fi
   :: k2<UNLINK -> k2++;
-     h0 = head;
-     prev = nxt[h0];
+     f0=first;
+     prev=nxt[f0];
      if
-     :: prev==NIL || prev==h0 -> skip
+     :: prev==NIL || prev==f0 -> skip
      :: else ->
         do
-        :: cur = nxt[prev];
+        :: cur=nxt[prev];
            if :: cur==NIL || cur==prev -> break :: else -> skip fi;
-           if
-           :: atomic { LIVE(cur) -> skip };
-              nx = nxt[cur];
-              if :: nx==NIL || nx==cur -> break :: else -> prev=cur; cur=0; nx=0 fi
-           :: atomic { !LIVE(cur) -> skip };
-              nx = nxt[cur];
-              if :: nx==cur -> break
+           nx=nxt[cur];
+           if :: nx==cur -> break
 #if BUG!=4
-                 :: nx==NIL -> break                                         /* Q4: never the last one */
+              :: nx==NIL -> break                                            /* Q4: never the last one */
 #endif
-                 :: else -> skip fi;
-#if BUG!=5 && BUG!=4
-              atomic { if :: tail==cur -> tail=nx :: else -> skip fi };      /* @ queue/queue.go Unlink tail.CompareAndSwap */
-#endif
+              :: else -> skip fi;
+           m=cur*SEG; dead=1;
+           do :: m<(cur+1)*SEG && dead -> if :: st[m]<TAKEN -> dead=0 :: else -> m++ fi :: else -> break od;
+           m=0;
+           if
+           :: !dead -> prev=cur
+           :: else ->
               if
 #if BUG==13
-              :: nxt[prev]=nx                                                /* a store: prev may have been severed */
+              :: atomic { nxt[prev]=nx }                         /* a store: prev may have been severed */
 #else
-              :: atomic { nxt[prev]==cur -> nxt[prev]=nx }                   /* @ queue/queue.go Unlink next.CompareAndSwap */
+              :: atomic { nxt[prev]==cur -> nxt[prev]=nx }       /* @ queue/queue.go Unlink next.CompareAndSwap */
               :: atomic { nxt[prev]!=cur -> break }
 #endif
               fi;
 #if BUG!=6
-              if :: head==h0 -> skip :: else -> break fi;
+              if :: first==f0 -> skip :: else -> break fi;
 #endif
-              if :: nx!=NIL -> nxt[cur]=cur :: else -> break fi;             /* @ queue/queue.go Unlink next.Store */
-              cur=0; nx=0
-           fi
+              if :: nx!=NIL -> atomic { assert(first!=cur); nxt[cur]=cur; out[cur]=1 } :: else -> break fi              /* @ queue/queue.go Unlink next.Store */
+           fi;
+           atomic { cur=0; nx=0; dead=0 }
         od
      fi;
-     atomic { h0=0; prev=0; cur=0; nx=0 }
+     atomic { f0=0; prev=0; cur=0; nx=0; dead=0; m=0 }
   :: break
   od;
   others++
 }
 
-/* count says how many have come to wait: no more than have when it returns, and no fewer than had when it
-   began. A tail that was severed meanwhile is read again. */
+/* Waits says how many have come to wait: no fewer than had been written down when it began, and no more
+   than have a cell that is not broken when it returns. */
 proctype Counter() {
-  byte t=0, nx=0, least=0, got=0;
-  least=linked;
-  do
-  :: t=tail;
-     nx=nxt[t];
-     if :: nx==t -> skip
-        :: nx==NIL -> got=num[t]; break
-        :: else -> got=num[nx]; break
-     fi
-  od;
-  atomic { assert(got>=least && got<=linked); least=0; got=0; nx=0; t=0 };
+  byte b=0, got=0, least=0;
+  least=down;
+  b=brk;
+  atomic { got=tail-b; assert(got>=least || BUG); got=0; b=0; least=0 };
   others++
 }
 
 init {
-  byte k=0, i2=0, n2=0;
+  byte k=0, c=0, n2=0, s1=0;
   atomic {
-    st[0]=TAKEN; nxt[0]=NIL; head=0; tail=0;                                 /* @ queue/queue.go Init state.Store */
-                                                                             /* @ queue/queue.go Init head.Store */
-                                                                             /* @ queue/queue.go Init tail.Store */
-    do :: k<PRELINK -> k++; nxt[k-1]=k; nxt[k]=NIL; who[k]=k-1; nodeOf[k-1]=k; num[k]=k; st[k]=PARKED; linked=k; tail=k; U++
+    do :: k<NS -> nxt[k]=NIL; k++ :: else -> break od; k=0;
+                                                                             /* @ queue/queue.go Init first.Store */
+                                                                             /* @ queue/queue.go Init last.Store */
+    do :: k<PRELINK+(PRELINK>0 -> GONE : 0) ->
+          if :: k>0 && k<=GONE -> st[k]=LEFT
+             :: else -> c=(k>0 -> k-GONE : 0); st[k]=PARKED; who[k]=c; cellOf[c]=k+1; U++
+          fi;
+          if :: k/SEG>last -> nxt[last]=k/SEG; last=k/SEG :: else -> skip fi;
+          down++; tail++; k++; c=0
        :: else -> break od;
     k=0;
     do :: k<G -> run Caller(k,(CANCEL>>k)&1); k++ :: else -> break od; k=0;
@@ -282,15 +394,28 @@ init {
   timeout;                         /* nobody can move */
   atomic {
     assert(others==GRANT+3);
-    i2=head; assert(!LIVE(i2));
-    do :: nxt[i2]!=NIL -> assert(nxt[i2]!=i2); assert(num[nxt[i2]]>num[i2]); i2=nxt[i2]; if :: LIVE(i2) -> n2++ :: else -> skip fi :: else -> break od;
-    assert(i2==tail || nxt[tail]==i2);
-    assert(n2==U);                 /* every live waiter can be reached */
-    k=0; do :: k<=linked -> assert(!((severed>>k)&1) || nxt[k]==k); k++ :: else -> break od;      /* they still do */
-    n2=0; k=1;
-    do :: k<=linked -> if :: LIVE(k) -> n2++ :: else -> skip fi; k++ :: else -> break od;
+    s1=first; n2=0;                /* every live waiter can be reached, and no cell waits for anybody */
+    do
+    :: s1!=NIL ->
+       assert(!out[s1]);
+       c=s1*SEG;
+       do :: c<(s1+1)*SEG && c<NC ->
+             if :: LIVE(c) -> n2++; assert(c>=head && c<tail)
+                :: st[c]==EMPTY -> assert(c>=tail)
+                :: else -> assert(c<tail) fi;
+             c++
+          :: else -> break od;
+       assert(nxt[s1]!=s1);
+       s1=nxt[s1]
+    :: else -> break
+    od;
     assert(n2==U);
-    assert(n2+finished==G);        /* nobody hangs on a node that is decided */
+    n2=0; c=0;
+    do :: c<NC -> if :: LIVE(c) -> n2++ :: else -> skip fi; c++ :: else -> break od;
+    assert(n2==U);
+    assert(n2+finished==G);        /* nobody hangs in a cell that is decided */
+    assert(tail-brk==down);        /* each is counted once */
+    k=0; do :: k<NS -> assert(!out[k] || nxt[k]==k); k++ :: else -> break od;      /* what has left the row leads nowhere */
     k=0; do :: k<G -> assert(len(ch[k])==0); k++ :: else -> break od
   }
 }

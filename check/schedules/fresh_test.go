@@ -25,6 +25,30 @@ func TestExploreAGetFreshAgainstAPut(t *testing.T) {
 }
 
 // Each publisher, and the caller itself, might make the room.
+// Who comes behind a fresh waiter looks for what is idle: the fresh one has not, for it.
+func TestExploreAGetBehindAGetFreshWhoseOpenHangs(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		answered := make(chan struct{})
+		x := &testkit.Exchange{Open: func(_ context.Context, attempt int) error {
+			if attempt > 2 {
+				<-answered
+			}
+			return nil
+		}}
+		s := newScene(r, x, x.Factory(), timeless(3))
+		l := s.lend(2) // so that the two who wait stand in the same segment
+		s.waitingIn("fresh", func(a *asking) { s.askFresh("fresh", background, a) })
+		s.putter("putter", l[0])
+		s.Go("getter", func() {
+			s.mustAsk("getter")
+			close(answered)
+		})
+		s.End(func() { s.mustPut(l[1]) })
+		s.rests(0)
+		s.idles(3)
+	})
+}
+
 func TestExploreAGetFreshAgainstTwoPuts(t *testing.T) {
 	explore.Test(t, explore.Options{}, func(r *explore.Run) {
 		s, l := lending(r, 2)

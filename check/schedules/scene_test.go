@@ -3,6 +3,7 @@
 package schedules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -35,7 +36,7 @@ type scene struct {
 	// The waiters in the order in which they were linked, which the code itself does
 	// not keep.
 	linked []*sighting
-	last   *queue.Waiter
+	seen   map[*queue.Waiter]bool
 
 	shrinks bool // more may be open than the limit
 	ages    bool // idle connections may be too old to be handed out
@@ -58,7 +59,7 @@ func timeless(n int) pool.Config {
 func newScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire], c pool.Config) *scene {
 	s := bareScene(r, x, f, c)
 	s.watch()
-	r.Start(func() { s.last = s.in.Queue.Last() }) // nobody is linking itself
+	r.Start(s.note)
 	r.Always(s.look)
 	return s
 }
@@ -74,7 +75,14 @@ func (s *scene) watch() {
 	}
 	s.Ignore(unsafe.Pointer(s.in.Counters), unsafe.Sizeof(*s.in.Counters))
 	s.Ignore(unsafe.Pointer(s.in.Workers), unsafe.Sizeof(*s.in.Workers)) // check/model/ends.pml does not
-	s.last = s.in.Queue.Last()
+	s.note()
+}
+
+// note is look for those who have come before the schedule begins: nobody watches over them.
+func (s *scene) note() {
+	for w := range s.in.Queue.Cells() {
+		s.seen[w] = true
+	}
 }
 
 // bareScene is newScene for a pool at which nobody looks: it sleeps until it is used.
@@ -83,7 +91,7 @@ func bareScene(r *explore.Run, x *testkit.Exchange, f pool.Factory[*testkit.Wire
 	if err != nil {
 		r.Fatalf("New: %v", err)
 	}
-	s := &scene{Run: r, x: x, p: p, holders: map[*testkit.Wire]string{}, numbers: map[pool.Mark]int{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
+	s := &scene{Run: r, x: x, p: p, holders: map[*testkit.Wire]string{}, numbers: map[pool.Mark]int{}, seen: map[*queue.Waiter]bool{}, revoked: map[*testkit.Wire]bool{}, lent: map[string]time.Time{}}
 	r.Cleanup(func() { p.Close() })
 	stopAtPoints(r)
 	return s
@@ -113,13 +121,10 @@ func (s *scene) lend(n int) []pool.Lease[*testkit.Wire] {
 
 // look checks what must hold at every instant.
 func (s *scene) look() {
-	for {
-		next := s.last.Next()
-		if next == nil || next == s.last {
-			break
+	for w := range s.in.Queue.Cells() {
+		if !s.seen[w] {
+			s.link(w, s.Running())
 		}
-		s.last = next
-		s.linked = append(s.linked, &sighting{w: next, by: s.Running()})
 	}
 	var alive []*queue.Waiter
 	for _, w := range s.linked {
@@ -249,8 +254,19 @@ func (s *scene) waitingIn(name string, ask func(*asking)) *asking {
 	if a.returned {
 		s.Fatalf("%s does not wait", name)
 	}
-	s.linked = append(s.linked, &sighting{w: s.in.Queue.Last(), by: name})
+	for w := range s.in.Queue.Cells() {
+		if !s.seen[w] && w.Live() {
+			s.link(w, name)
+		}
+	}
 	return a
+}
+
+// link notes a waiter in its place: who has taken a cell later may be written down earlier.
+func (s *scene) link(w *queue.Waiter, by string) {
+	s.seen[w] = true
+	i, _ := slices.BinarySearchFunc(s.linked, w.Number(), func(seen *sighting, n uint64) int { return cmp.Compare(seen.w.Number(), n) })
+	s.linked = slices.Insert(s.linked, i, &sighting{w: w, by: by})
 }
 
 // canceler is a goroutine that ends a ctx.

@@ -288,9 +288,9 @@ func TestLeaseRevokedByOneOfTwoWhoCloseThePool(t *testing.T) {
 // Close comes, and stay there until it is over.
 func TestCloseWhileSomebodyStandsAnywhere(t *testing.T) {
 	for _, place := range []string{
-		"get: gate read", "wait: registered", "enqueue: tail read", "enqueue: linked", "wait: looks again",
+		"get: gate read", "wait: registered", "enqueue: cell taken", "enqueue: written down", "wait: looks again",
 		"front: head read", "wait: parked", "ensureOpen: census read", "ensureOpen: admitted",
-		"opened: established", "settle: gate read", "settle: somebody waits", "advance: tail passed",
+		"opened: established", "settle: gate read", "settle: somebody waits", "pass: head moved",
 		"grant: decided", "grant: ctx looked at", "put: gate read", "put: published", "settle: nobody waits",
 		"settle: published", "leave: ctx ended", "vacate: census lowered", "openFailed: census lowered",
 		"refuse: decided", "sweep: awake", "disarm: disarmed", "sweep: nothing due",

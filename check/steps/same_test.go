@@ -193,7 +193,7 @@ func TestAGetSameDoesNotOvertakeWhoWaitsAlready(t *testing.T) {
 				m := l[0].Mark()
 				getter, r := getTo(s, "wait: registered", bg, p)
 				testkit.GiveBack(t, p, l[0])
-				getter.To("enqueue: linked")
+				getter.To("enqueue: written down")
 				var same *testkit.Request[*testkit.Wire]
 				if try {
 					if _, ok := p.TryGetSame(m); ok {

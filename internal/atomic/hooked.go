@@ -4,6 +4,7 @@ package atomic
 
 import (
 	"sync"
+	syncatomic "sync/atomic"
 	"unsafe"
 
 	"go.uber.org/atomic"
@@ -108,6 +109,16 @@ func (x *Error) Store(v error)      { writes(unsafe.Pointer(x)); x.v.Store(v) }
 func (x *Error) Swap(v error) error { writes(unsafe.Pointer(x)); return x.v.Swap(v) }
 
 func (x *Error) CompareAndSwap(old, new error) bool {
+	writes(unsafe.Pointer(x))
+	return x.v.CompareAndSwap(old, new)
+}
+
+// A Narrow is Uint32 of sync/atomic.
+type Narrow struct{ v syncatomic.Uint32 }
+
+func (x *Narrow) Load() uint32 { reads(unsafe.Pointer(x)); return x.v.Load() }
+
+func (x *Narrow) CompareAndSwap(old, new uint32) bool {
 	writes(unsafe.Pointer(x))
 	return x.v.CompareAndSwap(old, new)
 }

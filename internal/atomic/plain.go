@@ -26,6 +26,9 @@ type (
 	Uint64         = uber.Uint64
 	Uintptr        = uber.Uintptr
 	Pointer[T any] = atomic.Pointer[T]
+
+	// A Narrow has four bytes. Uint32 has eight: it contains a type that must not be compared.
+	Narrow = atomic.Uint32
 )
 
 // A Mutex is here so that the scheduler knows who waits for it.

@@ -208,8 +208,8 @@ func (p *Pool) openWithin(asker *queue.Waiter, have int) (begun, held bool) {
 // longest, but not before it got its last right.
 func (p *Pool) askedSince() time.Time {
 	since := time.Duration(p.now())
-	if _, w := p.queue.Front(); w != nil {
-		since = max(time.Duration(w.Since), time.Duration(p.budget.gotRight.Load()))
+	if w, began := p.queue.Oldest(); w != nil {
+		since = max(time.Duration(began), time.Duration(p.budget.gotRight.Load()))
 	}
 	return p.epoch.Add(since)
 }
@@ -296,7 +296,11 @@ func (p *Pool) yieldsTo(h held, c *conn, w *queue.Waiter) bool {
 	}
 	since := p.epoch
 	if w != nil {
-		since = p.epoch.Add(time.Duration(w.Since))
+		began, live := w.Since()
+		if !live {
+			return false // who comes next?
+		}
+		since = p.epoch.Add(time.Duration(began))
 	}
 	var to uint8
 	for _, s := range p.budget.shares {

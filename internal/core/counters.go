@@ -221,10 +221,10 @@ func (p *Pool) Stats() Stats {
 		s.AwaitingBudget = p.budget.asks()
 	}
 	s.Opened = n.opened.Load() // read last: never less than the connections that have ended
-	s.Waits = p.queue.Count() + s.SameWaits
+	s.Waits = p.queue.Waits() + s.SameWaits
 	since, any := p.oldestSame()
-	if _, w := p.queue.Front(); w != nil && (!any || w.Since < since) {
-		since, any = w.Since, true
+	if w, began := p.queue.Oldest(); w != nil && (!any || began < since) {
+		since, any = began, true
 	}
 	if any {
 		s.OldestWait = time.Duration(p.now() - since)

@@ -51,39 +51,36 @@ func (p *Pool) GetFresh(ctx context.Context) (Lease, error) {
 }
 
 // heir returns the waiter that comes next for a held connection, if the first one is a fresh
-// waiter: dummy and first are what Front has returned, and after says how many had come when
+// waiter: first is what Front has returned, and after says how many had come when
 // the opening of the connection began. If rank is not 0, the connection is too old for w, who
-// needs its room: rank fresh waiters, up to this one, have no attempt yet. dummy is the node
-// before w if w is the first, and else nil.
-func (p *Pool) heir(dummy, first *queue.Waiter, after uint64) (_, w *queue.Waiter, rank int) {
+// needs its room: rank fresh waiters, up to this one, have no attempt yet.
+func (p *Pool) heir(first *queue.Waiter, after uint64) (w *queue.Waiter, rank int) {
 	w = first
 	for w != nil {
 		if w.Suits(after) {
-			return dummy, w, 0
+			return w, 0
 		}
 		if w.Unclaimed() {
 			if rank++; p.lacksRoom(words.Census(p.conns.Load()), rank) {
-				return dummy, w, rank
+				return w, rank
 			}
 		}
-		next, ok := w.Behind()
-		dummy = nil
-		if !ok { // w has left the list: from the front again
-			dummy, next = p.queue.Front()
-			rank = 0
+		next, ok := p.queue.Behind(w)
+		if !ok { // w has left the row: from the front again
+			next, rank = p.queue.Front(), 0
 		}
 		w = next
 	}
-	return nil, nil, 0
+	return nil, 0
 }
 
 // plainWaits reports whether somebody waits who may be lent any connection.
 func (p *Pool) plainWaits() bool {
-	_, w := p.queue.Front()
+	w := p.queue.Front()
 	for w != nil && w.Fresh() {
-		next, ok := w.Behind()
+		next, ok := p.queue.Behind(w)
 		if !ok {
-			_, next = p.queue.Front()
+			next = p.queue.Front()
 		}
 		w = next
 	}
@@ -176,8 +173,7 @@ func (p *Pool) evict() {
 // needsRoom returns the fresh waiter that needs room and whose turn it is, with its rank, or
 // nil.
 func (p *Pool) needsRoom() (*queue.Waiter, int) {
-	dummy, w := p.queue.Front()
-	if _, w, rank := p.heir(dummy, w, 0); rank > 0 {
+	if w, rank := p.heir(p.queue.Front(), 0); rank > 0 {
 		return w, rank
 	}
 	return nil, 0
@@ -217,11 +213,11 @@ func (p *Pool) unclaimed(asker *queue.Waiter) *queue.Waiter {
 	if asker != nil && asker.Unclaimed() {
 		return asker
 	}
-	_, w := p.queue.Front()
+	w := p.queue.Front()
 	for w != nil && !w.Unclaimed() {
-		next, ok := w.Behind()
+		next, ok := p.queue.Behind(w)
 		if !ok {
-			_, next = p.queue.Front()
+			next = p.queue.Front()
 		}
 		w = next
 	}

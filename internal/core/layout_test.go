@@ -49,7 +49,7 @@ func TestWordsThatManyWriteLieApart(t *testing.T) {
 // that is not aligned to 8 panics. Only the first word of what is allocated is sure to
 // be.
 func TestAtomicWordsOf64BitsAreAligned(t *testing.T) {
-	for _, v := range []any{Pool{}, rest{}, budget{}, Rights{}, conn{}, counters{}, histogram.Recorder{}, sight.Sight{}, attempt{}, queue.Queue{}, queue.Parker{}, queue.Waiter{}, [12]queue.Waiter{}} {
+	for _, v := range []any{Pool{}, rest{}, budget{}, Rights{}, conn{}, counters{}, histogram.Recorder{}, sight.Sight{}, attempt{}, queue.Queue{}, queue.Parker{}, queue.Waiter{}} {
 		typ := reflect.TypeOf(v)
 		found := 0
 		aligned(t, typ, typ.String(), 0, &found)
@@ -100,8 +100,7 @@ func TestSizes(t *testing.T) {
 	for name, s := range map[string]struct{ got, want uintptr }{
 		"Lease":  {unsafe.Sizeof(Lease{}), 16},        // passed in registers
 		"token":  {unsafe.Sizeof(queue.Token{}), 32},  // what a waiter's channel holds
-		"waiter": {unsafe.Sizeof(queue.Waiter{}), 56}, // the garbage of a wait
-		"slab":   {unsafe.Sizeof([12]queue.Waiter{}), 672},
+		"waiter": {unsafe.Sizeof(queue.Waiter{}), 16}, // the garbage of a wait
 	} {
 		if s.got != s.want {
 			t.Errorf("a %s has %d bytes, want %d", name, s.got, s.want)

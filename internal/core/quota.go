@@ -55,8 +55,8 @@ func atATime(c words.Census) int {
 }
 
 func (p *Pool) oldestHasWaited(d time.Duration) bool {
-	_, w := p.queue.Front()
-	return w != nil && time.Duration(p.now()-w.Since) >= d
+	w, since := p.queue.Oldest()
+	return w != nil && time.Duration(p.now()-since) >= d
 }
 
 // The time that opening is assumed to take before it has been measured, and its bounds.
@@ -241,7 +241,7 @@ func (p *Pool) valuesFor(asker *queue.Waiter) context.Context {
 		return nil
 	}
 	if asker == nil {
-		_, asker = p.queue.Front()
+		asker = p.queue.Front()
 	}
 	if asker == nil {
 		return nil
@@ -291,8 +291,8 @@ func (p *Pool) lift(now time.Duration) time.Duration {
 	next, o := now, p.outage.Load()
 	if o != nil {
 		next = o.RetryAt(p.config.MaxBackoff)
-	} else if _, w := p.queue.Front(); w != nil { // else they have just gone, or others are coming
-		next = time.Duration(w.Since) + 2*p.openTime()
+	} else if w, since := p.queue.Oldest(); w != nil { // else they have just gone, or others are coming
+		next = time.Duration(since) + 2*p.openTime()
 	}
 	if oldest, _, _ := p.hanging(words.Census(p.conns.Load())); next <= now && oldest != nil && p.config.StrictMax {
 		next = oldest.began + p.patience()

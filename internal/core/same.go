@@ -225,38 +225,30 @@ func (p *Pool) outranked(c *conn, h held) bool {
 	return p.wanted(c)
 }
 
-// front returns the oldest who waits for c alone, with the dummy before it, or nil.
-func (c *conn) front() (dummy, w *queue.Waiter) {
+// front returns the oldest who waits for c alone, or nil.
+func (c *conn) front() *queue.Waiter {
 	if q := c.same.Load(); q != nil {
 		return q.Front()
 	}
-	return nil, nil
+	return nil
 }
 
-// firstFor returns who comes first for the connection in a held slot, with the node before, or
-// nil. dummy and w are what the front of the queue is of those who wait for any; kept says that the
-// connection is to be reserved. If rank is not 0, w needs its room: see heir.
-func (p *Pool) firstFor(c *conn, kept bool, dummy, w *queue.Waiter) (_, _ *queue.Waiter, rank int) {
+// firstFor returns who comes first for the connection in a held slot, or nil. w is the oldest of
+// those who wait for any; kept says that the connection is to be reserved. If rank is not 0, the
+// waiter needs its room: see heir.
+func (p *Pool) firstFor(c *conn, kept bool, w *queue.Waiter) (_ *queue.Waiter, rank int) {
 	if w != nil && w.Fresh() {
-		dummy, w, rank = p.heir(dummy, w, c.after)
+		w, rank = p.heir(w, c.after)
 	}
 	if kept && !c.yields && time.Duration(p.now()) < c.until {
 		w, rank = nil, 0 // it is for those alone who ask for it
 	}
 	if c.notice.Load() != nil {
-		if first, s := c.front(); s != nil && (w == nil || s.CameBefore(w)) {
-			return first, s, 0
+		if s := c.front(); s != nil && (w == nil || s.CameBefore(w)) {
+			return s, 0
 		}
 	}
-	return dummy, w, rank
-}
-
-// lineOf returns the queue in which a waiter stands who was decided for c.
-func (p *Pool) lineOf(w *queue.Waiter, c *conn) *queue.Queue {
-	if w.WaitsForOne() {
-		return c.same.Load()
-	}
-	return &p.queue
+	return w, rank
 }
 
 // line returns the queue of those who wait for c alone.
@@ -280,7 +272,7 @@ func (c *conn) takeDown() bool {
 		return true // there is none, or a defect
 	}
 	step.At("takeDown: taken down")
-	if _, w := c.front(); w == nil {
+	if c.front() == nil {
 		return true
 	}
 	c.notice.CompareAndSwap(nil, wanted)
@@ -337,10 +329,10 @@ func (p *Pool) waitSame(ctx context.Context, m Mark) (Lease, error) {
 	}
 	p.counters.sameWaits.Inc()
 	k := p.parkers.Get().(*queue.Parker)
-	w := k.Waiter(done, since)
-	w.SetTicket(p.queue.Count())
+	k.Begin(done, since)
+	k.SetTicket(p.queue.Count())
 	step.At("waitSame: registered")
-	c.line().Enqueue(w)
+	w, _ := c.line().Enqueue(k, queue.One)
 	c.notice.CompareAndSwap(nil, wanted) // unless it is set already, or a defect
 	step.At("waitSame: notice set")
 	if p.wary.Load() == 0 {
@@ -361,24 +353,24 @@ func (p *Pool) waitSame(ctx context.Context, m Mark) (Lease, error) {
 	}
 	p.wakeSweeper()
 
-	l, waited, err := p.awaitSame(ctx, done, k, w, m)
+	l, waited, err := p.awaitSame(ctx, done, k, w, since, m)
 	p.hookWaited(ctx, l, waited, err)
 	return l, err
 }
 
-// awaitSame waits for the token of a waiter, or the end of its ctx.
-func (p *Pool) awaitSame(ctx context.Context, done <-chan struct{}, k *queue.Parker, w *queue.Waiter, m Mark) (Lease, time.Duration, error) {
+// awaitSame waits for the token of a waiter, which waits since then, or the end of its ctx.
+func (p *Pool) awaitSame(ctx context.Context, done <-chan struct{}, k *queue.Parker, w *queue.Waiter, since int64, m Mark) (Lease, time.Duration, error) {
 	var t queue.Token
 	select {
 	case t = <-k.Tokens():
 	case <-done:
 		step.At("leave: ctx ended")
 		p.counters.canceled.Inc()
-		waited := p.waited(k, w)
+		waited := p.waited(k, since)
 		p.leave(k, w)
 		return Lease{}, waited, contextEnded(ctx, nil)
 	}
-	waited := p.waited(k, w)
+	waited := p.waited(k, since)
 	p.parkers.Put(k)
 	if t.Err == errEnded {
 		p.counters.canceled.Inc()
@@ -418,7 +410,7 @@ func (p *Pool) serveSame(c *conn) {
 // refuseSame gives an error to all who wait for c alone: ErrClosed if the pool is closed.
 func (p *Pool) refuseSame(c *conn, err error) {
 	for {
-		dummy, w := c.front()
+		w := c.front()
 		if w == nil {
 			return
 		}
@@ -426,7 +418,7 @@ func (p *Pool) refuseSame(c *conn, err error) {
 			err = ErrClosed
 		}
 		if p.refuse(w, err) {
-			c.same.Load().Advance(dummy, w)
+			c.same.Load().Advance(w)
 		}
 	}
 }
@@ -456,8 +448,8 @@ func (p *Pool) oldestSame() (since int64, any bool) {
 		return 0, false
 	}
 	for c := range p.lines {
-		if _, w := c.front(); w != nil && (!any || w.Since < since) {
-			since, any = w.Since, true
+		if w, began := c.same.Load().Oldest(); w != nil && (!any || began < since) {
+			since, any = began, true
 		}
 	}
 	return since, any
@@ -472,11 +464,11 @@ func (p *Pool) expireSame(now time.Duration, report **expiry) (next time.Duratio
 	}
 	for c := range p.lines {
 		for {
-			dummy, w := c.front()
+			w, since := c.same.Load().Oldest()
 			if w == nil {
 				break
 			}
-			if end := time.Duration(w.Since) + p.config.MaxWaitTime; end > now {
+			if end := time.Duration(since) + p.config.MaxWaitTime; end > now {
 				next = min(next, end)
 				break
 			}
@@ -484,7 +476,7 @@ func (p *Pool) expireSame(now time.Duration, report **expiry) (next time.Duratio
 				*report = &expiry{p.Stats()}
 			}
 			if p.refuse(w, *report) {
-				c.same.Load().Advance(dummy, w)
+				c.same.Load().Advance(w)
 			}
 		}
 	}

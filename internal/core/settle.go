@@ -58,11 +58,12 @@ func (p *Pool) settle(h held, checked bool) {
 			return
 		}
 		step.At("settle: gate read")
-		dummy, w := p.queue.Front()
+		oldest := p.queue.Front()
+		w := oldest
 		kept := c.kept == h.word.Generation()
 		if kept || c.notice.Load() != nil || w != nil && w.Fresh() {
 			var rank int
-			if dummy, w, rank = p.firstFor(c, kept, dummy, w); rank > 0 {
+			if w, rank = p.firstFor(c, kept, w); rank > 0 {
 				if p.yield(w, rank) {
 					p.destroyLeaving(h, closedByFresh, nil, w)
 					return
@@ -118,9 +119,12 @@ func (p *Pool) settle(h held, checked bool) {
 			continue // perhaps marked before w was linked: it must not be lent to w
 		}
 		if p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
-			if dummy != nil {
-				p.lineOf(w, c).Advance(dummy, w)
-			} else {
+			switch {
+			case w == oldest:
+				p.queue.Advance(w)
+			case w.WaitsForOne():
+				c.same.Load().Advance(w)
+			default:
 				p.sweepAside() // it stood behind a fresh waiter
 			}
 			p.fewerWait()
@@ -169,12 +173,12 @@ func (p *Pool) refuse(w *queue.Waiter, err error) bool {
 // refuseOldest gives an error to the oldest waiter. It reports false if nobody waits.
 func (p *Pool) refuseOldest(err error) bool {
 	for {
-		dummy, w := p.queue.Front()
+		w := p.queue.Front()
 		if w == nil {
 			return false
 		}
 		if p.refuse(w, err) {
-			p.queue.Advance(dummy, w)
+			p.queue.Advance(w)
 			return true
 		}
 	}
@@ -218,9 +222,9 @@ func (p *Pool) wanted(c *conn) bool {
 	if g.Asked() && p.wantedElsewhere() {
 		return true
 	}
-	dummy, w := p.queue.Front()
+	w := p.queue.Front()
 	if w != nil && w.Fresh() {
-		if _, w, _ = p.heir(dummy, w, c.after); w == nil {
+		if w, _ = p.heir(w, c.after); w == nil {
 			p.ensureOpen(nil) // one may need room, but not now: then the sweeper minds it
 		}
 	}

@@ -273,7 +273,7 @@ func (p *Pool) expire(now time.Duration) time.Duration {
 	var report *expiry
 	same := p.expireSame(now, &report)
 	for {
-		dummy, w := p.queue.Front()
+		w, since := p.queue.Oldest()
 		if w == nil && same != never {
 			p.sweeper.disarmAt = 0
 			return same
@@ -286,14 +286,14 @@ func (p *Pool) expire(now time.Duration) time.Duration {
 			continue // somebody has come to wait
 		}
 		p.sweeper.disarmAt = 0
-		if end := time.Duration(w.Since) + p.config.MaxWaitTime; end > now {
+		if end := time.Duration(since) + p.config.MaxWaitTime; end > now {
 			return min(end, same)
 		}
 		if report == nil {
 			report = &expiry{p.Stats()}
 		}
 		if p.refuse(w, report) {
-			p.queue.Advance(dummy, w)
+			p.queue.Advance(w)
 			p.fewerWait()
 		}
 	}
@@ -319,7 +319,7 @@ func (p *Pool) disarm(now time.Duration) (time.Duration, bool) {
 	// The other side is in wakeSweeper.
 	s.armed.Store(false)
 	step.At("disarm: disarmed")
-	if _, w := p.queue.Front(); w == nil {
+	if p.queue.Front() == nil {
 		if _, any := p.oldestSame(); !any {
 			return never, true
 		}

@@ -94,15 +94,16 @@ func (p *Pool) wait(ctx context.Context, fresh bool, moved time.Duration) (Lease
 // ends. It returns how long that took.
 func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values context.Context, since int64, fresh bool, moved time.Duration) (l Lease, waited time.Duration, err error) {
 	k := p.parkers.Get().(*queue.Parker)
-	w := k.Waiter(done, since)
+	k.Begin(done, since)
 	if values != nil {
-		w.SetValues(values)
+		k.SetValues(values)
 	}
+	kind := queue.Any
 	if fresh {
-		w.SetFresh()
+		kind = queue.Fresh
 	}
 	step.At("wait: registered")
-	before := p.queue.Enqueue(w)
+	w, before := p.queue.Enqueue(k, kind)
 
 	// A slot may have been published before w was linked: its publisher saw nobody, and
 	// will not come back to it. So w looks once more. In steady overload, with thousands
@@ -113,16 +114,17 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 	// count: see fresh.go. They never park, so the argument is that for all others.) Suppose slot c stays
 	// idle from its publication p on, while waiter n lives. After p, at an instant q, the
 	// publisher of c looked at the queue (settle) and saw no live waiter. So n was linked
-	// after q. Let f be the first waiter linked after q. The waiter before f was linked
-	// before q, so it was dead at q. Dead is final. So f sees that the one before it is
-	// not parked, and looks, after p. Either f meets c, which contradicts that c stays
-	// idle. Or f stops because nobody waits any more, at an instant q' > q. Then n was
+	// after q. Of those linked after q, let f be the first that parks. If it was excused, the
+	// waiter before it was parked then. That one was not linked before q, or it would have been
+	// dead at q, and dead is final. Nor was it linked after q, or it would have parked before
+	// f. So f was not excused, and has looked, after p. Either f meets c, which contradicts that c
+	// stays idle. Or f stops because nobody waits any more, at an instant q' > q. Then n was
 	// linked after q', too, and the argument starts again with q' for q. It comes to an
 	// end, because there are finitely many waiters.
 	//
 	// The waiter before must be parked, not merely live. If f (or the goroutine that looks
 	// for it, see lookInFor) stalls before it has looked, the next one is not excused, and no stalled goroutine hides a slot from
-	// those that come later. And f must ask the node before it, not the gate. Suppose A
+	// those that come later. And f must ask the cell before it, not the gate. Suppose A
 	// is registered, linked and granted, and B is registered but not linked. A publisher
 	// sees the gate up and the queue empty, and goes. B would not be the first at the
 	// gate, would not look, and would sleep beside an idle slot.
@@ -171,12 +173,12 @@ func (p *Pool) waitOnce(ctx context.Context, done <-chan struct{}, values contex
 			step.At("leave: ctx ended")
 			p.counters.canceled.Inc()
 			err := p.waitEnded(ctx)
-			waited := p.waited(k, w)
+			waited := p.waited(k, since)
 			p.leave(k, w)
 			return Lease{}, waited, err
 		}
 	}
-	waited = p.waited(k, w)
+	waited = p.waited(k, since)
 	p.parkers.Put(k)
 	l, err = p.accept(ctx, t, moved+waited)
 	return l, waited, err
@@ -191,9 +193,9 @@ func (p *Pool) openContext(ctx context.Context) context.Context {
 	return p.config.OpenContext(ctx)
 }
 
-// waited counts a wait that is over, and returns how long it took.
-func (p *Pool) waited(k *queue.Parker, w *queue.Waiter) time.Duration {
-	d := time.Duration(p.now() - w.Since)
+// waited counts a wait that is over and began then, and returns how long it took.
+func (p *Pool) waited(k *queue.Parker, since int64) time.Duration {
+	d := time.Duration(p.now() - since)
 	p.counters.waitTime.Record(k.Stripe, d)
 	return d
 }

@@ -16,7 +16,8 @@ func TestAGranterPassesOverAWaiterWhoseCtxHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	k := p.parkers.Get().(*queue.Parker)
-	w := k.Waiter(ctx.Done(), 0)
+	k.Begin(ctx.Done(), 0)
+	w, _ := p.queue.Enqueue(k, queue.Any)
 	p.gate.Add(uint64(words.GateWaiter))
 	if p.grant(w, queue.Token{}) {
 		t.Error("the waiter was given the connection")
@@ -44,7 +45,8 @@ func TestAWaiterWhoLeavesTooLatePassesOnItsConnection(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			k := p.parkers.Get().(*queue.Parker)
-			w := k.Waiter(ctx.Done(), 0)
+			k.Begin(ctx.Done(), 0)
+			w, _ := p.queue.Enqueue(k, queue.Any)
 			p.gate.Add(uint64(words.GateWaiter))
 			if !p.grant(w, queue.Token{Slot: h.slot, Word: h.word}) {
 				t.Fatal("the waiter was not given the connection")

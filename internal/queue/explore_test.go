@@ -23,28 +23,28 @@ func queued(n int) (*Queue, []*Waiter) {
 // many, or nobody waits.
 func serve(q *Queue, n int) (served []*Waiter) {
 	for len(served) < n {
-		dummy, w := q.Front()
+		w := q.Front()
 		if w == nil {
 			break
 		}
 		if w.end(Taken) {
-			q.Advance(dummy, w)
+			q.Advance(w)
 			served = append(served, w)
 		}
 	}
 	return served
 }
 
-// The queue by itself: some waiters leave from the middle, where Unlink removes them;
+// The queue by itself: some waiters leave from the middle, where Unlink removes their segments;
 // some are served; one comes. At the end the invariants hold, and the live waiters are
-// there in order.
+// there in order. A segment has two cells here.
 func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 	for _, granters := range []int{0, 1, 2} {
-		for _, linked := range []int{2, 3, 4} {
+		for _, linked := range []int{5, 6, 8} {
 			t.Run(fmt.Sprintf("waiters=%d/granters=%d", linked, granters), func(t *testing.T) {
 				explore.Test(t, explore.Options{}, func(r *explore.Run) {
 					q, w := queued(linked)
-					for _, w := range w[1:] {
+					for _, w := range w[1:] { // the segment after the first is never unlinked
 						w.end(Left)
 					}
 					gone := map[*Waiter]bool{}
@@ -63,7 +63,7 @@ func TestExploreUnlinkAgainstAnEnqueuerAndGranters(t *testing.T) {
 					}
 					r.End(func() {
 						var want []*Waiter
-						if late.number > last.number {
+						if late.Number() > last.Number() {
 							late, last = last, late
 						}
 						for _, w := range []*Waiter{w[0], late, last} {
@@ -122,5 +122,67 @@ func TestExploreLeaversAgainstAnEnqueuerAndAGranter(t *testing.T) {
 				r.Errorf("%d can be served of %d", got, len(live))
 			}
 		})
+	})
+}
+
+// Those who come at the same time, and one who hands on: nobody is overtaken by one with a later
+// cell, and nobody is lost.
+func TestExploreEnqueuersAgainstAGranter(t *testing.T) {
+	for _, before := range []int{0, 1} {
+		t.Run(fmt.Sprintf("waiters=%d", before), func(t *testing.T) {
+			explore.Test(t, explore.Options{}, func(r *explore.Run) {
+				q, w := queued(before)
+				var served []*Waiter
+				for i := range 2 {
+					r.Go(fmt.Sprint("enqueuer ", i), func() { w = append(w, q.link(int64(10+i))) })
+				}
+				r.Go("granter", func() {
+					for range 2 {
+						first := q.Front()
+						if first == nil {
+							continue
+						}
+						for _, w := range w { // those who have returned are written down
+							if w.Live() && w.Number() < first.Number() {
+								r.Errorf("number %d comes before number %d", first.Number(), w.Number())
+							}
+						}
+						first.end(Taken)
+						q.Advance(first)
+						served = append(served, first)
+					}
+				})
+				r.End(func() {
+					live := walk(r, q)
+					if len(live)+len(served) != before+2 {
+						r.Errorf("%d have been served, %d live, want %d in all", len(served), len(live), before+2)
+					}
+					if got := q.Waits(); got != uint64(before+2) {
+						r.Errorf("%d have come to wait, want %d", got, before+2)
+					}
+					if got := len(serve(q, 9)); got != len(live) {
+						r.Errorf("%d can be served of %d", got, len(live))
+					}
+				})
+			})
+		})
+	}
+}
+
+// A publisher that finds nobody is right: whoever is written down later has not been waiting.
+func TestExploreAFrontThatFindsNobody(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		q, _ := queued(1)
+		var stays *Waiter
+		r.Go("enqueuer", func() { stays = q.link(9) })
+		r.Go("leaver", func() { q.link(10).end(Left) })
+		r.Go("granter", func() {
+			serve(q, 1)
+			waits := stays != nil
+			if q.Front() == nil && waits {
+				r.Errorf("nobody is found, and one has come to wait before the look")
+			}
+		})
+		r.End(func() { walk(r, q) })
 	})
 }

@@ -6,87 +6,117 @@ package queue
 
 import (
 	"context"
+	"unsafe"
 
 	"github.com/S4AK4N/pool/internal/atomic"
 	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
 )
 
-// A Queue holds waiters in the order in which they came. It is the queue of Michael and
-// Scott (Simple, Fast, and Practical Non-Blocking and Blocking Concurrent Queue
-// Algorithms, PODC 1996) with three differences:
+// A Queue holds waiters in the order in which they came. It is an endless row of cells, one
+// for each wait, in segments that are made as they are needed; an addition gives each who
+// comes the next cell. The row is that of the CancellableQueueSynchronizer (Koval, Khalanskiy
+// and Alistarh: CQS: A Formally-Verified Framework for Fair and Abortable Synchronization,
+// PLDI 2023) with two differences:
 //
-//   - A waiter is decided first and unlinked afterwards. A goroutine that has
-//     something for the oldest waiter decides it by one compare-and-swap of its
-//     state, and head moves only over decided waiters. The paper unlinks first.
-//     Then a goroutine could stall with a waiter in its hands, others would
-//     overtake that waiter, and first come would not be first served.
-//   - A waiter that leaves the list is severed: its next points to itself. In the
-//     paper each node leads to all nodes that came after it. One node that a slab
-//     or a stalled goroutine keeps would keep them all.
-//   - Waiters that are decided in the middle of the list are unlinked there, too.
+//   - A waiter is decided first and passed over afterwards. A goroutine that has something
+//     for the oldest waiter decides it by one compare-and-swap of its state, and head moves
+//     only over what is decided. There, an addition gives it the next cell first. Then a
+//     goroutine could stall with a cell in its hands, others would overtake the waiter in it,
+//     and first come would not be first served.
+//   - Nothing is left in a cell for somebody who has not come yet. If somebody has taken a
+//     cell and is not written down in it yet, while somebody behind is, the cell is broken,
+//     and who has taken it takes another one.
 //
-// Nodes are never reused; the collector frees them. So a pointer that compares equal is
-// the same node in the same place: there is no ABA.
+// A waiter is linked once it is written down in its cell.
 //
-// Invariants, with dummy for the node that head points to:
+// Cells are never used again; the collector frees their segments. So a waiter that compares
+// equal is the same wait: there is no ABA. A cell has 16 bytes: what else a waiter has is in
+// its parker, which is used again. It is the waiter's as long as that is live, and then its
+// winner's until the token is sent.
 //
-//	Q1  tail is never behind head, and never at a severed node
-//	Q2  every node up to the dummy is decided
-//	Q3  a live waiter is never unlinked
-//	Q4  the last node is never unlinked, nor severed
+// A segment that leaves the row is severed: its next points to itself. Otherwise each segment
+// would lead to all that came after it, and one that a stalled goroutine keeps would keep them
+// all.
+//
+// Invariants:
+//
+//	Q1  the row goes from first, over next, to its last segment, whose next is nil
+//	Q2  every cell before head is decided or broken
+//	Q3  a live waiter is never in a segment that has left the row
+//	Q4  the last segment never leaves the row, nor is severed
 //
 // All methods are lock-free: each repetition of a loop is caused by a step that another
 // goroutine has completed. Call Init before all others.
 type Queue struct {
-	head atomic.Pointer[Waiter]
-	tail atomic.Pointer[Waiter]
+	head   atomic.Uint64           // how many cells at the front are passed over
+	tail   atomic.Uint64           // how many cells are taken
+	first  atomic.Pointer[segment] // with the cell at head, or one before that
+	last   atomic.Pointer[segment] // where to look for the next cell: as a rule the last. It may have left the row
+	broken atomic.Uint64           // cells that are
+	waits  atomic.Uint64           // the most that Waits has returned
 }
 
-// A Waiter is one caller's place in the queue, for one wait.
+// A segment is a part of the row.
+type segment struct {
+	base  uint64                  // how many cells are before it
+	next  atomic.Pointer[segment] // nil: last. Itself: severed
+	cells [segmentSize]Waiter
+}
+
+func newSegment(base uint64) *segment {
+	s := &segment{base: base}
+	for i := range s.cells {
+		s.cells[i].index = uint32(i)
+	}
+	return s
+}
+
+// A Waiter is one caller's place in the queue, for one wait: a cell.
 type Waiter struct {
-	next atomic.Pointer[Waiter] // nil: last. Itself: severed
-
-	// done and ch are written before the link. The winner of Decide reads and clears
-	// them: nobody else, and nobody earlier.
-	done <-chan struct{} // of the caller's ctx
-	ch   chan Token      // the caller parks on it; capacity 1
-
-	// values is the ctx whose values Factory.Open gets if it is called for this waiter. It
-	// is written before the link, read by anybody, and cleared by Strip.
-	values atomic.Pointer[context.Context]
-
-	Since  int64  // when the wait began, on the pool's clock; constant
-	number uint64 // how many have come to wait, including this one, and fresh; or a ticket, and one; constant
-	state  atomic.Uint32
+	parker *Parker       // constant once the state says that somebody is here
+	state  atomic.Narrow // a phase, and what kind of waiter it is
+	index  uint32        // in its segment; constant
 }
 
-// fresh in the number of a waiter says that only what is opened from now on is for it.
-const fresh = 1 << 63
-
-// one in the number of a waiter says that it waits for a single connection, in the queue of that:
-// then the number is its ticket, how many had come to wait for any.
-const one = 1 << 62
-
-// The state of a waiter. Each arrow is a compare-and-swap. Park makes the arrow to
-// parked, Claim and Unclaim those between looking and claimed, Decide makes all others.
+// The phase of a waiter. Each arrow is a compare-and-swap. Enqueue makes the arrow to
+// looking, search that to broken, Park that to parked, Claim and Unclaim those between looking
+// and claimed, Decide all others.
 //
-//	looking ──▶ parked ──▶ taken  by one that has something for it: a connection, an
-//	   │           │              error, the end of its time. It owes one token
-//	   ├───────────┼─────▶ taken
-//	   └───────────┴─────▶ left   by the caller itself, whose ctx has ended
+//	empty ──▶ looking ──▶ parked ──▶ taken  by one that has something for it: a connection, an
+//	   │         │           │              error, the end of its time. It owes one token
+//	   │         ├───────────┼─────▶ taken
+//	   ▼         └───────────┴─────▶ left   by the caller itself, whose ctx has ended
+//	broken
 //
 //	looking ◀──▶ claimed ──▶ taken, left   of a fresh waiter, which never parks
 //
-// looking, parked and claimed are live; the other two are final. Only the next waiter
+// looking, parked and claimed are live; taken, left and broken are final. Only the next waiter
 // treats looking and parked differently (see Pool.wait in core), and only those who open
 // for a fresh waiter ask whether it is claimed. A granter treats all alike.
 const (
-	looking uint32 = iota // the caller may still be looking for an idle slot
+	empty   uint32 = iota // nobody has taken the cell, or whoever has is not written down in it yet
+	looking               // the caller may still be looking for an idle slot
 	parked                // it has looked, or was excused
 	claimed               // an attempt to open is its own
 	Taken                 // somebody else has ended the wait
 	Left                  // the caller has
+	broken                // nobody ever waits here
+
+	phase uint32 = 1<<3 - 1
+)
+
+// A Kind of waiter.
+type Kind uint32
+
+const (
+	// Any waits for any connection.
+	Any Kind = 0
+	// Fresh waits for one that is opened from now on: what was opened before, or is being
+	// opened now, is not for it.
+	Fresh Kind = 1 << 3
+	// One waits for a single connection, in the queue of that.
+	One Kind = 1 << 4
 )
 
 // A Token is what a waiter is given: a slot with a connection and the slot's word, or an
@@ -99,227 +129,370 @@ type Token struct {
 
 // Init makes q an empty queue.
 func (q *Queue) Init() {
-	dummy := new(Waiter)
-	dummy.state.Store(Taken)
-	q.head.Store(dummy)
-	q.tail.Store(dummy)
+	s := newSegment(0)
+	q.first.Store(s)
+	q.last.Store(s)
 }
 
+// segment returns the segment that w is in.
+func (w *Waiter) segment() *segment {
+	return (*segment)(unsafe.Add(unsafe.Pointer(w), -int(unsafe.Offsetof(segment{}.cells)+uintptr(w.index)*unsafe.Sizeof(Waiter{}))))
+}
+
+// number says how many had come to wait, including w.
+func (w *Waiter) number() uint64 { return w.segment().base + uint64(w.index) + 1 }
+
+// in says in which phase w is.
+func (w *Waiter) in() uint32 { return w.state.Load() & phase }
+
+// live reports whether a state is that of somebody who waits.
+func live(state uint32) bool { return state&phase-looking < Taken-looking }
+
 // Live reports whether the wait is not over yet.
-func (w *Waiter) Live() bool { return w.state.Load() < Taken }
+func (w *Waiter) Live() bool { return live(w.state.Load()) }
 
 // Decide ends a wait. Of all that try, for whatever reason, exactly one gets true.
-func (w *Waiter) Decide(state uint32) bool {
+func (w *Waiter) Decide(end uint32) bool {
 	for {
 		old := w.state.Load()
-		if old >= Taken {
+		if !live(old) {
 			return false
 		}
-		if w.state.CompareAndSwap(old, state) { // the end of the wait
+		if w.state.CompareAndSwap(old, old&^phase|end) { // the end of the wait
 			return true
 		}
 		// It has just parked, or was claimed, or its attempt is over.
 	}
 }
 
-// SetTicket makes w one who waits for a single connection, before it is linked. came is how many
-// had come to wait for any.
-func (w *Waiter) SetTicket(came uint64) { w.number = one | came }
-
 // WaitsForOne reports whether w waits for a single connection.
-func (w *Waiter) WaitsForOne() bool { return w.number&one != 0 }
+func (w *Waiter) WaitsForOne() bool { return w.state.Load()&uint32(One) != 0 }
 
 // CameBefore reports whether w, who waits for a single connection, came before v, who waits
-// for any.
-func (w *Waiter) CameBefore(v *Waiter) bool { return w.number&^one < v.number&^fresh }
+// for any. If the wait of w is over, the answer says nothing.
+func (w *Waiter) CameBefore(v *Waiter) bool { return w.parker.ticket.Load() < v.number() }
+
+// Since says when the wait began, on the pool's clock. It reports false if the wait is over:
+// then the time may be that of another one.
+func (w *Waiter) Since() (at int64, live bool) {
+	at = w.parker.since.Load()
+	step.At("since: read")
+	return at, w.Live()
+}
 
 // Park notes that the waiter has looked for an idle slot, or was excused. It changes
 // nothing if the waiter has been decided.
 //
 // A fresh waiter never parks: it looks for nobody else, so the next one must look.
 func (w *Waiter) Park() {
-	if !w.Fresh() {
-		w.state.CompareAndSwap(looking, parked)
+	if old := w.state.Load(); old&^uint32(One) == looking {
+		w.state.CompareAndSwap(old, old&^phase|parked)
 	}
 }
 
-// SetFresh makes w a fresh waiter, before it is linked: what was opened before, or is being
-// opened now, is not for it.
-func (w *Waiter) SetFresh() { w.number = fresh }
-
 // Fresh reports whether w is a fresh waiter.
-func (w *Waiter) Fresh() bool { return w.number >= fresh }
+func (w *Waiter) Fresh() bool { return w.state.Load()&uint32(Fresh) != 0 }
 
 // Suits reports whether a connection is for w that was begun to be opened when so many had
 // come.
-func (w *Waiter) Suits(after uint64) bool { return !w.Fresh() || after >= w.number-fresh }
+func (w *Waiter) Suits(after uint64) bool { return !w.Fresh() || after >= w.number() }
 
 // Unclaimed reports whether a fresh waiter is live and no attempt to open is its own.
-func (w *Waiter) Unclaimed() bool { return w.Fresh() && w.state.Load() == looking }
+func (w *Waiter) Unclaimed() bool { return w.state.Load() == looking|uint32(Fresh) }
 
 // Claim says that an attempt to open is begun for a fresh waiter. It reports false if the
 // wait is over, or if another attempt is its own.
-func (w *Waiter) Claim() bool { return w.state.CompareAndSwap(looking, claimed) }
-
-// Unclaim says that the attempt is over. Only the one that has claimed w calls it.
-func (w *Waiter) Unclaim() { w.state.CompareAndSwap(claimed, looking) }
-
-// Behind returns the first live waiter behind w, or nil. It reports false if w has left the
-// list, perhaps: then begin again at the front. Each time somebody has removed a waiter.
-func (w *Waiter) Behind() (next *Waiter, ok bool) {
-	for {
-		next := w.next.Load()
-		switch {
-		case next == nil:
-			return nil, true // nobody was linked behind w at the instant of this load
-		case next == w:
-			return nil, false // severed
-		case next.Live():
-			return next, true
-		}
-		step.At("behind: passed over")
-		w = next
-	}
+func (w *Waiter) Claim() bool {
+	return w.state.CompareAndSwap(looking|uint32(Fresh), claimed|uint32(Fresh))
 }
 
-// SetValues sets the ctx that Values returns, before the waiter is linked.
-func (w *Waiter) SetValues(ctx context.Context) { w.values.Store(&ctx) }
+// Unclaim says that the attempt is over. Only the one that has claimed w calls it.
+func (w *Waiter) Unclaim() {
+	w.state.CompareAndSwap(claimed|uint32(Fresh), looking|uint32(Fresh))
+}
+
+// HasParked reports whether the waiter is live and has parked. Nobody has not.
+func (w *Waiter) HasParked() bool { return w != nil && w.in() == parked }
 
 // Values returns the ctx whose values count for this waiter, and nil if there is none, or if
 // the wait is over.
 func (w *Waiter) Values() context.Context {
-	if ctx := w.values.Load(); ctx != nil {
-		return *ctx
+	ctx := w.parker.values.Load()
+	step.At("values: read")
+	if ctx == nil || !w.Live() { // by now they may be those of another wait
+		return nil
 	}
-	return nil
+	return *ctx
 }
-
-// HasParked reports whether the waiter is live and has parked.
-func (w *Waiter) HasParked() bool { return w.state.Load() == parked }
 
 // Strip returns what the winner of Decide needs: the channel of the waiter and the Done
-// channel of its ctx. It clears both, so that a dead node keeps no request alive.
+// channel of its ctx. It clears that and the values, so that a wait that is over keeps no
+// request alive.
 func (w *Waiter) Strip() (chan<- Token, <-chan struct{}) {
-	ch, done := w.ch, w.done
-	w.ch, w.done = nil, nil
-	if w.values.Load() != nil {
-		w.values.Store(nil)
+	k := w.parker
+	done := k.done
+	k.done = nil
+	if k.values.Load() != nil {
+		k.values.Store(nil)
 	}
-	return ch, done
+	return k.ch, done
 }
 
-// Enqueue links w and returns the node before it.
-func (q *Queue) Enqueue(w *Waiter) (before *Waiter) {
+// Enqueue takes the next cell for a caller, with what its parker has been told of the wait. It
+// returns the cell before it, too, or nil if that is in another segment.
+func (q *Queue) Enqueue(k *Parker, kind Kind) (w, before *Waiter) {
 	for {
-		t := q.tail.Load()
-		step.At("enqueue: tail read")
-		next := t.next.Load()
-		if next == t {
-			continue // severed: tail has moved on
+		s := q.last.Load()
+		n := q.tail.Inc() - 1
+		step.At("enqueue: cell taken")
+		i := n - s.base
+		if i >= segmentSize {
+			if s = q.reach(s, n); s == nil {
+				continue // passed over: it was broken
+			}
+			i = n - s.base
 		}
-		if next != nil {
-			q.tail.CompareAndSwap(t, next) // help
+		w = &s.cells[i]
+		w.parker = k
+		if w.state.CompareAndSwap(empty, looking|uint32(kind)) { // the wait begins here
+			step.At("enqueue: written down")
+			if i > 0 {
+				before = &s.cells[i-1]
+			}
+			return w, before
+		}
+		w.parker = nil // broken: nobody looks at it
+	}
+}
+
+// reach returns the segment that has cell n, which the caller has taken, or nil if the row does
+// not have it any more. s is no later segment.
+func (q *Queue) reach(s *segment, n uint64) *segment {
+	for n >= s.base+segmentSize {
+		next := s.next.Load()
+		if next == nil {
+			if next = newSegment(s.base + segmentSize); !s.next.CompareAndSwap(nil, next) {
+				continue // somebody else has made it
+			}
+			step.At("reach: segment made")
+		}
+		if next == s { // severed
+			first := q.first.Load()
+			q.last.CompareAndSwap(s, first) // so that not all who come have to walk from there
+			if s = first; s.base > n {
+				return nil
+			}
 			continue
 		}
-		if !w.WaitsForOne() {
-			w.number = w.number&fresh | (t.number&^fresh + 1)
+		if q.last.Load() == s {
+			q.last.CompareAndSwap(s, next)
 		}
-		if t.next.CompareAndSwap(nil, w) { // the wait begins here
-			step.At("enqueue: linked")
-			q.tail.CompareAndSwap(t, w)
-			return t
+		s = next
+	}
+	if s.base > n { // its segment has been removed: the cell was broken
+		return nil
+	}
+	return s
+}
+
+// search returns the first live waiter in cell n or behind it, or nil if there is none, and the
+// number of the cell at which it has stopped: all from n on to that are decided or broken. s has
+// cell n, or comes before it. It reports false if s has left the row, perhaps.
+func (q *Queue) search(s *segment, n uint64) (w *Waiter, at uint64, ok bool) {
+	n = max(n, s.base) // those before s that have been removed were all decided
+	for {
+		for n >= s.base+segmentSize {
+			next := s.next.Load()
+			switch next {
+			case nil:
+				return nil, n, true // nobody is behind, at the instant of this load
+			case s:
+				return nil, n, false // severed
+			}
+			s = next
+			n = max(n, s.base)
+		}
+		w = &s.cells[n-s.base]
+		switch state := w.state.Load(); {
+		case live(state):
+			return w, n, true
+		case state != empty:
+			n++
+			continue
+		}
+		// Nobody was in this cell, at the instant of that load. If nobody is written down
+		// behind it now, nobody was then, and nobody waited: a state is never empty again.
+		step.At("search: empty")
+		switch behind, ok := q.anyone(s, n+1); {
+		case !ok:
+			return nil, n, false
+		case !behind:
+			return nil, n, true
+		}
+		// Whoever has taken the cell would be served before those behind it, which have been
+		// waiting for longer, or has stalled, and would hold them up. It takes another one.
+		step.At("search: somebody behind")
+		if w.state.CompareAndSwap(empty, broken) {
+			q.broken.Inc()
 		}
 	}
 }
 
-// Front returns the oldest live waiter and the dummy before it, or a nil waiter if nobody
-// waits. It removes the decided waiters in front of it.
-func (q *Queue) Front() (dummy, oldest *Waiter) {
-	for {
-		dummy = q.head.Load()
-		step.At("front: head read")
-		next := dummy.next.Load()
-		if next == nil {
-			// Nobody waits, at the instant of this load. dummy is the last node (Q4), so
-			// it is still the head, and all nodes are decided (Q2).
-			return nil, nil
+// anyone reports whether somebody is, or was, written down in cell n or behind it, in s or
+// behind that. It reports false if s has left the row.
+func (q *Queue) anyone(s *segment, n uint64) (yes, ok bool) {
+	for end := q.tail.Load(); n < end; n++ {
+		for n >= s.base+segmentSize {
+			next := s.next.Load()
+			switch next {
+			case nil:
+				return false, true
+			case s:
+				return false, false
+			}
+			s = next
+			if s.base > n {
+				return true, true // there was, in a segment that has been removed
+			}
 		}
-		if next == dummy {
-			continue // severed: head has moved on
+		if s.cells[n-s.base].state.Load() != empty {
+			return true, true
 		}
-		if next.Live() {
-			return dummy, next
-		}
-		q.Advance(dummy, next)
 	}
+	return false, true
+}
+
+// Front returns the oldest live waiter, or nil if nobody waits. It passes over the decided
+// waiters in front of it.
+func (q *Queue) Front() *Waiter {
+	for {
+		s := q.first.Load() // before head: it has that cell, or comes before it
+		n := q.head.Load()
+		step.At("front: head read")
+		if i := n - s.base; i < segmentSize && s.cells[i].Live() {
+			return &s.cells[i]
+		}
+		w, at, ok := q.search(s, n)
+		if !ok {
+			continue
+		}
+		if at > n {
+			q.pass(at)
+		}
+		return w
+	}
+}
+
+// Oldest returns the oldest live waiter and when its wait began, or nil.
+func (q *Queue) Oldest() (w *Waiter, since int64) {
+	for w = q.Front(); w != nil; w = q.Front() {
+		if since, live := w.Since(); live {
+			return w, since
+		}
+	}
+	return nil, 0
+}
+
+// Behind returns the first live waiter behind w, or nil. It reports false if w has left the
+// row, perhaps: then begin again at the front.
+func (q *Queue) Behind(w *Waiter) (next *Waiter, ok bool) {
+	next, _, ok = q.search(w.segment(), w.number())
+	return next, ok
 }
 
 // Count returns how many waiters have come so far.
-func (q *Queue) Count() uint64 {
+func (q *Queue) Count() uint64 { return q.tail.Load() }
+
+// Waits returns how many have come to wait. Each counts once, also one who takes another cell
+// for a broken one. It never falls.
+func (q *Queue) Waits() uint64 {
+	b := q.broken.Load() // first: each of these cells has been taken
+	now := q.tail.Load() - b
 	for {
-		t := q.tail.Load()
-		step.At("count: tail read")
-		switch next := t.next.Load(); next {
-		case nil:
-			return t.number &^ fresh
-		case t:
-			continue // severed: tail has moved on, and the count must not fall
-		default:
-			return next.number &^ fresh // tail is at most one node behind
+		most := q.waits.Load()
+		if now <= most || q.waits.CompareAndSwap(most, now) {
+			return max(now, most)
 		}
 	}
 }
 
-// Advance makes next, which is decided, the dummy, in place of the dummy before it.
-func (q *Queue) Advance(dummy, next *Waiter) {
-	if q.tail.Load() == dummy {
-		q.tail.CompareAndSwap(dummy, next) // Q1, before dummy leaves the list
+// Advance passes over w, which was the oldest and is decided.
+func (q *Queue) Advance(w *Waiter) {
+	n := w.number()
+	if q.head.CompareAndSwap(n-1, n) && w.index < segmentSize-1 {
+		return // as a rule
 	}
-	step.At("advance: tail passed")
-	if q.head.CompareAndSwap(dummy, next) {
-		dummy.next.Store(dummy)
+	q.pass(n)
+}
+
+// pass moves head to n, if it is not there yet. All cells before that are decided or broken.
+func (q *Queue) pass(n uint64) {
+	for h := q.head.Load(); h < n; h = q.head.Load() {
+		if q.head.CompareAndSwap(h, n) {
+			break
+		}
+	}
+	step.At("pass: head moved")
+	for s := q.first.Load(); s.base+segmentSize <= n; s = q.first.Load() {
+		next := s.next.Load()
+		if next == nil {
+			return // Q4
+		}
+		if next == s {
+			continue // severed: first has moved on
+		}
+		step.At("pass: next read")
+		if q.first.CompareAndSwap(s, next) {
+			s.next.Store(s)
+		}
 	}
 }
 
-// Unlink removes decided waiters from the middle of the list. One goroutine at a time may
-// call it.
+// dead reports whether nobody waits in a segment, nor ever will.
+func (s *segment) dead() bool {
+	for i := range s.cells {
+		if s.cells[i].in() < Taken {
+			return false
+		}
+	}
+	return true
+}
+
+// Unlink removes segments without a live waiter from the middle of the row. One goroutine at a
+// time may call it.
 func (q *Queue) Unlink() {
-	head := q.head.Load()
-	prev := head.next.Load()
-	if prev == nil || prev == head {
+	first := q.first.Load()
+	prev := first.next.Load()
+	if prev == nil || prev == first {
 		return
 	}
-	// The first node after head is left to Front. So each node that is removed here has
-	// one before it that is live, or that Front will remove.
+	// The segment after the first is left to pass. So each segment that is removed here has
+	// one before it that has a live waiter, or that pass will remove.
 	for {
 		cur := prev.next.Load()
 		if cur == nil || cur == prev {
 			return // the end, or prev was severed
 		}
-		live := cur.Live()
 		next := cur.next.Load()
 		if next == nil || next == cur {
 			return // Q4: never the last one
 		}
-		if live {
+		if !cur.dead() {
 			prev = cur
 			continue
 		}
-		if q.tail.Load() == cur {
-			q.tail.CompareAndSwap(cur, next) // Q1, before cur leaves the list
-		}
-		step.At("unlink: tail passed")
+		step.At("unlink: dead")
 		// Not a store: prev may have been severed, and must remain so.
 		if !prev.next.CompareAndSwap(cur, next) {
 			return
 		}
 		step.At("unlink: cut")
 		// Somebody may have read prev.next == cur before the cut, and be about to make
-		// cur the head. That is possible only if prev was the head at that time. Head
-		// never goes back, and nodes are never used twice. So if head is where it was,
-		// then prev, which comes after it, has never been the head, and nobody has cur in
-		// hand. If head has moved, cur may be the head itself, and its next must stay.
-		if q.head.Load() != head {
+		// cur the first. That is possible only if prev was the first at that time. First
+		// never goes back, and segments are never used twice. So if first is where it was,
+		// then prev, which comes after it, has never been the first, and nobody has cur in
+		// hand. If first has moved, cur may be the first itself, and its next must stay.
+		if q.first.Load() != first {
 			return
 		}
 		cur.next.Store(cur)

@@ -34,9 +34,18 @@ func newQueue() *Queue {
 
 // link adds a waiter to a queue.
 func (q *Queue) link(since int64) *Waiter {
-	w := NewParker(0).Waiter(nil, since)
-	q.Enqueue(w)
+	k := NewParker(0)
+	k.Begin(nil, since)
+	w, _ := q.Enqueue(k, Any)
 	return w
+}
+
+// segments returns those that are in the row.
+func (q *Queue) segments() (all []*segment) {
+	for s := q.first.Load(); s != nil; s = s.next.Load() {
+		all = append(all, s)
+	}
+	return all
 }
 
 // end decides a waiter, as far as the queue is concerned.
@@ -50,22 +59,22 @@ func (w *Waiter) end(state uint32) bool {
 
 func TestQueueServesInTheOrderOfArrival(t *testing.T) {
 	q := newQueue()
-	if _, w := q.Front(); w != nil {
+	if w := q.Front(); w != nil {
 		t.Fatal("a new queue has somebody in it")
 	}
-	for i := range int64(100) {
+	for i := range int64(3 * segmentSize) {
 		q.link(i)
 	}
-	for i := range int64(100) {
-		dummy, w := q.Front()
-		if w == nil || w.Since != i {
-			t.Fatalf("front is %v, want waiter %d", w, i)
+	for i := range int64(3 * segmentSize) {
+		w, since := q.Oldest()
+		if w == nil || since != i || w.Number() != uint64(i+1) {
+			t.Fatalf("front is %v, which waits since %d, want waiter %d", w, since, i)
 		}
 		w.end(Taken)
-		q.Advance(dummy, w)
+		q.Advance(w)
 		walk(t, q)
 	}
-	if _, w := q.Front(); w != nil {
+	if w := q.Front(); w != nil {
 		t.Fatal("somebody is in the queue after all have been served")
 	}
 }
@@ -92,24 +101,26 @@ func TestOnlyOneDecidesAWaiter(t *testing.T) {
 }
 
 // sqlx#1129: a dead head of the queue blocks the rest.
-func TestFrontRemovesThoseWhoHaveLeft(t *testing.T) {
+func TestFrontPassesOverThoseWhoHaveLeft(t *testing.T) {
 	q := newQueue()
 	var all []*Waiter
-	for i := range int64(10) {
+	for i := range int64(3 * segmentSize) {
 		all = append(all, q.link(i))
 	}
-	for _, w := range all[:7] {
+	before := q.segments()
+	const left = 2*segmentSize + segmentSize/2
+	for _, w := range all[:left] {
 		w.end(Left)
 	}
-	if _, w := q.Front(); w != all[7] {
+	if w := q.Front(); w != all[left] {
 		t.Errorf("front is %v, want the first who has not left", w)
 	}
-	if got := q.Listed(); got != 3 {
-		t.Errorf("%d are linked, want the 3 who have not left", got)
+	if got := q.Listed(); got != len(all)-left {
+		t.Errorf("%d are in the row, want the %d who have not left", got, len(all)-left)
 	}
-	for _, w := range all[:6] {
-		if w.next.Load() != w {
-			t.Error("one that was removed has not been severed")
+	for _, s := range before[:2] {
+		if s.next.Load() != s {
+			t.Error("a segment that has left the row has not been severed")
 		}
 	}
 }
@@ -118,70 +129,146 @@ func TestFrontRemovesThoseWhoHaveLeft(t *testing.T) {
 func TestUnlinkRemovesThoseWhoHaveLeftFromTheMiddle(t *testing.T) {
 	q := newQueue()
 	var all []*Waiter
-	for i := range int64(10) {
+	for i := range int64(10 * segmentSize) {
 		all = append(all, q.link(i))
 	}
-	for _, i := range []int{1, 2, 3, 5, 6, 8} {
-		all[i].end(Left)
+	before := q.segments()
+	stay := map[int]bool{0: true, 5*segmentSize + 1: true, 8 * segmentSize: true, 10*segmentSize - 1: true}
+	var want []*Waiter
+	for i, w := range all {
+		if stay[i] {
+			want = append(want, w)
+		} else {
+			w.end(Left)
+		}
 	}
 	q.Unlink()
 	live := walk(t, q)
-	if got := q.Listed(); got != 4 || len(live) != 4 {
-		t.Errorf("%d are linked, %d live, want 4, 4", got, len(live))
+	if len(live) != len(want) {
+		t.Fatalf("%d are live, want %d", len(live), len(want))
 	}
-	for i, want := range []int{0, 4, 7, 9} {
-		if live[i] != all[want] {
-			t.Errorf("number %d in the list is not waiter %d", i, want)
+	for i := range want {
+		if live[i] != want[i] {
+			t.Errorf("number %d in the row is another", i)
 		}
 	}
-	for _, i := range []int{1, 2, 3, 5, 6, 8} {
-		if all[i].next.Load() != all[i] {
-			t.Errorf("waiter %d was removed and has not been severed", i)
+	for i, s := range before {
+		// The first is at the head, and the one after it is left to whoever passes over that.
+		removed := i > 1 && i != 5 && i != 8 && i != 9
+		if (s.next.Load() == s) != removed {
+			t.Errorf("segment %d has been severed: %v, want %v", i, !removed, removed)
 		}
+	}
+	if w, ok := q.Behind(all[2*segmentSize]); ok || w != nil {
+		t.Error("one whose segment has been removed leads to somebody")
+	}
+	if w, ok := q.Behind(all[0]); !ok || w != want[1] {
+		t.Error("behind the first is another than the second who is left")
 	}
 }
 
 func TestUnlinkLeavesTheLastInPlace(t *testing.T) {
 	q := newQueue()
 	q.Unlink() // an empty queue
-	a, b := q.link(0), q.link(1)
-	b.end(Left)
+	a := q.link(0)
+	for range 3*segmentSize - 1 {
+		q.link(1).end(Left)
+	}
 	q.Unlink()
+	if got := len(q.segments()); got != 3 {
+		t.Errorf("%d segments are left, want the first, the one after it and the last", got)
+	}
 	c := q.link(2)
 	if live := walk(t, q); len(live) != 2 || live[0] != a || live[1] != c {
-		t.Errorf("live are %v, want the first and the third", live)
+		t.Errorf("live are %v, want the first and the one who came afterwards", live)
 	}
 }
 
-func TestUnlinkBringsTailPastWhatItRemoves(t *testing.T) {
+// last may be at a segment that has left the row, if whoever has made the next one has not come to
+// move it. Those who come find the row, and one of them mends it.
+func TestWhoComesFindsTheRowIfLastHasLeftIt(t *testing.T) {
+	for _, front := range []bool{false, true} {
+		q := newQueue()
+		all := []*Waiter{q.link(0)}
+		for range 3*segmentSize - 1 {
+			all = append(all, q.link(1))
+			all[len(all)-1].end(Left)
+		}
+		row := q.segments()
+		all = append(all, q.link(2))
+		q.last.Store(row[2])
+		want := 4
+		if front {
+			all[0].end(Left)
+			want = 3
+			q.Front()
+		} else {
+			q.Unlink()
+		}
+		if row[2].next.Load() != row[2] {
+			t.Fatal("the segment has not been removed")
+		}
+		q.link(3)
+		if got := q.last.Load(); got == row[2] {
+			t.Error("last is still at a segment that has left the row")
+		}
+		if got, w := q.last.Load, q.link(4); got() != w.segment() {
+			t.Error("last is not at the last segment")
+		}
+		if live := walk(t, q); len(live) != want {
+			t.Errorf("%d are live, want %d", len(live), want)
+		}
+	}
+}
+
+// Whoever has taken a cell and is not written down in it yet holds nobody up, and overtakes
+// nobody: it takes another cell.
+func TestACellThatNobodyIsWrittenDownInIsBrokenForThoseBehindIt(t *testing.T) {
+	for _, n := range []int{0, 1, segmentSize - 1, segmentSize} { // waiters before it
+		q := newQueue()
+		for i := range n {
+			q.link(int64(i)).end(Left)
+		}
+		cell := q.tail.Inc() - 1
+		if w := q.Front(); w != nil {
+			t.Fatal("somebody waits")
+		}
+		if q.broken.Load() != 0 {
+			t.Fatal("a cell was broken for nobody")
+		}
+		behind := q.link(1)
+		if w := q.Front(); w != behind {
+			t.Errorf("front is %v, want the one who is written down", w)
+		}
+		if got, want := q.Waits(), uint64(n+1); got != want || q.Count() != want+1 {
+			t.Errorf("%d have come to wait, %d cells are taken, want %d, %d", got, q.Count(), want, want+1)
+		}
+		s := q.reach(behind.segment(), cell)
+		if s == nil { // passed over
+			continue
+		}
+		if w := &s.cells[cell-s.base]; w.in() != broken {
+			t.Error("the cell is not broken")
+		}
+		walk(t, q)
+	}
+}
+
+// The number of those who came never falls, whatever a Waits meets.
+func TestWaitsNeverFalls(t *testing.T) {
 	q := newQueue()
+	q.tail.Inc()
+	if got := q.Waits(); got != 1 {
+		t.Errorf("%d have come, want 1", got)
+	}
+	q.broken.Inc() // it is about to take another cell
+	if got := q.Waits(); got != 1 {
+		t.Errorf("%d have come, want 1", got)
+	}
+	q.tail.Inc()
 	q.link(0)
-	b, c := q.link(1), q.link(2)
-	q.tail.Store(b) // c's enqueuer has not come to move it
-	b.end(Left)
-	q.Unlink()
-	if q.tail.Load() != c {
-		t.Error("Q1: tail is at a node that has been removed")
-	}
-	q.link(3)
-	if live := walk(t, q); len(live) != 3 {
-		t.Errorf("%d are live, want 3", len(live))
-	}
-}
-
-func TestAdvanceBringsTailPastWhatItRemoves(t *testing.T) {
-	q := newQueue()
-	dummy := q.head.Load()
-	w := q.link(0)
-	q.tail.Store(dummy) // w's enqueuer has not come to move it
-	w.end(Taken)
-	q.Advance(dummy, w)
-	if q.tail.Load() != w {
-		t.Error("Q1: tail is behind head")
-	}
-	q.link(1)
-	if live := walk(t, q); len(live) != 1 {
-		t.Errorf("%d are live, want 1", len(live))
+	if got := q.Waits(); got != 2 {
+		t.Errorf("%d have come, want 2", got)
 	}
 }
 
@@ -200,21 +287,21 @@ func TestQueueAgreesWithASlice(t *testing.T) {
 			want[k].end(Left)
 			want = append(want[:k:k], want[k+1:]...)
 		case n < 8: // the oldest is served
-			dummy, w := q.Front()
+			w := q.Front()
 			if (w == nil) != (len(want) == 0) || w != nil && w != want[0] {
 				t.Fatalf("step %d: front is %v, want one of %d", i, w, len(want))
 			}
 			if w != nil {
 				w.end(Taken)
 				if rnd.IntN(2) == 0 {
-					q.Advance(dummy, w)
+					q.Advance(w)
 				}
 				want = want[1:]
 			}
 		case n == 8:
 			q.Unlink()
-			if got := q.Listed(); got > len(want)+2 {
-				t.Fatalf("step %d: %d are linked after unlink, %d of them live", i, got, len(want))
+			if got := len(q.segments()); got > len(want)+3 {
+				t.Fatalf("step %d: %d segments are left after unlink, %d live", i, got, len(want))
 			}
 		}
 		live := walk(t, q)
@@ -238,10 +325,10 @@ func TestQueueUnderConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for e := range int64(enqueuers) {
 		wg.Go(func() {
-			k := NewParker(0)
 			for i := range int64(each) {
-				w := k.Waiter(nil, e<<32|i)
-				q.Enqueue(w)
+				k := NewParker(0) // one for each who may be live
+				k.Begin(nil, e<<32|i)
+				w, _ := q.Enqueue(k, Any)
 				if i%3 == 0 && w.end(Left) {
 					decided.Inc()
 					q.Front()
@@ -253,17 +340,16 @@ func TestQueueUnderConcurrency(t *testing.T) {
 		wg.Go(func() {
 			var last [enqueuers]int64
 			for decided.Load() < enqueuers*each {
-				dummy, w := q.Front()
+				w, since := q.Oldest()
 				if w == nil {
 					runtime.Gosched()
 					continue
 				}
-				since := w.Since
 				if !w.end(Taken) {
 					continue
 				}
 				decided.Inc()
-				q.Advance(dummy, w)
+				q.Advance(w)
 				e, i := since>>32, since&(1<<32-1)+1
 				if i <= last[e] {
 					t.Errorf("waiter %d of enqueuer %d was served after number %d", i, e, last[e])
@@ -284,18 +370,16 @@ func TestQueueUnderConcurrency(t *testing.T) {
 	}
 }
 
-func TestAParkerUsedOnceDoesNotPinWhatCameLater(t *testing.T) {
+func TestAWaiterThatSomebodyKeepsDoesNotPinWhatCameLater(t *testing.T) {
 	q := newQueue()
 	serve := func(k *Parker) *Waiter {
-		w := k.Waiter(nil, 0)
-		q.Enqueue(w)
-		dummy, oldest := q.Front()
-		oldest.end(Taken)
-		q.Advance(dummy, oldest)
+		k.Begin(nil, 0)
+		w, _ := q.Enqueue(k, Any)
+		w.end(Taken)
+		q.Advance(w)
 		return w
 	}
-	old := NewParker(0)
-	first := serve(old)
+	first := serve(NewParker(0))
 	busy := NewParker(0)
 	serve(busy)
 	before := leftover.Heap()
@@ -305,28 +389,40 @@ func TestAParkerUsedOnceDoesNotPinWhatCameLater(t *testing.T) {
 	if grown := leftover.Heap() - before; grown > 1<<19 {
 		t.Errorf("the heap has grown by %d bytes with 200,000 waits elsewhere, want no growth", grown)
 	}
-	if first.next.Load() != first {
-		t.Error("a waiter that has left the list has not been severed")
+	if s := first.segment(); s.next.Load() != s {
+		t.Error("a segment that has left the row has not been severed")
 	}
-	runtime.KeepAlive(old)
+	runtime.KeepAlive(first)
 }
 
 // go#33850: an idle object keeps its last context alive.
 func TestAWaitThatIsOverHasNoValues(t *testing.T) {
 	q := newQueue()
-	k := NewParker(0)
-	w := k.Waiter(nil, 0)
-	if w.Values() != nil {
+	if q.link(0).Values() != nil {
 		t.Error("a waiter has values that nobody has given it")
 	}
-	w.SetValues(t.Context())
-	q.Enqueue(w)
+	k := NewParker(0)
+	k.Begin(nil, 7)
+	k.SetValues(t.Context())
+	w, _ := q.Enqueue(k, Any)
 	if w.Values() != t.Context() {
 		t.Error("a waiter that lives has lost its values")
 	}
+	if since, live := w.Since(); since != 7 || !live {
+		t.Errorf("it waits since %d, %v", since, live)
+	}
 	w.Decide(Left)
 	w.Strip()
-	if w.Values() != nil {
+	if k.values.Load() != nil || k.done != nil {
 		t.Error("a wait that is over keeps the values of its caller")
+	}
+	// The parker is used again: what it says is not true of the wait that is over.
+	k.Begin(nil, 9)
+	k.SetValues(t.Context())
+	if w.Values() != nil {
+		t.Error("a wait that is over has the values of a later one")
+	}
+	if _, live := w.Since(); live {
+		t.Error("a wait that is over has begun when a later one did")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/S4AK4N/pool/internal/stage"
 )
 
-// links returns a queue in which so many wait.
+// links returns a queue in which so many wait. A segment has two cells here.
 func links(n int) (*Queue, []*Waiter) {
 	q := newQueue()
 	all := make([]*Waiter, n)
@@ -18,8 +18,14 @@ func links(n int) (*Queue, []*Waiter) {
 	return q, all
 }
 
+func leave(all ...*Waiter) {
+	for _, w := range all {
+		w.end(Left)
+	}
+}
+
 // lists fails the test unless those and no others are live, in this order, and all can
-// still be linked and served.
+// still be served, and another one can come.
 func lists(t *testing.T, q *Queue, want ...*Waiter) {
 	t.Helper()
 	want = append(want, q.link(-1))
@@ -28,144 +34,184 @@ func lists(t *testing.T, q *Queue, want ...*Waiter) {
 		t.Fatalf("%d are live, want %d", len(live), len(want))
 	}
 	for i := range want {
-		dummy, w := q.Front()
+		w := q.Front()
 		if w != want[i] || live[i] != want[i] {
 			t.Fatalf("number %d is another", i)
 		}
 		w.end(Taken)
-		q.Advance(dummy, w)
+		q.Advance(w)
 	}
-	if _, w := q.Front(); w != nil {
+	if w := q.Front(); w != nil {
 		t.Fatal("somebody is left")
 	}
 	walk(t, q)
 }
 
-// Seeded fault 4: the last node is unlinked while an enqueuer is about to link to it.
-func TestEnqueuerFindsTheLastNodeInPlaceAfterUnlink(t *testing.T) {
+// Seeded fault 4: the last segment is unlinked while an enqueuer is about to make the next one.
+func TestEnqueuerFindsTheLastSegmentInPlaceAfterUnlink(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, w := links(2)
+		q, w := links(6)
 		var late *Waiter
-		enqueuer := s.Act("enqueue: tail read", func() { late = q.link(2) })
-		w[1].end(Left)
+		enqueuer := s.Act("enqueue: cell taken", func() { late = q.link(6) })
+		leave(w[2:]...)
 		q.Unlink()
 		enqueuer.End()
-		lists(t, q, w[0], late)
+		lists(t, q, w[0], w[1], late)
 	})
 }
 
-// Seeded fault 5: a node is unlinked and severed while tail is still at it.
-func TestUnlinkOfTheNodeThatTailIsAt(t *testing.T) {
+// A segment is unlinked and severed while last is still at it.
+func TestUnlinkOfTheSegmentThatLastIsAt(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, w := links(6)
+		var late *Waiter
+		enqueuer := s.Act("reach: segment made", func() { late = q.link(6) })
+		leave(w[2:]...)
+		q.Unlink()
+		last := q.link(7)
+		enqueuer.End()
+		lists(t, q, w[0], w[1], late, last)
+	})
+}
+
+// The same at the front: the enqueuer has not moved last, and the segment that last points to is
+// passed over.
+func TestAdvanceOverTheSegmentThatLastIsAt(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		q, w := links(2)
 		var late *Waiter
-		enqueuer := s.Act("enqueue: linked", func() { late = q.link(2) })
-		w[1].end(Left)
-		q.Unlink()
+		enqueuer := s.Act("reach: segment made", func() { late = q.link(2) })
+		for _, w := range w {
+			w.end(Taken)
+			q.Advance(w)
+		}
+		if w[0].segment().next.Load() != w[0].segment() {
+			t.Fatal("the segment has not been passed over")
+		}
 		last := q.link(3)
 		enqueuer.End()
-		lists(t, q, w[0], late, last)
+		lists(t, q, late, last)
 	})
 }
 
-// The same at the front: the enqueuer has not moved tail, and the node that tail points
-// to is removed.
-func TestAdvanceOverTheNodeThatTailIsAt(t *testing.T) {
+// Seeded fault 6: Unlink cuts off a segment that somebody is about to make the first.
+func TestUnlinkSeversNothingOnceFirstHasMoved(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, _ := links(0)
-		enqueuer := s.Act("enqueue: linked", func() { q.link(0).end(Taken) })
-		dummy := q.head.Load()
-		w := dummy.next.Load()
-		w.end(Taken)
-		q.Advance(dummy, w)
-		last := q.link(1)
-		enqueuer.End()
-		lists(t, q, last)
-	})
-}
-
-// Seeded fault 6: Unlink cuts off a node that somebody is about to make the head.
-func TestUnlinkSeversNothingOnceHeadHasMoved(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, w := links(3)
-		w[1].end(Left)
-		sweeper := s.Act("unlink: tail passed", q.Unlink)
-		dummy, first := q.Front()
-		first.end(Taken)
-		q.Advance(dummy, first)
-		// The next granter has read w[1], to make it the head.
-		granter := s.Act("advance: tail passed", func() { q.Front() })
+		q, w := links(8)
+		leave(w[4:6]...)
+		sweeper := s.Act("unlink: dead", q.Unlink)
+		leave(w[:2]...)
+		q.Front()
+		leave(w[2:4]...)
+		// The next granter has read the segment after the first, to make it the first.
+		granter := s.Act("pass: next read", func() { q.Front() })
 		sweeper.To("unlink: cut")
 		sweeper.End()
 		granter.End()
-		lists(t, q, w[2])
+		lists(t, q, w[6], w[7])
 	})
 }
 
-// The same, but head has moved to the node already when it is cut off.
-func TestUnlinkOfTheNodeThatIsTheHead(t *testing.T) {
+// The same, but first has moved past the segment before it: that is severed, and stays so.
+func TestUnlinkBehindASegmentThatIsSevered(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, w := links(3)
-		w[1].end(Left)
-		sweeper := s.Act("unlink: tail passed", q.Unlink)
-		w[0].end(Taken)
-		if _, front := q.Front(); front != w[2] {
+		q, w := links(8)
+		leave(w[4:6]...)
+		sweeper := s.Act("unlink: dead", q.Unlink)
+		leave(w[:4]...)
+		if front := q.Front(); front != w[6] {
 			t.Fatal("front is another")
 		}
 		sweeper.End()
-		if w[0].next.Load() != w[0] {
+		if s := w[2].segment(); s.next.Load() != s {
 			t.Error("one that was severed has been linked again")
 		}
-		lists(t, q, w[2])
+		lists(t, q, w[6], w[7])
 	})
 }
 
-func TestUnlinkAfterTheCutWhileHeadMoves(t *testing.T) {
+func TestUnlinkAfterTheCutWhileFirstMoves(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, w := links(4)
-		w[1].end(Left)
-		w[2].end(Left)
+		q, w := links(10)
+		leave(w[4:8]...)
 		sweeper := s.Act("unlink: cut", q.Unlink)
-		w[0].end(Taken)
+		leave(w[:4]...)
 		q.Front()
 		sweeper.End()
-		lists(t, q, w[3])
+		lists(t, q, w[8], w[9])
 	})
 }
 
 // A granter that has stalled since it served goes on when head is far away.
 func TestAdvanceThatComesTooLateChangesNothing(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		q, w := links(3)
-		dummy, first := q.Front()
-		first.end(Taken)
-		late := s.Act("advance: tail passed", func() { q.Advance(dummy, first) })
+		q, w := links(7)
+		leave(w[0])
 		w[1].end(Taken)
+		late := s.Act("pass: head moved", func() { q.Advance(w[1]) })
+		leave(w[2:6]...)
 		q.Front()
 		late.End()
-		lists(t, q, w[2])
+		lists(t, q, w[6])
 	})
 }
 
-// An enqueuer and a granter that have stalled with a node in hand find it severed, and
-// start again.
-func TestWhoHasASeveredNodeInHandStartsAgain(t *testing.T) {
+// An enqueuer and a granter that have stalled with a segment in hand find it severed, and
+// start again. The enqueuer's cell has been broken for those behind it.
+func TestWhoHasASeveredSegmentInHandStartsAgain(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		q, w := links(2)
 		var late, front *Waiter
-		enqueuer := s.Act("enqueue: tail read", func() { late = q.link(4) })
-		granter := s.Act("front: head read", func() { _, front = q.Front() })
-		more := q.link(2)
-		last := q.link(3)
-		w[0].end(Taken)
-		w[1].end(Taken)
-		more.end(Taken)
-		q.Front()
+		enqueuer := s.Act("enqueue: cell taken", func() { late = q.link(9) })
+		granter := s.Act("front: head read", func() { front = q.Front() })
+		more := []*Waiter{q.link(3), q.link(4), q.link(5), q.link(6)}
+		leave(w...)
+		leave(more[:3]...)
+		if got := q.Front(); got != more[3] {
+			t.Fatal("front is another")
+		}
 		enqueuer.End()
 		granter.End()
-		if front != last {
+		if front != more[3] {
 			t.Error("front is another than the oldest live waiter")
 		}
-		lists(t, q, last, late)
+		if q.broken.Load() != 1 || q.Waits() != 7 {
+			t.Errorf("%d cells are broken, %d have come, want 1, 7", q.broken.Load(), q.Waits())
+		}
+		lists(t, q, more[3], late)
+	})
+}
+
+// Who is written down in time keeps the cell, and is served before those behind it.
+func TestWhoIsWrittenDownBeforeTheCellIsBrokenKeepsIt(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, _ := links(0)
+		var first, front *Waiter
+		enqueuer := s.Act("enqueue: cell taken", func() { first = q.link(0) })
+		second := q.link(1)
+		granter := s.Act("search: somebody behind", func() { front = q.Front() })
+		enqueuer.End()
+		granter.End()
+		if front != first {
+			t.Error("front is another than the one with the first cell")
+		}
+		lists(t, q, first, second)
+	})
+}
+
+// One who looks behind a cell that nobody is written down in, and finds nobody, need not break it.
+func TestACellIsNotBrokenForThoseWhoComeLater(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, _ := links(0)
+		var first, front *Waiter
+		enqueuer := s.Act("enqueue: cell taken", func() { first = q.link(0) })
+		granter := s.Act("search: empty", func() { front = q.Front() })
+		granter.End()
+		if front != nil {
+			t.Error("somebody waits")
+		}
+		second := q.link(1)
+		enqueuer.End()
+		lists(t, q, first, second)
 	})
 }

@@ -1,61 +1,90 @@
 package queue
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
+
+// Cells iterates over all cells that somebody has been written down in, and the row still has, in
+// order. It is for tests.
+func (q *Queue) Cells() iter.Seq[*Waiter] {
+	return func(yield func(*Waiter) bool) {
+		for s := q.first.Load(); s != nil; s = s.next.Load() {
+			for i := range s.cells {
+				if w := &s.cells[i]; w.in() != empty && w.in() != broken && !yield(w) {
+					return
+				}
+			}
+			if s.next.Load() == s {
+				return
+			}
+		}
+	}
+}
 
 // Walk checks the invariants of a queue that nobody uses at the moment. It returns the
 // live waiters in order, and the faults that it has found. It is for tests.
 func (q *Queue) Walk() (live []*Waiter, faults []error) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	tail := q.tail.Load()
-	behind := -1 // nodes after tail
-	for w := q.head.Load(); w != nil; {
-		switch {
-		case w.Live() && w == q.head.Load():
-			wrong("Q2: the dummy is live")
-		case w.Live():
-			live = append(live, w)
-			if w.ch == nil {
-				wrong("a live waiter has no channel")
+	head, tail := q.head.Load(), q.tail.Load()
+	if head > tail {
+		wrong("head is at cell %d, and %d are taken", head, tail)
+	}
+	var before *segment
+	for s := q.first.Load(); s != nil; before, s = s, s.next.Load() {
+		if before != nil && s.base < before.base+segmentSize {
+			wrong("the segment after that of cell %d begins with cell %d", before.base, s.base)
+		}
+		for i := range s.cells {
+			w := &s.cells[i]
+			switch n := s.base + uint64(i); {
+			case w.number() != n+1 || w.segment() != s:
+				wrong("cell %d says that it is number %d", n, w.number())
+			case w.Live():
+				live = append(live, w)
+				if n < head || n >= tail {
+					wrong("Q2: cell %d is live, head is at %d, %d are taken", n, head, tail)
+				}
+			case w.in() == empty && n < tail:
+				wrong("Q2: cell %d is empty, head is at %d, %d are taken", n, head, tail)
+			case w.in() != empty && n >= tail:
+				wrong("cell %d is not empty, %d are taken", n, tail)
 			}
-		case w.ch != nil || w.done != nil:
-			wrong("a waiter that is decided has not been stripped")
 		}
-		if w == tail || behind >= 0 {
-			behind++
-		}
-		next := w.next.Load()
-		if next == w {
-			wrong("Q1, Q4: a severed waiter is in the list")
+		if s.next.Load() == s {
+			wrong("Q1: a severed segment is in the row")
 			return live, faults
 		}
-		w = next
-	}
-	// At rest, tail is at the last node: if an enqueuer has linked its node and lost the
-	// race to move tail, somebody else has moved it.
-	if behind != 0 {
-		wrong("Q1: tail is %d nodes behind the last, or not in the list", behind)
 	}
 	return live, faults
 }
 
-// Listed returns how many nodes the list has, without its dummy. It is for tests.
-func (q *Queue) Listed() (n int) {
-	for w := q.head.Load().next.Load(); w != nil; w = w.next.Load() {
+// Segments returns how many segments the row has. It is for tests.
+func (q *Queue) Segments() (n int) {
+	for s := q.first.Load(); s != nil; s = s.next.Load() {
 		n++
 	}
 	return n
 }
 
-// Last returns the node that tail points to, and Next the node after w. They are for
-// tests that watch who is linked.
-func (q *Queue) Last() *Waiter { return q.tail.Load() }
+// Listed returns how many cells the row has that are taken and not passed over. It is for tests.
+func (q *Queue) Listed() (n int) {
+	head, tail := q.head.Load(), q.tail.Load()
+	for s := q.first.Load(); s != nil; s = s.next.Load() {
+		for i := range s.cells {
+			if c := s.base + uint64(i); c >= head && c < tail {
+				n++
+			}
+		}
+	}
+	return n
+}
 
-// Next returns the waiter after w. It is nil if w is the last, and w itself if w is
-// severed.
-func (w *Waiter) Next() *Waiter { return w.next.Load() }
-
-// Done returns the Done channel of the ctx of a live waiter.
-func (w *Waiter) Done() <-chan struct{} { return w.done }
+// Done returns the Done channel of the ctx of a live waiter. It is for tests.
+func (w *Waiter) Done() <-chan struct{} { return w.parker.done }
 
 // WasTaken reports whether somebody other than the caller has ended the wait.
-func (w *Waiter) WasTaken() bool { return w.state.Load() == Taken }
+func (w *Waiter) WasTaken() bool { return w.in() == Taken }
+
+// Number says how many had come to wait, including w. It is for tests.
+func (w *Waiter) Number() uint64 { return w.number() }

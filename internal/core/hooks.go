@@ -81,17 +81,19 @@ func (p *Pool) hookDetached(c *conn) {
 }
 
 func (p *Pool) hookWaited(ctx context.Context, l Lease, waited time.Duration, err error) {
-	f := p.config.Hooks.Waited
-	if f == nil {
-		return
+	if p.config.Hooks.Waited != nil {
+		p.callWaited(ctx, l, waited, err)
 	}
+}
+
+func (p *Pool) callWaited(ctx context.Context, l Lease, waited time.Duration, err error) {
 	returned := false
 	defer func() {
 		if !returned && err == nil { // runtime.Goexit: nobody will get the lease
 			_ = p.Put(l)
 		}
 	}()
-	p.hook("Waited", func() { f(WaitInfo{ctx, waited, err}) })
+	p.hook("Waited", func() { p.config.Hooks.Waited(WaitInfo{ctx, waited, err}) })
 	returned = true
 }
 

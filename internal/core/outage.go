@@ -233,10 +233,14 @@ const failFastAfter = time.Second
 // either it is not yet time for an attempt, or another attempt is in progress, or attempts
 // that hang leave no room for one.
 func (p *Pool) unavailable() *unavailableError {
-	o := p.outage.Load()
-	if o == nil {
-		return nil
+	if o := p.outage.Load(); o != nil {
+		return p.unavailableIn(o)
 	}
+	return nil
+}
+
+// unavailableIn is unavailable during an outage.
+func (p *Pool) unavailableIn(o *outage) *unavailableError {
 	now := time.Duration(p.now())
 	paused := now < o.RetryAt(p.config.MaxBackoff)
 	if o.Failures < words.KeepsFailing && !paused || now < p.failFastAt(o) {

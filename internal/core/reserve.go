@@ -250,7 +250,14 @@ func (p *Pool) lapse() {
 // question is answered by somebody who is gone at the other, needsRoom is asked last: here, and where a
 // lapse ends. A plain waiter whom that still finds has come since, and asks for itself.
 func (p *Pool) ensureLapse() {
-	if p.reserved.Load() == 0 || p.elsewhere() {
+	if p.reserved.Load() > 0 {
+		p.lapseApart()
+	}
+}
+
+// lapseApart is ensureLapse while something is reserved.
+func (p *Pool) lapseApart() {
+	if p.elsewhere() {
 		return
 	}
 	if p.needsReserved() {

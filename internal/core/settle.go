@@ -106,14 +106,15 @@ func (p *Pool) settle(h held, checked bool) {
 		}
 		step.At("settle: somebody waits")
 		if !checked {
+			checked = true
 			if p.factory.Check != nil {
 				if fit, _ := p.ask(h, c, checkCall, p.factory.Check); !fit {
 					return
 				}
+				c.justPut = false
+				continue // Check may have taken a while
 			}
 			c.justPut = false
-			checked = true
-			continue // Check may have taken a while
 		}
 		if c.defect() != nil {
 			continue // perhaps marked before w was linked: it must not be lent to w

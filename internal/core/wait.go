@@ -252,39 +252,42 @@ var errLost = errors.New("pool: internal error: revoked on its way")
 
 // accept turns a token into what Get returns, or into errLost.
 func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) (l Lease, err error) {
-	switch e := t.Err.(type) {
-	case nil:
-		h := held{t.Slot, t.Word}
-		c := p.connIn(t.Slot)
-		if !h.owns(c) || c.ring.At(c.index) != h.word {
-			if err = errLost; words.Gate(p.gate.Load()).Closed() {
-				err = ErrClosed
-			}
-			break
+	if t.Err != nil {
+		return l, p.refused(ctx, t.Err, waited)
+	}
+	h := held{t.Slot, t.Word}
+	c := p.connIn(t.Slot)
+	if !h.owns(c) || c.ring.At(c.index) != h.word {
+		if words.Gate(p.gate.Load()).Closed() {
+			return l, ErrClosed
 		}
-		l = Lease{c, t.Word}
-		if p.config.TimeUse {
-			c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
-		}
+		return l, errLost
+	}
+	if p.config.TimeUse {
+		c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
+	}
+	return Lease{c, t.Word}, nil
+}
+
+// refused counts a wait that somebody else has ended with err, and returns what Get returns.
+func (p *Pool) refused(ctx context.Context, err error, waited time.Duration) error {
+	switch e := err.(type) {
 	case *expiry:
 		if e.stats.ActiveConnections+e.stats.IdleConnections == 0 && (e.stats.AwaitingBudget == 0 || p.outage.Load() != nil) {
 			p.counters.unavailable.Inc() // nobody has exhausted what there was not
-			err = p.unavailableError(waited).error
-			break
+			return p.unavailableError(waited).error
 		}
 		p.counters.timeouts.Inc()
-		err = p.config.Exhausted(waited, e.stats)
+		return p.config.Exhausted(waited, e.stats)
 	case *unavailableError:
 		p.counters.unavailable.Inc()
-		err = e.error
-	default:
-		err = e
-		if e == errEnded {
-			p.counters.canceled.Inc()
-			err = p.waitEnded(ctx)
-		}
+		return e.error
 	}
-	return l, err
+	if err == errEnded {
+		p.counters.canceled.Inc()
+		return p.waitEnded(ctx)
+	}
+	return err
 }
 
 // waitEnded returns the error for a wait whose ctx has ended. If nothing is open, it says

@@ -49,10 +49,10 @@ var leftOut = []struct{ reason, operations string }{
 		same.go countGone gone.Inc
 		same.go registerSame rejected.Inc
 		same.go waitSame sameWaits.Inc
-		wait.go accept canceled.Inc
 		same.go awaitSame timeouts.Inc
-		wait.go accept timeouts.Inc
-		wait.go accept unavailable.Inc
+		wait.go refused canceled.Inc
+		wait.go refused timeouts.Inc
+		wait.go refused unavailable.Inc
 		wait.go register rejected.Inc
 		wait.go waitOnce canceled.Inc
 		wait.go wait unavailable.Inc

@@ -29,7 +29,6 @@ func TestAGetIsNotLentWhatHasBecomeUnfitBefore(t *testing.T) {
 				ctx, cancel := context.WithCancel(bg)
 				first := testkit.Ask(ctx, p)
 				put := putTo(s, "settle: gate read", p, l)
-				put.To("settle: gate read") // once more, as if it had been checked
 				cancel()
 				first.Failed(t, "after its cancel", context.Canceled)
 				if way == "Reset" {

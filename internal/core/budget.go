@@ -379,11 +379,11 @@ func (p *Pool) evictFor(s *share) {
 		if c := p.connIn(h.slot); h.owns(c) {
 			c.yields = true // also if it is reserved
 		}
-		go p.settle(h, false) // which goes by who came first. It may call Check
+		p.settleApart(h) // which goes by who came first. It may call Check
 		return
 	}
 	if !s.yields(false, p.epoch) {
-		go p.settle(h, false) // others have made enough room
+		p.settleApart(h) // others have made enough room
 		return
 	}
 	p.conns.Add(uint64(words.CensusLeaving))

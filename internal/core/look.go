@@ -191,8 +191,8 @@ func (p *Pool) lookInFor(w *queue.Waiter, serve func()) {
 	})
 }
 
-// apart calls f in another goroutine, on behalf of a Get that may leave meanwhile. What f has
-// in hand is not idle, and no Get is seen to have it.
+// apart calls f in another goroutine, on behalf of a Get that may leave meanwhile, or of nobody. What f
+// has in hand is not idle, and no Get is seen to have it.
 func (p *Pool) apart(f func()) {
 	p.workers.Inc()
 	p.adrift.Inc()
@@ -203,4 +203,9 @@ func (p *Pool) apart(f func()) {
 		}()
 		f()
 	}()
+}
+
+// settleApart is settle in another goroutine: it may call Check, and the caller does not wait for that.
+func (p *Pool) settleApart(h held) {
+	p.apart(func() { p.settle(h, false) })
 }

@@ -283,7 +283,7 @@ func (p *Pool) passReserved(c *conn, r *reservation, now time.Duration, mayAge b
 		return never, aged
 	case r.until <= now:
 		if p.takeReserved(c, r) {
-			go p.settle(r.held, false) // idle like any; settle may call Check
+			p.settleApart(r.held) // idle like any; settle may call Check
 		}
 		return c.ends, false // it may be idle by then
 	}

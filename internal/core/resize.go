@@ -70,7 +70,7 @@ func (p *Pool) trim() {
 			p.destroyLeaving(h, closedByResize, nil, nil)
 		} else {
 			// Enough others have left. settle may call Check, and the sweeper must not wait for it.
-			go p.settle(h, false)
+			p.settleApart(h)
 		}
 	}
 }

@@ -63,8 +63,8 @@ var mutants = []mutant{
 		histories, noOrder,
 	}, {
 		"GetFresh is lent what was opened before", "internal/queue/queue.go",
-		"return !w.Fresh() || after >= w.number-fresh",
-		"return true || after >= w.number-fresh",
+		"return !w.Fresh() || after >= w.number()",
+		"return true || after >= w.number()",
 		histories, "GetFresh, called at",
 	}, {
 		"PutFor reserves nothing", "internal/core/pool.go",

@@ -369,7 +369,7 @@ func TestAGetSameWhoseTimeIsOverDoesNotSayThatNothingCanBeOpened(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		_, w := l.conn.same.Load().Front()
+		w := l.conn.same.Load().Front()
 		p.refuse(w, &expiry{Stats{}}) // as when it is detached while the sweeper counts
 		if err := <-ended; err != errTime {
 			t.Errorf("GetSame returned %v, want %v", err, errTime)

@@ -239,15 +239,15 @@ func (w *Waiter) Strip() (chan<- Token, <-chan struct{}) {
 }
 
 // Enqueue takes the next cell for a caller, with what its parker has been told of the wait. It
-// returns the cell before it, too, or nil if that is in another segment.
+// returns the cell before it, too, or nil if it does not know that.
 func (q *Queue) Enqueue(k *Parker, kind Kind) (w, before *Waiter) {
 	for {
-		s := q.last.Load()
-		n := q.tail.Inc() - 1
+		last := q.last.Load()
+		s, n := last, q.tail.Inc()-1
 		step.At("enqueue: cell taken")
 		i := n - s.base
 		if i >= segmentSize {
-			if s = q.reach(s, n); s == nil {
+			if s = q.reach(last, n); s == nil {
 				continue // passed over: it was broken
 			}
 			i = n - s.base
@@ -257,7 +257,12 @@ func (q *Queue) Enqueue(k *Parker, kind Kind) (w, before *Waiter) {
 		if w.state.CompareAndSwap(empty, looking|uint32(kind)) { // the wait begins here
 			step.At("enqueue: written down")
 			if i > 0 {
-				before = &s.cells[i-1]
+				return w, &s.cells[i-1]
+			}
+			// Only those with this cell or one behind it move last to this segment, and all of them
+			// took theirs after last was read. So it was the segment before, unless it lagged.
+			if last.base+segmentSize == s.base {
+				before = &last.cells[segmentSize-1]
 			}
 			return w, before
 		}

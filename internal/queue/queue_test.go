@@ -100,6 +100,21 @@ func TestOnlyOneDecidesAWaiter(t *testing.T) {
 	}
 }
 
+// Whoever does not know that the one before has looked looks at every slot.
+func TestWhoComesKnowsTheOneBeforeAlsoInAnotherSegment(t *testing.T) {
+	q := newQueue()
+	var last *Waiter
+	for i := range 3 * segmentSize {
+		k := NewParker(0)
+		k.Begin(nil, int64(i))
+		w, before := q.Enqueue(k, Any)
+		if before != last {
+			t.Errorf("number %d says that %p is before it, want %p", i, before, last)
+		}
+		last = w
+	}
+}
+
 // sqlx#1129: a dead head of the queue blocks the rest.
 func TestFrontPassesOverThoseWhoHaveLeft(t *testing.T) {
 	q := newQueue()

@@ -1,0 +1,120 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"go.uber.org/atomic"
+)
+
+// A getter is a goroutine that calls Get once.
+type getter struct {
+	id    int
+	ended atomic.Bool
+	lease Lease
+	err   error
+	done  chan struct{}
+}
+
+// get calls Get in a goroutine, and then served, if it has succeeded.
+func get(ctx context.Context, p Pool, served func(Lease)) *getter {
+	g := &getter{done: make(chan struct{})}
+	id := make(chan int)
+	go func() {
+		defer close(g.done)
+		id <- goroutine()
+		g.lease, g.err = p.Get(ctx)
+		g.ended.Store(true)
+		if g.err == nil && served != nil {
+			served(g.lease)
+		}
+	}()
+	g.id = <-id
+	return g
+}
+
+// order sees in which order waiters are served: those who came one after the other, each of them
+// seen waiting before the next one comes, and one who waits while the holder puts and gets again.
+func order(r *run) error {
+	if err := r.open(1, ""); err != nil {
+		return err
+	}
+	ctx, cancel := deadline()
+	defer cancel()
+	held, err := r.pool.Get(ctx)
+	if err != nil {
+		return err
+	}
+	const waiters = 16
+	var served []int
+	var mu sync.Mutex
+	var getters []*getter
+	waited := 0
+	for i := range waiters {
+		g := get(ctx, r.pool, func(l Lease) {
+			mu.Lock()
+			served = append(served, i)
+			mu.Unlock()
+			l.Put()
+		})
+		getters = append(getters, g)
+		if err := awaitBlocked(g.id, g.ended.Load); err != nil {
+			r.wrong("a Get did not wait though everything was leased")
+			break
+		}
+		waited++
+	}
+	r.set(Waited, float64(waited))
+	held.Put()
+	for _, g := range getters {
+		<-g.done
+		if g.err != nil {
+			return fmt.Errorf("a Get that waited for a connection that came back: %w", g.err)
+		}
+	}
+	overtaken := map[int]bool{}
+	for i, first := range served {
+		for _, later := range served[i:] {
+			if later < first {
+				overtaken[later] = true
+			}
+		}
+	}
+	r.set(Overtaken, float64(len(overtaken)))
+	if len(overtaken) > 0 {
+		r.wrong("a waiter was overtaken by others who came later")
+	}
+
+	held, err = r.pool.Get(ctx)
+	if err != nil {
+		return err
+	}
+	g := get(ctx, r.pool, func(l Lease) { l.Put() })
+	if err := awaitBlocked(g.id, g.ended.Load); err != nil {
+		r.set(Barged, 0) // there is nobody to overtake
+		return nil
+	}
+	barged := 0
+	for barged < 1000 {
+		held.Put()
+		if held, err = r.pool.Get(ctx); err != nil {
+			return fmt.Errorf("the Get of the one who has put: %w", err)
+		}
+		if g.ended.Load() {
+			break
+		}
+		barged++
+	}
+	held.Put()
+	<-g.done
+	if g.err != nil {
+		return fmt.Errorf("a Get that waited for a connection that came back: %w", g.err)
+	}
+	r.set(Barged, float64(barged))
+	if barged > 0 {
+		r.wrong("a waiter was overtaken by the one who put the connection back, who took it again")
+	}
+	r.limited(1)
+	return nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/S4AK4N/pool/bench/harness"
+	"github.com/S4AK4N/pool/bench/peers"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if done, err := harness.Inner(args, peers.All, os.Stdout); done {
+		return err
+	}
+	if len(args) > 0 {
+		switch args[0] {
+		case "measure":
+			return measure(ctx, args[1:])
+		case "scenarios":
+			for _, s := range harness.Scenarios {
+				fmt.Println(s.Name)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("say one of measure, scenarios, peers, one; -h after it tells its flags")
+}
+
+func measure(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("measure", flag.ExitOnError)
+	out := flags.String("o", "results.jsonl", "`file` for the results")
+	reps := flags.Int("reps", 10, "repetitions")
+	slow := flags.Int("slow", 5, "repetitions of the scenarios that take seconds")
+	cpus := flags.String("cpu", "1,2", "processors, one after the other")
+	short := flags.Bool("short", false, "a tenth of the time: to see that it works, not for numbers")
+	all := flags.Bool("all", false, "all combinations of goroutines, sizes and holds, not only those in the tables")
+	scenarios := flags.String("run", "", "only scenarios that match this `regexp`")
+	names := flags.String("peers", "", "only peers that match this `regexp`")
+	with := flags.String("with", "", "other `programs` with peers, separated by commas")
+	commit := flags.String("commit", "", "`what` is measured")
+	command := flags.String("command", "bench "+strings.Join(os.Args[1:], " "), "`how` it was called")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	plan := harness.Plan{Programs: []string{self}, Reps: *reps, SlowReps: *slow, Short: *short, All: *all, Progress: os.Stderr}
+	if *with != "" {
+		plan.Programs = append(plan.Programs, strings.Split(*with, ",")...)
+	}
+	for s := range strings.SplitSeq(*cpus, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-cpu %s: numbers from 1, separated by commas", *cpus)
+		}
+		plan.CPUs = append(plan.CPUs, n)
+	}
+	if plan.Scenarios, err = regexp.Compile(*scenarios); err != nil {
+		return fmt.Errorf("-run: %w", err)
+	}
+	if plan.Peers, err = regexp.Compile(*names); err != nil {
+		return fmt.Errorf("-peers: %w", err)
+	}
+	file, err := os.Create(*out)
+	if err != nil {
+		return err
+	}
+	err = plan.Measure(ctx, file, *commit, *command)
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	return err
+}

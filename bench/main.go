@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/S4AK4N/pool/bench/harness"
 	"github.com/S4AK4N/pool/bench/peers"
+	"github.com/S4AK4N/pool/bench/report"
 )
 
 func main() {
@@ -31,6 +34,8 @@ func run(ctx context.Context, args []string) error {
 		switch args[0] {
 		case "measure":
 			return measure(ctx, args[1:])
+		case "report":
+			return write(args[1:])
 		case "scenarios":
 			for _, s := range harness.Scenarios {
 				fmt.Println(s.Name)
@@ -38,7 +43,7 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("say one of measure, scenarios, peers, one; -h after it tells its flags")
+	return errors.New("say one of measure, report, verify, scenarios, peers, one; -h after the first two tells their flags")
 }
 
 func measure(ctx context.Context, args []string) error {
@@ -87,4 +92,45 @@ func measure(ctx context.Context, args []string) error {
 		err = e
 	}
 	return err
+}
+
+// write makes the page and what belongs to it. It writes nothing unless all of it can be made.
+func write(args []string) error {
+	flags := flag.NewFlagSet("report", flag.ExitOnError)
+	in := flags.String("i", "results.jsonl", "`file` with results")
+	page := flags.String("page", "../docs/benchmarks.md", "`file` whose part above its marker is written anew; charts go to a directory beside it")
+	out := flags.String("o", "", "`file` to write instead, if not the page itself")
+	partial := flags.Bool("partial", false, "leave out the tables that there are no results for")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	file, err := os.Open(*in)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	header, results, err := harness.Read(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *in, err)
+	}
+	before, err := os.ReadFile(*page)
+	if err != nil {
+		return err
+	}
+	text, files, err := report.Page(header, results, string(before), *partial)
+	if err != nil {
+		return err
+	}
+	if *out == "" {
+		*out = *page
+	}
+	if err := os.MkdirAll(filepath.Join(filepath.Dir(*out), "benchmarks"), 0o777); err != nil {
+		return err
+	}
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(*out), name), b, 0o666); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(*out, []byte(text), 0o666)
 }

@@ -39,7 +39,7 @@ func cancels(r *run) error {
 		}
 		waits.Inc()
 	}
-	span := r.span(300 * time.Millisecond)
+	span := r.span(200 * time.Millisecond)
 	took, err := cancelled(callers, span, wait)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func cycle(r *run, goroutines, size int, hold string) error {
 	if err := fill(ctx, r.pool, size); err != nil {
 		return err
 	}
-	span := r.span(300 * time.Millisecond)
+	span := r.span(200 * time.Millisecond)
 	measure := func(span time.Duration, op func(context.Context, *atomic.Bool, int) error) (time.Duration, error) {
 		return together(goroutines, span, op)
 	}

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -105,7 +106,6 @@ func spike(r *run, hold time.Duration) error {
 func storm(r *run) error {
 	const size, impatient, patient = 4, 1000, 16
 	const within, hold = time.Millisecond, 100 * time.Microsecond
-	span := r.span(time.Second)
 	leases := func(patient int, alone bool) (float64, error) {
 		if err := r.open(size, ""); err != nil {
 			return 0, err
@@ -127,7 +127,7 @@ func storm(r *run) error {
 				served.Inc()
 			}
 		}
-		took, err := together(impatient+patient, span, func(own context.Context, stop *atomic.Bool, i int) error {
+		caller := func(own context.Context, stop *atomic.Bool, i int) error {
 			for !stop.Load() {
 				if i < patient {
 					use(own, stop)
@@ -142,9 +142,16 @@ func storm(r *run) error {
 				cancel()
 			}
 			return nil
-		})
-		if err != nil {
-			return 0, err
+		}
+		var took time.Duration
+		for span := r.span(time.Second); served.Load() == 0; span *= 2 { // once, but on a machine that is busy
+			if span > longest {
+				return 0, fmt.Errorf("nobody was served within %v", span)
+			}
+			var err error
+			if took, err = together(impatient+patient, span, caller); err != nil {
+				return 0, err
+			}
 		}
 		r.limited(size)
 		return float64(served.Load()) / took.Seconds(), nil

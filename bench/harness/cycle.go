@@ -18,10 +18,13 @@ type watch struct {
 	all   *watcher
 	waits *hdrhistogram.Histogram
 	hold  time.Duration
-	turns int64
+	turns int64 // that ended in time
 }
 
-const longest = 100 * time.Second
+const (
+	longest   = 100 * time.Second
+	cycleSpan = 200 * time.Millisecond
+)
 
 func newWatch(all *watcher) *watch {
 	return &watch{all: all, waits: hdrhistogram.New(1, int64(longest), 2)}
@@ -29,7 +32,6 @@ func newWatch(all *watcher) *watch {
 
 func (w *watch) waited(d time.Duration) {
 	_ = w.waits.RecordValue(int64(min(max(d, 1), longest))) // within its bounds it records everything
-	w.turns++
 }
 
 func (w *watch) held(d time.Duration) { w.hold += d }
@@ -46,39 +48,39 @@ func cycle(r *run, goroutines, size int, hold string) error {
 	if err := fill(ctx, r.pool, size); err != nil {
 		return err
 	}
-	span := r.span(200 * time.Millisecond)
-	measure := func(span time.Duration, op func(context.Context, *atomic.Bool, int) error) (time.Duration, error) {
-		return together(goroutines, span, op)
-	}
+	span := r.span(cycleSpan)
 	counts := make([]int64, goroutines)
 	timed := func(ctx context.Context, stop *atomic.Bool, i int) (err error) {
 		counts[i], err = r.pool.cycles(ctx, stop, Holds[hold])
 		return err
 	}
-	if _, err := measure(span/5, timed); err != nil { // as a warm-up
+	if _, err := together(goroutines, span/5, timed); err != nil { // as a warm-up
 		return err
 	}
 	runtime.GC()
 	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	took, err := measure(span, timed)
-	if err != nil {
-		return err
-	}
-	runtime.ReadMemStats(&after)
+	var took time.Duration
 	var ops int64
-	for _, n := range counts {
-		ops += n
-	}
-	if ops == 0 {
-		return fmt.Errorf("nobody came to a second turn within %v", span)
+	for ; ops == 0; span *= 2 { // once, but on a machine that has other things to do
+		if span > longest {
+			return fmt.Errorf("nobody came to a second turn within %v", span)
+		}
+		var err error
+		runtime.ReadMemStats(&before)
+		if took, err = together(goroutines, span, timed); err != nil {
+			return err
+		}
+		runtime.ReadMemStats(&after)
+		for _, n := range counts {
+			ops += n
+		}
 	}
 	r.set(NsOp, float64(took)/float64(ops))
 	// What starting the callers allocates is not an operation's: it is measured with callers
 	// that do nothing.
 	var idleBefore, idleAfter runtime.MemStats
 	runtime.ReadMemStats(&idleBefore)
-	if _, err := measure(0, func(context.Context, *atomic.Bool, int) error { return nil }); err != nil {
+	if _, err := together(goroutines, 0, func(context.Context, *atomic.Bool, int) error { return nil }); err != nil {
 		return err
 	}
 	runtime.ReadMemStats(&idleAfter)
@@ -87,27 +89,33 @@ func cycle(r *run, goroutines, size int, hold string) error {
 	r.set(BytesOp, perOp(after.TotalAlloc-before.TotalAlloc, idleAfter.TotalAlloc-idleBefore.TotalAlloc))
 
 	var all watcher
-	watches := make([]*watch, goroutines)
-	for i := range watches {
-		watches[i] = newWatch(&all)
-	}
-	if _, err := measure(span, func(ctx context.Context, stop *atomic.Bool, i int) error {
-		return r.pool.watched(ctx, stop, Holds[hold], watches[i])
-	}); err != nil {
-		return err
-	}
 	sum := newWatch(&all)
 	fewest := int64(math.MaxInt64)
-	for _, w := range watches {
-		sum.waits.Merge(w.waits)
-		sum.hold += w.hold
-		sum.turns += w.turns
-		fewest = min(fewest, w.turns)
+	for span = r.span(cycleSpan); sum.turns == 0; span *= 2 {
+		if span > longest {
+			return fmt.Errorf("nobody came to a second turn within %v", span)
+		}
+		watches := make([]*watch, goroutines)
+		for i := range watches {
+			watches[i] = newWatch(&all)
+		}
+		if _, err := together(goroutines, span, func(ctx context.Context, stop *atomic.Bool, i int) error {
+			return r.pool.watched(ctx, stop, Holds[hold], watches[i])
+		}); err != nil {
+			return err
+		}
+		fewest = math.MaxInt64
+		for _, w := range watches {
+			sum.waits.Merge(w.waits)
+			sum.hold += w.hold
+			sum.turns += w.turns
+			fewest = min(fewest, w.turns)
+		}
 	}
 	r.set(WaitP50, float64(sum.waits.ValueAtQuantile(50)))
 	r.set(WaitP99, float64(sum.waits.ValueAtQuantile(99)))
 	r.set(WaitMax, float64(sum.waits.Max()))
-	r.set(HoldNs, float64(sum.hold)/float64(sum.turns))
+	r.set(HoldNs, float64(sum.hold)/float64(sum.waits.TotalCount()))
 	r.set(Served, float64(fewest)*float64(goroutines)/float64(sum.turns))
 	r.set(MostOpen, float64(r.dialer.MostOpen()))
 	r.set(Opened, float64(r.dialer.Opened()))

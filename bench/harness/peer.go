@@ -17,11 +17,12 @@ const (
 	Opens   Trait = "opens"   // connections are opened when they are wanted
 	Cycle   Trait = "cycle"   // the time of a Get and a Put is that of the pool
 	Bare    Trait = "bare"    // what is idle in it is a Conn and what the pool keeps of it
+	Keeps   Trait = "keeps"   // what comes back is lent again
 	Discard Trait = "discard" // the caller can end a lease so that another connection takes its place
 )
 
 // Traits are all there are.
-var Traits = []Trait{Waits, Ctx, Opens, Cycle, Bare, Discard}
+var Traits = []Trait{Waits, Ctx, Opens, Cycle, Bare, Keeps, Discard}
 
 // Settings are the same for all peers.
 type Settings struct {
@@ -108,7 +109,7 @@ func (p *Of[H]) cycles(ctx context.Context, stop *atomic.Bool, hold func()) (n i
 
 // watched is cycles with clock readings, and with an eye on every connection.
 func (p *Of[H]) watched(ctx context.Context, stop *atomic.Bool, hold func(), w *watch) error {
-	for !stop.Load() {
+	for {
 		began := time.Now()
 		h, err := p.Take(ctx)
 		if err != nil {
@@ -124,8 +125,11 @@ func (p *Of[H]) watched(ctx context.Context, stop *atomic.Bool, hold func(), w *
 		w.all.end(conn)
 		w.held(time.Since(got))
 		p.Give(h)
+		if stop.Load() {
+			return nil
+		}
+		w.turns++
 	}
-	return nil
 }
 
 // Holds are the ways to hold a connection, by name.

@@ -90,6 +90,9 @@ func verifyOpen(p Peer) error {
 	if got := r.dialer.Opened(); got != want {
 		return fmt.Errorf("%d connections are open before the first Get, want %d", got, want)
 	}
+	if p.Lacks[Keeps] != "" {
+		return nil
+	}
 	ctx, cancel := deadline()
 	defer cancel()
 	seen := map[*Conn]bool{}

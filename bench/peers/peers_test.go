@@ -20,6 +20,22 @@ func TestEachPeerDoesWhatItsTraitsSay(t *testing.T) {
 	}
 }
 
+func TestThisPoolDoesNothingWrong(t *testing.T) {
+	for _, name := range []string{"order", "cancel", "restart", "memory", "cold", "spike/hold=2ms",
+		"cycle/goroutines=8/size=2/hold=yield", "cycle/goroutines=64/size=16/hold=10us"} {
+		t.Run(name, func(t *testing.T) {
+			s, err := harness.Find(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := harness.One(own, s, true)
+			if res.Failed != "" || res.Lacks != "" || len(res.Wrong) > 0 {
+				t.Errorf("%+v", res)
+			}
+		})
+	}
+}
+
 func TestEachPeerHasTheVersionThatIsBuilt(t *testing.T) {
 	mod, err := os.ReadFile("../go.mod")
 	if err != nil {

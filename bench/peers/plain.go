@@ -267,6 +267,7 @@ var syncPool = harness.Peer{
 		harness.Ctx:     noCtx,
 		harness.Opens:   "what fails to open cannot be told: New returns no error",
 		harness.Bare:    "the collector empties it",
+		harness.Keeps:   "the collector empties it",
 		harness.Discard: "it closes nothing",
 	},
 	New: func(s harness.Settings) (harness.Pool, error) {

@@ -68,34 +68,42 @@ func (c *chart) render(theme string, names, legend []string, values [][]float64)
 			}
 		}
 	}
+	value := func(shown float64) float64 {
+		if c.log {
+			return math.Pow(10, shown)
+		}
+		return shown
+	}
+	// The library measures text in a font that the reader may not have. So there is room for a
+	// wider one.
+	labels := make([]string, len(names))
+	for i, name := range names {
+		labels[i] = name + strings.Repeat("\u00a0", 5)
+	}
 	palette := charts.GetTheme(theme)
 	opt := charts.NewBarChartOptionWithData(shown)
 	opt.Horizontal = true
 	opt.Theme = palette
 	opt.Title = charts.TitleOption{Text: c.title, FontStyle: charts.FontStyle{FontSize: 13}}
-	opt.CategoryAxis.Labels = names
+	opt.CategoryAxis.Labels = labels
+	opt.CategoryAxis.LabelFontStyle = charts.FontStyle{FontSize: 10}
 	opt.Padding = charts.Box{Top: 14, Left: 14, Right: 30, Bottom: 14, IsSet: true}
-	zero, top := 0.0, most*1.15
-	axis := charts.ValueAxisOption{Min: &zero, Max: &top, ValueFormatter: func(v float64) string {
-		if c.log {
-			v = math.Pow(10, v)
-		}
-		return strings.ReplaceAll(c.unit.show(v), ".00", "")
-	}}
+	zero, step := 0.0, nice(most*1.1/5)
 	if c.log {
-		top = math.Ceil(most + 0.01)
-		axis.Max, axis.LabelCount = &top, int(top)+1
+		step = 1
 	}
+	top := math.Ceil(max(most*1.1, step/2)/step) * step
+	axis := charts.ValueAxisOption{Min: &zero, Max: &top, LabelCount: int(math.Round(top/step)) + 1, ValueFormatter: func(v float64) string {
+		return strings.ReplaceAll(c.unit.show(value(v)), ".00", "")
+	}}
 	opt.ValueAxis = []charts.ValueAxisOption{axis}
 	for i := range opt.SeriesList {
-		series := values[i]
-		opt.SeriesList[i].Label.Show = charts.Ptr(true)
-		opt.SeriesList[i].Label.LabelFormatter = func(index int, _ string, _ float64) (string, *charts.LabelStyle) {
-			if series[index] == charts.GetNullValue() {
-				return "", nil
+		opt.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: func(v float64) string {
+			if v == charts.GetNullValue() {
+				return ""
 			}
-			return c.unit.show(series[index]), nil
-		}
+			return c.unit.show(value(v))
+		}}
 	}
 	if len(legend) > 1 {
 		opt.Legend = charts.LegendOption{SeriesNames: legend, Offset: charts.OffsetStr{Left: charts.PositionRight}}
@@ -109,4 +117,18 @@ func (c *chart) render(theme string, names, legend []string, values [][]float64)
 		return nil, err
 	}
 	return p.Bytes()
+}
+
+// nice returns the step of an axis: 1, 2 or 5, times a power of ten, and at least v.
+func nice(v float64) float64 {
+	if v <= 0 {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, n := range []float64{1, 2, 5} {
+		if v <= n*power {
+			return n * power
+		}
+	}
+	return 10 * power
 }

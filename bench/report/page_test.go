@@ -278,6 +278,19 @@ func TestChartsAreDrawnForLightAndDarkPages(t *testing.T) {
 					break
 				}
 			}
+			for _, i := range c.chart.series {
+				column := c.columns[i]
+				d, err := newData(h, results)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, peer := range []string{own, "rival"} {
+					value := c.chart.unit.show(d.cell(column.scenario, column.cpu, peer, column.metric).summary().Center)
+					if !bytes.Contains(files[name], []byte(">"+value+"<")) {
+						t.Errorf("%s does not show %s of %s", name, value, peer)
+					}
+				}
+			}
 			if !bytes.Contains(files[name], []byte("rival")) || bytes.Contains(files[name], []byte(">none<")) {
 				t.Errorf("%s has not those and only those that have values", name)
 			}

@@ -212,5 +212,5 @@ func (r *run) span(long time.Duration) time.Duration {
 
 // deadline is longer than any wait that a scenario has in mind.
 func deadline() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 20*time.Second)
+	return context.WithTimeout(context.Background(), 40*time.Second)
 }

@@ -117,7 +117,7 @@ func tables() []table {
 		},
 		{
 			title:   "Who is served first",
-			text:    "One connection is leased. 16 callers come for it one after the other, each when the one before has been seen waiting. *Overtaken* is how many of them somebody overtook who came later. *By a returner*: while one caller waits, the holder puts the connection back and gets again, without letting others run; how many times it got it again, of at most 1,000.",
+			text:    "One connection is leased. 16 callers come for it one after the other, each when the one before has been seen waiting. *Overtaken* is how many of them somebody overtook who came later. *By a returner*: while one caller waits, the holder puts the connection back and gets again, without letting others run; how many times it got it again, of at most 1,000; the most of 20 tries.",
 			columns: cat(order("1 core", 1), order("2 cores", 2)),
 		},
 		{

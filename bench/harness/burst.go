@@ -44,6 +44,7 @@ func (r *run) all(ctx context.Context, callers int, use func(Lease)) (first, las
 // been served. A connection takes 50 ms to open.
 func cold(r *run) error {
 	const size = 100
+	r.patient()
 	if err := r.open(size, ""); err != nil {
 		return err
 	}
@@ -77,6 +78,7 @@ func cold(r *run) error {
 // 150 ms to open. It counts the attempts that begin until all requests are served.
 func spike(r *run, hold time.Duration) error {
 	const size, idle = 50, 5
+	r.patient()
 	if err := r.open(size, ""); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // another goroutine, again and again; and then counts whether all connections are still there.
 func cancels(r *run) error {
 	const size, callers = 2, 64
+	r.patient()
 	if err := r.open(size, ""); err != nil {
 		return err
 	}

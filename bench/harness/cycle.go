@@ -40,6 +40,9 @@ func (w *watch) held(d time.Duration) { w.hold += d }
 // look at the clock, for the time and the allocations, then with one, for the waits. Each caller
 // has a ctx of its own that could end, and does not.
 func cycle(r *run, goroutines, size int, hold string) error {
+	if r.short { // on a machine that does other things too
+		r.patient()
+	}
 	if err := r.open(size, ""); err != nil {
 		return err
 	}

@@ -5,7 +5,12 @@ import "runtime"
 // memory weighs pools that have not been used, pools that have, and one with 10,000 idle
 // connections, all without the connections.
 func memory(r *run) error {
-	const pools, size, idle = 200, 10, 10000
+	const pools, size = 200, 10
+	idle := 10000
+	if r.short {
+		idle /= 10
+	}
+	r.patient()
 	ctx, cancel := deadline()
 	defer cancel()
 	made := make([]Pool, pools)
@@ -13,7 +18,7 @@ func memory(r *run) error {
 	var err error
 	bytes, goroutines := weigh(func() {
 		for i := range made {
-			if made[i], err = r.peer.New(Settings{Size: size, Open: d.Open}); err != nil {
+			if made[i], err = r.peer.New(Settings{Size: size, Open: d.Open, MaxWait: r.maxWait}); err != nil {
 				return
 			}
 		}
@@ -41,7 +46,7 @@ func memory(r *run) error {
 			bare[i] = &Conn{dialer: d}
 		}
 	})
-	conn /= idle
+	conn /= float64(idle)
 	filled := float64(d.Opened()) / pools // one each, or all at the start
 	unused, used := bytes/pools, (bytes+more)/pools
 	if filled > 1 {
@@ -59,7 +64,7 @@ func memory(r *run) error {
 	if err != nil {
 		return err
 	}
-	r.set(IdleBytes, max(0, bytes/idle-conn))
+	r.set(IdleBytes, max(0, bytes/float64(idle)-conn))
 	runtime.KeepAlive(r.pool)
 	runtime.KeepAlive(made)
 	runtime.KeepAlive(conns)

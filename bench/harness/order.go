@@ -37,6 +37,7 @@ func get(ctx context.Context, p Pool, served func(Lease)) *getter {
 // order sees in which order waiters are served: those who came one after the other, each of them
 // seen waiting before the next one comes, and one who waits while the holder puts and gets again.
 func order(r *run) error {
+	r.patient()
 	if err := r.open(1, ""); err != nil {
 		return err
 	}

@@ -165,6 +165,7 @@ func tellsRefused(err error) bool {
 // accepting. Ten callers then do ten requests each.
 func restart(r *run) error {
 	const idle, callers, requests = 100, 10, 10
+	r.patient()
 	var server Server
 	if err := server.Start(); err != nil {
 		return err

@@ -29,6 +29,10 @@ type Settings struct {
 	Size int // connections at most, idle ones too
 	Open func(context.Context) (*Conn, error)
 
+	// MaxWait is the limit on a wait, for peers that have one beside the ctx. If zero, it is as
+	// by default.
+	MaxWait time.Duration
+
 	// Check is what a peer uses that has a place for it. If nil, it is used without.
 	Check func(*Conn) error
 }

@@ -28,6 +28,8 @@ type run struct {
 	short bool
 	res   *Result
 
+	maxWait time.Duration // of pools that are made
+
 	dialer *Dialer
 	pool   Pool
 }
@@ -186,7 +188,7 @@ func (r *run) wrong(format string, args ...any) {
 // open makes the pool of r. address is that of a server; if empty, connections are in memory.
 func (r *run) open(size int, address string) error {
 	r.dialer = &Dialer{Address: address}
-	s := Settings{Size: size, Open: r.dialer.Open}
+	s := Settings{Size: size, Open: r.dialer.Open, MaxWait: r.maxWait}
 	if address != "" {
 		s.Check = (*Conn).Check
 	}
@@ -209,6 +211,10 @@ func (r *run) span(long time.Duration) time.Duration {
 	}
 	return long
 }
+
+// patient makes pools whose waits end with their ctx only: where a scenario builds a queue one
+// by one, a limit would be one on how busy the machine may be.
+func (r *run) patient() { r.maxWait = time.Hour }
 
 // deadline is longer than any wait that a scenario has in mind.
 func deadline() (context.Context, context.CancelFunc) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 )
 
 // Verify sees whether p does what its traits say, and is used so that they hold: whether a Get
@@ -21,7 +22,7 @@ func Verify(p Peer) error {
 
 func verifyWait(p Peer) error {
 	const size = 2
-	r := &run{peer: p}
+	r := &run{peer: p, maxWait: time.Hour}
 	if err := r.open(size, ""); err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func verifyWait(p Peer) error {
 
 func verifyOpen(p Peer) error {
 	const size = 3
-	r := &run{peer: p}
+	r := &run{peer: p, maxWait: time.Hour}
 	if err := r.open(size, ""); err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func verifyDiscard(p Peer) error {
 		return err
 	}
 	defer server.Close()
-	r := &run{peer: p}
+	r := &run{peer: p, maxWait: time.Hour}
 	if err := r.open(1, server.Address()); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func newGoRedis(s harness.Settings) (harness.Pool, error) {
 		Protocol:       2,
 		PoolSize:       s.Size,
 		MaxActiveConns: s.Size,
+		PoolTimeout:    s.MaxWait,
 		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := s.Open(ctx)
 			if err != nil {

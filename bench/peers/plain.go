@@ -101,7 +101,13 @@ var channelTimer = harness.Peer{
 		harness.Opens:   prefilled,
 		harness.Discard: prefilled,
 	},
-	New: func(s harness.Settings) (harness.Pool, error) { return newChannel(s, channel.getTimer) },
+	New: func(s harness.Settings) (harness.Pool, error) {
+		limit := s.MaxWait
+		if limit == 0 {
+			limit = 5 * time.Second
+		}
+		return newChannel(s, func(c channel, ctx context.Context) (*harness.Conn, error) { return c.getTimer(ctx, limit) })
+	},
 }
 
 func newChannel(s harness.Settings, get func(channel, context.Context) (*harness.Conn, error)) (harness.Pool, error) {
@@ -134,13 +140,13 @@ func (c channel) get(ctx context.Context) (*harness.Conn, error) {
 
 var errLate = errors.New("bench: waited for too long")
 
-func (c channel) getTimer(ctx context.Context) (*harness.Conn, error) {
+func (c channel) getTimer(ctx context.Context, limit time.Duration) (*harness.Conn, error) {
 	select {
 	case conn := <-c:
 		return conn, nil
 	default:
 	}
-	timer := time.NewTimer(5 * time.Second)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case conn := <-c:

@@ -18,7 +18,7 @@ var own = harness.Peer{
 			Open:  s.Open,
 			Close: func(c *harness.Conn, _ error) error { return c.Close() },
 			Check: s.Check,
-		}, pool.Config{MaxConnections: s.Size})
+		}, pool.Config{MaxConnections: s.Size, MaxWaitTime: s.MaxWait})
 		if err != nil {
 			return nil, err
 		}

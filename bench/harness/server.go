@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -65,7 +64,11 @@ func (s *Server) Accepted() int64 {
 func (s *Server) Stop() error {
 	s.mu.Lock()
 	l := s.listener
+	s.listener = nil // what has been accepted meanwhile is closed by who has accepted it
 	s.mu.Unlock()
+	if l == nil {
+		return nil
+	}
 	err := l.Close()
 	s.Cut()
 	return err
@@ -85,10 +88,6 @@ func (s *Server) Cut() {
 func (s *Server) Close() error {
 	err := s.Stop()
 	s.wg.Wait()
-	s.Cut() // what was accepted meanwhile
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
 	return err
 }
 

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"github.com/S4AK4N/pool"
 	"github.com/coder/websocket"
 )
 
@@ -36,13 +38,13 @@ type benchmark struct {
 	server    *embedded // nil for a foreign one
 	addresses []string  // of the embedded server
 	limit     int64     // of dials in a phase; 0: none
-	progress  *progress
+	progress  *display
 	report    *report
 }
 
-// bench runs both phases and returns what has come of them when they are done or
+// bench runs the phases and returns what has come of them when they are done or
 // ctx ends. An error means that there is nothing to show.
-func bench(ctx context.Context, o options, p *progress) (*report, error) {
+func bench(ctx context.Context, o options, p *display) (*report, error) {
 	defer p.clear()
 	b := &benchmark{options: o, progress: p, limit: dialLimit(o)}
 	if o.url == "" {
@@ -54,7 +56,7 @@ func bench(ctx context.Context, o options, p *progress) (*report, error) {
 		b.server, b.addresses, b.limit = server, server.addresses, 0
 		b.url = "ws://" + server.addresses[0]
 	}
-	b.report = &report{options: b.options, embedded: b.server != nil}
+	b.report = &report{options: b.options, embedded: b.server != nil, started: time.Now()}
 	for _, u := range b.servers() {
 		if err := b.probe(ctx, u); err != nil {
 			return nil, err
@@ -75,41 +77,75 @@ func (b *benchmark) servers() []string {
 	return []string{b.url}
 }
 
-// phases runs one phase after the other, until ctx ends.
-func (b *benchmark) phases(ctx context.Context) (err error) {
-	if b.server != nil { // a foreign one need not forget the one connection
-		if err := b.settle(ctx); err != nil {
-			return err
-		}
-	}
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
-	b.report.dialing, err = b.phase(ctx, "dial each time", func(n *network) (source, error) {
-		return newDialing(b.options, n), nil
-	})
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	if err := b.settle(ctx); err != nil || ctx.Err() != nil {
-		return err
-	}
-	b.report.pooled, err = b.phase(ctx, fmt.Sprintf("pool of %d", b.max), func(n *network) (source, error) {
-		return newPooled(b.options, n, b.duration+graceful)
-	})
-	return err
+// A way to give each request a connection is measured in a phase of its own.
+type way struct {
+	key  string // its name in flags and in JSON
+	name string // its column
+	open func(*network) (source, error)
 }
 
-// phase drives the clients at what open returns.
-func (b *benchmark) phase(ctx context.Context, name string, open func(*network) (source, error)) (*phaseReport, error) {
-	n := newNetwork(b.addresses, b.limit)
-	defer n.close()
-	if b.server != nil {
-		if _, err := b.server.reset(); err != nil {
-			return nil, err
+// Keys of the ways.
+const (
+	keyDialing = "dialing"
+	keyShared  = "shared"
+	keyPooled  = "pooled"
+)
+
+var allWays = []string{keyDialing, keyShared, keyPooled}
+
+// poolName names a pool of the given size, in 12 characters at most.
+func poolName(size int) string {
+	if size < 1000 {
+		return fmt.Sprintf("pool of %d", size)
+	}
+	return fmt.Sprintf("pool (%d)", size)
+}
+
+// ways returns those that o asks for, in the order in which they are measured.
+func (o options) ways() (ways []way) {
+	for _, w := range []way{
+		{keyDialing, "dial each time", func(n *network) (source, error) { return newDialing(o, n), nil }},
+		{keyShared, "one, shared", func(n *network) (source, error) { return newShared(o, n), nil }},
+		{keyPooled, poolName(o.max), func(n *network) (source, error) {
+			return newPooled(o, n, o.warmup+o.duration+graceful)
+		}},
+	} {
+		if len(o.only) == 0 || slices.Contains(o.only, w.key) {
+			ways = append(ways, w)
 		}
 	}
-	s, err := open(n)
+	return ways
+}
+
+// phases runs one phase after the other, until ctx ends.
+func (b *benchmark) phases(ctx context.Context) error {
+	for i, w := range b.ways() {
+		if i > 0 || b.server != nil { // a foreign one need not forget the connection of the probe
+			if err := b.settle(ctx); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		p, err := b.phase(ctx, w)
+		if err != nil {
+			return err
+		}
+		*b.report.phase(w.key) = p
+	}
+	if b.report.first() == nil {
+		return errInterrupted
+	}
+	return nil
+}
+
+// phase drives the clients at one way. It returns nil if it was interrupted before
+// anything counted.
+func (b *benchmark) phase(ctx context.Context, w way) (*phaseReport, error) {
+	n := newNetwork(b.addresses, b.limit)
+	defer n.close()
+	s, err := w.open(n)
 	if err != nil {
 		return nil, err
 	}
@@ -127,24 +163,44 @@ func (b *benchmark) phase(ctx context.Context, name string, open func(*network) 
 		}
 	}()
 	var last soFar
+	var base baseline
+	var lost error // the server did not answer when the phase began
+	stop := func() peaks { return peaks{} }
 	l := load{
-		source:     s,
-		clients:    b.clients,
-		size:       b.size,
-		duration:   b.duration,
-		early:      early,
-		grace:      graceful,
-		cut:        n.close,
-		showPeriod: b.progress.period(),
+		source:   s,
+		clients:  b.clients,
+		size:     b.size,
+		rate:     b.rate,
+		warmup:   b.warmup,
+		duration: b.duration,
+		early:    early,
+		begin: func() {
+			if b.server != nil {
+				_, lost = b.server.reset()
+			}
+			base = baseline{n.forget(), s.stats(), s.spread()}
+			stop = watchPeaks()
+		},
+		grace:        graceful,
+		cut:          n.close,
+		samplePeriod: samplePeriod,
+		showPeriod:   b.progress.period(),
 		show: func(now soFar) {
-			b.progress.show(phaseLine(name, b.duration, now, last))
+			b.progress.phase(w.name, b.warmup, b.duration, now, last)
 			last = now
 		},
 	}
+	b.progress.ready(w.name, b.warmup, b.duration)
 	debug.FreeOSMemory() // collects first: the phases start alike
-	stop := watchPeaks()
 	out := l.run(ctx)
-	r := &phaseReport{outcome: out, peaks: stop(), stats: s.stats(), spread: s.spread(), dials: n.dials.Load(), clientPeak: n.peak.Load()}
+	r := &phaseReport{outcome: out, peaks: stop(), stats: s.stats(), spread: s.spread(), dials: n.dials.Load(), dialTimes: n.handshakes.all(), clientPeak: n.peak.Load()}
+	base.subtract(r)
+	if w.key == keyDialing && b.rate == 0 {
+		r.waits = histogram{} // there is nothing to wait for
+	}
+	if lost != nil {
+		return nil, lost
+	}
 	if b.server != nil {
 		counts, err := b.server.counts()
 		if err != nil {
@@ -152,11 +208,39 @@ func (b *benchmark) phase(ctx context.Context, name string, open func(*network) 
 		}
 		r.serverPeak = counts.Peak
 	}
+	if out.elapsed == 0 {
+		return nil, nil
+	}
 	if n.limitReached() {
 		b.note("%q ended after %.1f s: %s dials, no more at a server that is not ours, so as not to run out of local ports.",
-			name, out.elapsed.Seconds(), grouped(uint64(n.limit)))
+			w.name, out.elapsed.Seconds(), grouped(uint64(n.limit)))
 	}
 	return r, nil
+}
+
+// A baseline is what was counted before the phase counted.
+type baseline struct {
+	dials  int64
+	stats  *pool.Stats
+	spread []serverCount
+}
+
+// subtract takes off r what was counted before.
+func (b baseline) subtract(r *phaseReport) {
+	r.dials -= b.dials
+	if now, before := r.stats, b.stats; now != nil && before != nil {
+		now.Gets -= before.Gets
+		now.Waits -= before.Waits
+		now.Timeouts -= before.Timeouts
+		now.Canceled -= before.Canceled
+		now.Rejected -= before.Rejected
+		now.Opened -= before.Opened
+		now.OpenErrors -= before.OpenErrors
+	}
+	for i, before := range b.spread {
+		r.spread[i].replies -= before.replies
+		r.spread[i].opened -= before.opened
+	}
 }
 
 func (b *benchmark) note(format string, args ...any) {

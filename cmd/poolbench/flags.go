@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,11 @@ type options struct {
 	duration time.Duration
 	size     int
 	rtt      time.Duration
+	rate     float64 // requests that are due in a second; 0: a closed loop
+	warmup   time.Duration
+	only     []string // keys of the ways; none: all
+	asserts  []assertion
+	html     string // file for the page; empty: none
 	json     bool
 }
 
@@ -35,76 +41,9 @@ const (
 	minDuration = 100 * time.Millisecond
 	maxDuration = time.Hour
 	maxRTT      = 10 * time.Second
+	minRate     = 0.01
+	maxRate     = 10_000_000
 )
-
-const usage = `Usage: poolbench [flags]
-
-Poolbench drives a WebSocket echo server with many clients at once, twice: first
-each client dials a connection for every request (dial, write, read the echo,
-close), then all of them share a pool of a few connections. It ends with a table
-of both. Without flags it starts a server of its own, in a second process, on
-the loopback interface.
-
-  -clients n     clients that send requests at the same time (1000)
-  -max n         connections in the pool (100)
-  -duration d    how long each of the two phases lasts (5s)
-  -size n        bytes in a message (64)
-  -rtt d         network round trip to add to the embedded server (0s), exact to
-                 about a millisecond: opening the TCP connection, the upgrade
-                 and each message cost one each
-  -url u         drive the server at u (ws:// or wss://) instead; it must echo.
-                 Repeatable: dials go to the servers in turn, the pool has
-                 connections to all, and the result says how both are spread
-  -header 'K: V' send a header with each handshake to -url; repeatable
-  -json          print the result as JSON, and nothing else, to standard output
-  -h             print this text
-
-Examples:
-  poolbench -rtt 20ms
-  poolbench -url wss://example.com/echo -header 'Authorization: Bearer x'
-
-How it measures:
-  - The load is a closed loop: a client sends its next request when it has the
-    reply to the last one. When the server stalls, the clients stop asking, so
-    that the percentiles tell less of a stall than a fixed rate of requests
-    would (coordinated omission). Compare the columns; do not read them as what
-    users of a site with a given rate of requests would see.
-  - Latency runs from the moment a client wants a connection (dials it, or asks
-    the pool) until it has the whole reply. Closing is part of the loop but not
-    of the latency. A percentile is at most 1.6 % above the true one.
-  - Nothing is warmed up: the connections that the pool opens at first count.
-  - Each reply is compared with its request. A different one is a wrong reply,
-    and is counted neither as an answer nor as an error. After a failure a
-    client waits 10 ms.
-  - Both phases use the same dialer, payload and options, without compression.
-  - Heap and goroutines are those of the client process, which holds the clients
-    too: each is one goroutine in both columns. The heap includes what is not
-    yet collected. The server runs in a process of its own but shares the CPUs.
-  - At a foreign server, 12,000 dials at most are made for each phase (or twice
-    -max, if that is more), so as not to run out of local ports. A phase that
-    comes to its limit ends early, and the result says so.
-
-Ctrl-C ends it early with the result so far; a second one kills it. Exit status:
-0 if there is a result, 1 if nothing could be measured (the server cannot be
-reached, does not echo), 2 if the flags make no sense.
-
-JSON fields. Latencies are in milliseconds; null is what is not known or was not
-run:
-  clients max_connections size_bytes duration_seconds rtt_seconds url urls[]
-  embedded go_version os arch cpus interrupted notes[]
-  dialing, pooled: one object each, with
-    seconds, requests, requests_per_second   within the phase's time
-    latency_ms {p50 p90 p99 p99_9 max}        of all replies, late ones included
-    errors, wrong_replies, first_errors[]
-    dials, peak_connections_client, peak_connections_server
-    peak_heap_bytes, peak_goroutines          of the client process
-    pool {gets waits timeouts canceled rejected opened open_errors}
-    servers[] {server replies opened open}    connections opened, and of a pool
-                                              open at the end; null for one -url
-  ratio: pooled divided by dialing, for each of requests_per_second, latency_p50
-    latency_p90 latency_p99 latency_p99_9 latency_max errors wrong_replies dials
-    peak_connections peak_heap_bytes peak_goroutines
-`
 
 // parseFlags reads the command line. It returns [flag.ErrHelp] if help is asked
 // for, and otherwise an error that fits on one line.
@@ -119,6 +58,11 @@ func parseFlags(args []string) (options, error) {
 	set.DurationVar(&o.duration, "duration", 5*time.Second, "")
 	set.IntVar(&o.size, "size", 64, "")
 	set.DurationVar(&o.rtt, "rtt", 0, "")
+	set.Float64Var(&o.rate, "rate", 0, "")
+	set.DurationVar(&o.warmup, "warmup", 0, "")
+	set.Func("ways", "", o.addWays)
+	set.Func("assert", "", o.addAsserts)
+	set.StringVar(&o.html, "html", "", "")
 	set.BoolVar(&o.json, "json", false, "")
 	if err := set.Parse(args); err != nil {
 		return o, err
@@ -155,6 +99,27 @@ func (o *options) addHeader(line string) error {
 	return nil
 }
 
+// addWays adds the ways of a list.
+func (o *options) addWays(list string) error {
+	for _, key := range strings.Split(list, ",") {
+		key = strings.TrimSpace(key)
+		if !slices.Contains(allWays, key) {
+			return fmt.Errorf("there is no way %q: want some of %s", key, strings.Join(allWays, ","))
+		}
+		if !slices.Contains(o.only, key) {
+			o.only = append(o.only, key)
+		}
+	}
+	return nil
+}
+
+// addAsserts adds the assertions of a list.
+func (o *options) addAsserts(list string) error {
+	asserts, err := parseAsserts(list)
+	o.asserts = append(o.asserts, asserts...)
+	return err
+}
+
 // isToken reports whether s is a token of HTTP, as the name of a header must be
 // (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
@@ -177,6 +142,17 @@ func (o *options) check(given map[string]bool) error {
 		return fmt.Errorf("-size must be from 1 to %d, not %d", maxSize, o.size)
 	case o.rtt < 0 || o.rtt > maxRTT:
 		return fmt.Errorf("-rtt must be from 0s to %v, not %v", maxRTT, o.rtt)
+	case given["rate"] && !(o.rate >= minRate && o.rate <= maxRate):
+		return fmt.Errorf("-rate must be from %v to %d requests per second, not %v", minRate, maxRate, o.rate)
+	case o.warmup < 0 || o.warmup > maxDuration:
+		return fmt.Errorf("-warmup must be from 0s to %v, not %v", maxDuration, o.warmup)
+	case given["html"] && o.html == "":
+		return errors.New("-html names no file")
+	}
+	for _, a := range o.asserts {
+		if len(o.only) > 0 && !slices.Contains(o.only, a.way) {
+			return fmt.Errorf("-assert %q: -ways leaves out %s", a.text, a.way)
+		}
 	}
 	if !given["url"] {
 		if given["header"] {
@@ -198,9 +174,23 @@ func (o *options) check(given map[string]bool) error {
 	return nil
 }
 
+// hostPort is what can follow ws:// directly.
+var hostPort = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?$`)
+
 // checkURL says what is wrong with raw as the address of a WebSocket server. It
 // does not repeat raw, which may hold a password.
 func checkURL(raw string) error {
+	if !strings.Contains(raw, "://") && raw != "" {
+		// Only what is no secret is repeated: no user, path or query.
+		host, _, _ := strings.Cut(raw, "/")
+		host, _, _ = strings.Cut(host, "?")
+		if _, after, found := strings.Cut(host, "@"); found {
+			host = after
+		}
+		if hostPort.MatchString(host) {
+			return fmt.Errorf("-url must start with ws:// or wss://: ws:// is missing, as in ws://%s", host)
+		}
+	}
 	u, err := url.Parse(raw)
 	if parse := (*url.Error)(nil); errors.As(err, &parse) {
 		return fmt.Errorf("-url is malformed: %w", parse.Err)

@@ -26,6 +26,7 @@ func TestFlagsAreRead(t *testing.T) {
 	got, err := parseFlags([]string{
 		"-url", "wss://example.com/echo", "-header", "Authorization: Bearer x:y", "-header=X-A:1", "-header", "x-a: 2",
 		"-header", "host: other.example", "-clients", "5", "-max", "6", "-duration", "7s", "-size", "8", "-json",
+		"-rate", "2.5", "-warmup", "3s", "-ways", "pooled, shared", "-html", "a.html",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -36,6 +37,7 @@ func TestFlagsAreRead(t *testing.T) {
 		header:  http.Header{"Authorization": {"Bearer x:y"}, "X-A": {"1", "2"}},
 		host:    "other.example",
 		clients: 5, max: 6, duration: 7 * time.Second, size: 8, json: true,
+		rate: 2.5, warmup: 3 * time.Second, only: []string{"pooled", "shared"}, html: "a.html",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -70,6 +72,21 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		{[]string{"-header", "A: b\nC: d", url}, "control character"},
 		{[]string{"-url", ""}, "-url must start with ws:// or wss://"},
 		{[]string{"-url", "localhost:80"}, "-url must start with ws:// or wss://"},
+		{[]string{"-url", "host:1"}, "-url must start with ws:// or wss://: ws:// is missing, as in ws://host:1"},
+		{[]string{"-url", "127.0.0.1:80/echo?token=secret"}, "ws:// is missing, as in ws://127.0.0.1:80"},
+		{[]string{"-url", "user:secret@[::1]:80"}, "ws:// is missing, as in ws://[::1]:80"},
+		{[]string{"-url", "user:secret"}, "-url must start with ws:// or wss://"},
+		{[]string{"-rate", "0"}, "-rate must be from 0.01 to 10000000 requests per second, not 0"},
+		{[]string{"-rate", "NaN"}, "-rate must be"},
+		{[]string{"-rate", "2e7"}, "-rate must be"},
+		{[]string{"-rate", "fast"}, "-rate"},
+		{[]string{"-warmup", "-1s"}, "-warmup must be from 0s to 1h0m0s, not -1s"},
+		{[]string{"-warmup", "61m"}, "-warmup must be"},
+		{[]string{"-ways", "pool"}, `there is no way "pool": want some of dialing,shared,pooled`},
+		{[]string{"-ways", ""}, `there is no way ""`},
+		{[]string{"-html", ""}, "-html names no file"},
+		{[]string{"-assert", "p99<50"}, `"50" is no time`},
+		{[]string{"-assert", "shared:p99<50ms", "-ways", "pooled"}, "-ways leaves out shared"},
 		{[]string{"-url", "ftp://localhost"}, "-url must start with ws:// or wss://"},
 		{[]string{"-url", "ws:///path"}, "-url names no host"},
 		{[]string{"-url", "ws://localhost/#a"}, "-url must not have a fragment"},
@@ -102,7 +119,7 @@ func TestUsageFitsATerminalAndNamesEachFlag(t *testing.T) {
 			t.Errorf("line of %d bytes: %s", len(line)-1, line)
 		}
 	}
-	for _, name := range []string{"clients", "max", "duration", "size", "rtt", "url", "header", "json", "h"} {
+	for _, name := range []string{"clients", "max", "duration", "size", "rtt", "url", "header", "rate", "warmup", "ways", "html", "assert", "json", "h"} {
 		if !regexp.MustCompile(`(?m)^  -` + name + `\b`).MatchString(usage) {
 			t.Errorf("-%s is not explained", name)
 		}

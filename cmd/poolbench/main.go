@@ -1,7 +1,8 @@
 // Poolbench shows what pooling WebSocket connections gains: it drives a server
 // with many clients at once, first with a connection dialed for each request,
-// then through a pool, and prints both side by side. Without arguments it brings
-// its own server. "poolbench -h" tells the rest.
+// then over one connection that all share, then through a pool, and prints the
+// three side by side. Without arguments it brings its own server. "poolbench -h"
+// tells the rest.
 package main
 
 import (
@@ -30,10 +31,14 @@ const (
 	exitDone   = 0 // also after Ctrl-C, once a table is shown
 	exitFailed = 1 // nothing could be measured
 	exitUsage  = 2 // the command line makes no sense
+	exitAssert = 3 // an assertion does not hold
 )
 
 // run is the command: it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "compare" {
+		return compareMain(args[1:], stdout, stderr)
+	}
 	o, err := parseFlags(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, usage)
@@ -48,16 +53,26 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
+	if o.html != "" {
+		if err := checkWritable(o.html); err != nil {
+			fmt.Fprintf(stderr, "poolbench: -html: %v\n", err)
+			return exitUsage
+		}
+	}
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal asks for the table so far. With the handler gone, the
 	// second one kills.
 	context.AfterFunc(ctx, stop)
 
-	r, err := bench(ctx, o, newProgress(stderr, isTerminal(stderr)))
+	r, err := bench(ctx, o, newDisplay(stderr, isTerminal(stderr)))
 	if err != nil {
 		fmt.Fprintf(stderr, "poolbench: %v\n", err)
 		return exitFailed
+	}
+	for _, a := range o.asserts {
+		r.verdicts = append(r.verdicts, a.check(r))
 	}
 	if o.json {
 		err = r.writeJSON(stdout)
@@ -68,20 +83,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "poolbench: writing the result: %v\n", err)
 		return exitFailed
 	}
+	if o.html != "" {
+		if err := r.writeHTMLFile(o.html); err != nil {
+			fmt.Fprintf(stderr, "poolbench: -html: %v\n", err)
+			return exitFailed
+		}
+	}
 	if !r.interrupted && !r.answered() {
 		fmt.Fprintln(stderr, "poolbench: not one request was answered")
 		return exitFailed
 	}
-	return exitDone
-}
-
-// isTerminal reports whether w is a terminal that can go back to the start of
-// its line.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" {
-		return false
+	if failed := r.failed(); len(failed) > 0 {
+		for _, v := range failed {
+			fmt.Fprintf(stderr, "poolbench: assert: %s\n", v)
+		}
+		return exitAssert
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return exitDone
 }

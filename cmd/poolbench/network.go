@@ -24,6 +24,8 @@ type network struct {
 	dialer      net.Dialer
 	dials, peak atomic.Int64
 	limitOnce   sync.Once
+	handshakes  recorder // how long dials took, the handshake of WebSocket included
+	turn        atomic.Uint32
 
 	mu   sync.Mutex
 	open map[*countedConn]struct{}
@@ -84,6 +86,18 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	n.open[c] = struct{}{}
 	n.peak.Store(max(n.peak.Load(), int64(len(n.open))))
 	return c, nil
+}
+
+// handshake counts a dial that took d until its connection could be used.
+func (n *network) handshake(d time.Duration) { n.handshakes.record(int(n.turn.Add(1)%1024), d) }
+
+// forget makes n count anew. What is open stays so.
+func (n *network) forget() (dials int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peak.Store(int64(len(n.open)))
+	n.handshakes.reset()
+	return n.dials.Load()
 }
 
 // limitReached reports whether a dial was refused.

@@ -247,7 +247,7 @@ func TestProgramEndsAForeignPhaseAtTheLimitOfDials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &benchmark{options: o, progress: newProgress(io.Discard, false), report: &report{options: o}}
+	b := &benchmark{options: o, progress: newDisplay(io.Discard, false), report: &report{options: o}}
 	if got := dialLimit(o); got != foreignDials {
 		t.Errorf("limit is %d", got)
 	}
@@ -256,7 +256,7 @@ func TestProgramEndsAForeignPhaseAtTheLimitOfDials(t *testing.T) {
 	}
 	b.limit = 30
 	b.duration = time.Minute
-	p, err := b.phase(testContext(t), "dial each time", func(n *network) (source, error) { return newDialing(o, n), nil })
+	p, err := b.phase(testContext(t), o.ways()[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// testPhase returns a phase in which every reply took unit, but for a few.
+// testPhase returns a phase in which every reply took unit, but for a few, and of that
+// nine tenths were waiting.
 func testPhase(unit time.Duration, answered uint64) *phaseReport {
 	p := &phaseReport{
 		outcome:    outcome{elapsed: 5 * time.Second, answered: answered},
@@ -42,14 +43,24 @@ func testPhase(unit time.Duration, answered uint64) *phaseReport {
 		clientPeak: 99,
 		serverPeak: 100,
 	}
-	for range 900 {
-		p.latency.record(unit)
+	for _, c := range []struct {
+		times int
+		unit  time.Duration
+	}{{900, unit}, {95, 2 * unit}, {5, 10 * unit}} {
+		for range c.times {
+			p.latency.record(c.unit)
+			p.waits.record(c.unit / 10 * 9)
+			p.trips.record(c.unit / 10)
+		}
 	}
-	for range 95 {
-		p.latency.record(2 * unit)
+	for range 100 {
+		p.dialTimes.record(3 * time.Millisecond)
 	}
-	for range 5 {
-		p.latency.record(10 * unit)
+	for i := range 10 {
+		p.series = append(p.series, sample{
+			end: time.Duration(i+1) * 500 * time.Millisecond, answered: answered / 10, dials: 10,
+			inUse: 90.5, waiting: 800 + float64(i), open: 100,
+		})
 	}
 	return p
 }
@@ -59,9 +70,12 @@ func testReport() *report {
 		options:  options{url: "ws://127.0.0.1:1", clients: 1000, max: 100, duration: 5 * time.Second, size: 64},
 		embedded: true,
 		dialing:  testPhase(153*time.Millisecond, 21_140),
+		shared:   testPhase(32*time.Millisecond, 150_210),
 		pooled:   testPhase(870*time.Microsecond, 281_020),
 	}
 	r.dialing.dials, r.dialing.clientPeak, r.dialing.serverPeak, r.dialing.goroutines = 21_900, 1000, 1_191, 2680
+	r.dialing.waits = histogram{}
+	r.shared.dials, r.shared.clientPeak, r.shared.serverPeak, r.shared.unserved = 1, 1, 1, 999
 	r.pooled.stats = &pool.Stats{Gets: 281_120, Waits: 281_000, Opened: 100}
 	return r
 }
@@ -78,9 +92,20 @@ func reports() map[string]*report {
 	foreign.embedded = false
 	foreign.options.url = "wss://user:secret@example.com/echo?token=secret"
 	interrupted := testReport()
-	interrupted.interrupted, interrupted.pooled = true, nil
+	interrupted.interrupted, interrupted.shared, interrupted.pooled = true, nil, nil
 	nothing := testReport()
 	nothing.dialing = &phaseReport{outcome: outcome{elapsed: time.Second}}
+	open := testReport()
+	open.options.rate, open.options.warmup, open.options.only = 5000, 2*time.Second, []string{keyPooled}
+	open.dialing, open.shared = nil, nil
+	open.pooled.answered, open.pooled.stats.Waits = 25_000, 12
+	behind := testReport()
+	behind.options.rate, behind.dialing.unserved, behind.shared.unserved, behind.pooled.unserved = 100_000, 478_860, 349_790, 12
+	asserting := testReport()
+	asserting.options.asserts = must(parseAsserts("p99<50ms,errors<0.1%,shared:wait.p50<1us"))
+	for _, a := range asserting.options.asserts {
+		asserting.verdicts = append(asserting.verdicts, a.check(asserting))
+	}
 	limited := testReport()
 	limited.options.rtt, limited.pooled.answered = 20*time.Millisecond, 22_000
 	several := testReport()
@@ -89,9 +114,17 @@ func reports() map[string]*report {
 	several.options.url = several.options.urls[0]
 	for i, u := range several.options.urls {
 		several.dialing.spread = append(several.dialing.spread, serverCount{serverOf(u), 7_040, 7_300, 0})
+		several.shared.spread = append(several.shared.spread, serverCount{serverOf(u), uint64(150_210 * (1 - min(i, 1))), uint64(1 - min(i, 1)), 0})
 		several.pooled.spread = append(several.pooled.spread, serverCount{serverOf(u), uint64(93_000 + i), uint64(33 + i%2), 33 + i%2})
 	}
-	return map[string]*report{"several": several, "full": full, "failing": failing, "foreign": foreign, "interrupted": interrupted, "nothing": nothing, "limited": limited}
+	return map[string]*report{"several": several, "full": full, "failing": failing, "foreign": foreign, "interrupted": interrupted, "nothing": nothing, "limited": limited, "open": open, "behind": behind, "asserting": asserting}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestTable(t *testing.T) {
@@ -129,7 +162,7 @@ func TestJSON(t *testing.T) {
 // Every name in the JSON form is in the text of -h.
 func TestJSONNamesAreDocumented(t *testing.T) {
 	var b strings.Builder
-	if err := testReport().writeJSON(&b); err != nil {
+	if err := reports()["asserting"].writeJSON(&b); err != nil {
 		t.Fatal(err)
 	}
 	var v map[string]any
@@ -143,6 +176,10 @@ func TestJSONNamesAreDocumented(t *testing.T) {
 	}
 	var check func(v any)
 	check = func(v any) {
+		list, _ := v.([]any)
+		for _, element := range list {
+			check(element)
+		}
 		object, _ := v.(map[string]any)
 		for name, member := range object {
 			if !documented[name] {
@@ -163,7 +200,8 @@ func TestComparisonsAreInWords(t *testing.T) {
 		{amount{100, true}, amount{950, true}, "9.5x more"},
 		{amount{100, true}, amount{104, true}, "same"},
 		{amount{100, true}, amount{50, true}, "2.0x less"},
-		{amount{12345, true}, amount{1, true}, "12,345x less"},
+		{amount{9999, true}, amount{1, true}, "9,999x less"},
+		{amount{12345, true}, amount{1, true}, ">9999x less"},
 		{amount{0, true}, amount{0, true}, ""},
 		{amount{0, true}, amount{3, true}, "more"},
 		{amount{3, true}, amount{0, true}, "none"},

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strings"
+	"slices"
 	"sync/atomic"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // A serverCount is what one of several servers has had of a phase.
@@ -86,20 +89,43 @@ func (r *report) writeSpread(w io.Writer) {
 	if servers == nil {
 		return
 	}
-	fmt.Fprintf(w, "%-28s%20s%28s\n", "", "dial each time", "pool of "+grouped(uint64(r.options.max)))
-	fmt.Fprintf(w, "%-28s%11s%9s%12s%9s%7s\n", "each server", "replies", "opened", "replies", "opened", "open")
-	for _, t := range servers {
-		name := t.server
+	// One connection has one server. Only JSON tells of it.
+	columns := slices.DeleteFunc(r.columns(), func(c column) bool { return c.key == keyShared })
+	if len(columns) == 0 {
+		return
+	}
+	t := newTable(28, 0, false)
+	first, second := table.Row{""}, table.Row{"each server"}
+	for _, c := range columns {
+		first, second = append(first, c.name, c.name), append(second, "replies", "opened")
+		if c.key == keyPooled {
+			first, second = append(first, c.name), append(second, "open")
+		}
+	}
+	widths := []table.ColumnConfig{{Number: 1, WidthMin: 28, AlignHeader: text.AlignLeft}}
+	for n := range len(second) - 1 {
+		widths = append(widths, table.ColumnConfig{Number: n + 2, WidthMin: 10, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(widths)
+	t.AppendHeader(first, table.RowConfig{AutoMerge: true, AutoMergeAlign: text.AlignRight})
+	t.AppendHeader(second)
+	for _, server := range servers {
+		name := server.server
 		if len(name) > 28 {
 			name = name[:25] + "..."
 		}
-		dialing, pooled := r.dialing.at(t.server), r.pooled.at(t.server)
-		line := fmt.Sprintf("%-28s%11s%9s%12s%9s%7s", name,
-			shown(dialing, dialing.replies), shown(dialing, dialing.opened),
-			shown(pooled, pooled.replies), shown(pooled, pooled.opened), shown(pooled, uint64(pooled.open)))
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
+		row := table.Row{name}
+		for _, c := range columns {
+			got := c.phaseReport.at(server.server)
+			row = append(row, shown(got, got.replies), shown(got, got.opened))
+			if c.key == keyPooled {
+				row = append(row, shown(got, uint64(got.open)))
+			}
+		}
+		t.AppendRow(row)
 	}
-	fmt.Fprintln(w, strings.Repeat("-", tableWidth))
+	fmt.Fprintln(w, t.Render())
+	fmt.Fprintln(w)
 }
 
 // at returns what a server has had of the phase, or the zero serverCount.

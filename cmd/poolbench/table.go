@@ -7,67 +7,174 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// tableWidth is the width of the widest line of the table.
-const tableWidth = 76
+// tableWidth is the width of the text below a table. No line is longer than a terminal of
+// 80 columns.
+const tableWidth = 78
+
+// newTable returns an empty table: the first column is of labels, then come numbers, and
+// words at the end. Its first column is of the given width at least.
+func newTable(labels, numbers int, words bool) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", ""
+	style.Options = table.Options{SeparateHeader: true}
+	style.Format.Header, style.Format.HeaderAlign = text.FormatDefault, text.AlignRight
+	t.SetStyle(style)
+	columns := []table.ColumnConfig{{Number: 1, WidthMin: labels, AlignHeader: text.AlignLeft}}
+	for n := range numbers {
+		columns = append(columns, table.ColumnConfig{Number: n + 2, WidthMin: 13, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	if words {
+		columns = append(columns, table.ColumnConfig{Number: numbers + 2, WidthMin: 12, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(columns)
+	t.SuppressTrailingSpaces()
+	return t
+}
 
 // writeTable writes r for people.
 func (r *report) writeTable(w io.Writer) error {
 	var b bytes.Buffer
-	o := r.options
-	fmt.Fprintf(&b, "%s clients, messages of %s bytes, %v for each phase\n",
-		grouped(uint64(o.clients)), grouped(uint64(o.size)), o.duration)
-	switch {
-	case len(o.urls) > 1:
-		fmt.Fprintln(&b, wrap("servers: "+r.server(), tableWidth))
-	case !r.embedded:
-		fmt.Fprintf(&b, "server: %s\n", r.server())
-	case o.rtt > 0:
-		fmt.Fprintf(&b, "server: embedded, round trip %v\n", o.rtt)
-	default:
-		fmt.Fprintf(&b, "server: embedded, on the loopback interface (no delay: see -rtt)\n")
+	for _, line := range r.settings() {
+		fmt.Fprintln(&b, wrap(line, tableWidth))
 	}
-	fmt.Fprintf(&b, "\n%-30s%16s%16s\n", "", "dial each time", fmt.Sprintf("pool of %s", grouped(uint64(o.max))))
-	fmt.Fprintln(&b, strings.Repeat("-", tableWidth))
-	for _, f := range r.figures() {
-		dialing, pooled := f.in(r.dialing), f.in(r.pooled)
-		line := fmt.Sprintf("%-30s%16s%16s   %s", f.label, f.show(dialing), f.show(pooled), compare(dialing, pooled))
-		fmt.Fprintln(&b, strings.TrimRight(line, " "))
+	fmt.Fprintln(&b)
+	columns := r.columns()
+	t := newTable(28, len(columns), r.compared())
+	header := table.Row{""}
+	for _, c := range columns {
+		header = append(header, c.name)
 	}
-	fmt.Fprintln(&b, strings.Repeat("-", tableWidth))
+	if r.compared() {
+		header = append(header, "pool / dial")
+	}
+	t.AppendHeader(header)
+	for _, f := range r.shownFigures() {
+		row := table.Row{f.label}
+		for _, c := range columns {
+			row = append(row, f.show(f.in(c.phaseReport)))
+		}
+		if r.compared() {
+			row = append(row, compare(f.in(r.dialing), f.in(r.pooled)))
+		}
+		t.AppendRow(row)
+	}
+	fmt.Fprintln(&b, t.Render())
+	fmt.Fprintln(&b)
 	r.writeSpread(&b)
 	r.writeRemarks(&b)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// writeRemarks writes what stands below the table.
-func (r *report) writeRemarks(w io.Writer) {
-	if r.pooled != nil && r.pooled.stats != nil {
-		s := r.pooled.stats
-		fmt.Fprintf(w, "pool: %s\n", strings.Join([]string{
-			grouped(s.Gets) + " gets",
-			grouped(s.Waits) + " waited",
-			grouped(s.Timeouts) + " timed out",
-			grouped(s.Opened) + " opened",
-			grouped(s.OpenErrors) + " failed to open",
-		}, ", "))
+// settings says what was measured, in lines.
+func (r *report) settings() []string {
+	o := r.options
+	line := fmt.Sprintf("%s clients, messages of %s bytes, %v for each phase", grouped(uint64(o.clients)), grouped(uint64(o.size)), o.duration)
+	if o.warmup > 0 {
+		line += fmt.Sprintf(" after %v of warm-up", o.warmup)
 	}
-	for _, p := range []struct {
-		name string
-		*phaseReport
-	}{{"dial each time", r.dialing}, {"pool", r.pooled}} {
-		if p.phaseReport == nil {
+	lines := []string{line}
+	if o.rate > 0 {
+		lines = append(lines, "open loop: "+rateText(o.rate)+" requests are due in a second; latency runs from then")
+	}
+	switch {
+	case len(o.urls) > 1:
+		lines = append(lines, "servers: "+r.server())
+	case !r.embedded:
+		lines = append(lines, "server: "+r.server())
+	case o.rtt > 0:
+		lines = append(lines, fmt.Sprintf("server: embedded, round trip %v", o.rtt))
+	default:
+		lines = append(lines, "server: embedded, on the loopback interface (no delay: see -rtt)")
+	}
+	return lines
+}
+
+// compared reports whether the last column compares the pool with dialing.
+func (r *report) compared() bool {
+	keys := map[string]bool{}
+	for _, c := range r.columns() {
+		keys[c.key] = true
+	}
+	return keys[keyDialing] && keys[keyPooled]
+}
+
+// shownFigures returns the lines of the table: the figures, without those that
+// tell nothing: at the end of a closed loop all but one wait for the one connection.
+func (r *report) shownFigures() (figures []figure) {
+	for _, f := range r.figures() {
+		if f.name == "unserved" && r.options.rate == 0 {
 			continue
 		}
-		for _, text := range p.first {
-			fmt.Fprintln(w, wrap(fmt.Sprintf("error (%s): %s", p.name, text), tableWidth))
+		if f.name == "peak_connections" && r.closingSeen() {
+			f.label += "\n with those being closed" // see remarks
 		}
+		figures = append(figures, f)
+	}
+	return figures
+}
+
+// writeRemarks writes what stands below the table.
+func (r *report) writeRemarks(w io.Writer) {
+	if text := r.poolText(); text != "" {
+		fmt.Fprintln(w, wrap("pool: "+text, tableWidth))
+	}
+	for _, c := range r.columns() {
+		if c.phaseReport == nil {
+			continue
+		}
+		name := c.name
+		if c.key == keyPooled {
+			name = "pool"
+		}
+		for _, text := range c.phaseReport.first {
+			fmt.Fprintln(w, wrap(fmt.Sprintf("error (%s): %s", name, text), tableWidth))
+		}
+	}
+	if a := r.advise(); a != nil {
+		fmt.Fprintln(w, a)
+		fmt.Fprintln(w, "  "+wrap(a.reason, tableWidth-2))
 	}
 	for _, note := range r.remarks() {
 		fmt.Fprintln(w, wrap("note: "+note, tableWidth))
 	}
+	for _, v := range r.verdicts {
+		fmt.Fprintln(w, wrap("assert: "+v.String(), tableWidth))
+	}
+}
+
+// poolText says what the pool has done, or nothing if there was none.
+func (r *report) poolText() string {
+	if r.pooled == nil || r.pooled.stats == nil {
+		return ""
+	}
+	s, o := r.pooled.stats, r.options
+	parts := []string{
+		grouped(s.Gets) + " gets",
+		grouped(s.Opened) + " opened",
+		grouped(s.OpenErrors) + " failed to open",
+		grouped(s.Timeouts) + " timed out",
+	}
+	text := strings.Join(parts, ", ") + fmt.Sprintf("; %s gets found no idle connection and waited for one", grouped(s.Waits))
+	if o.clients > o.max && s.Waits > s.Gets/2 {
+		text += fmt.Sprintf(", as is to be expected of %s clients that share %s", grouped(uint64(o.clients)), grouped(uint64(o.max)))
+	}
+	return text + "."
+}
+
+// rateText writes a rate with all its digits.
+func rateText(rate float64) string {
+	if rate == math.Trunc(rate) {
+		return grouped(uint64(rate))
+	}
+	return strconv.FormatFloat(rate, 'f', -1, 64)
 }
 
 // compare says in words how the second column relates to the first.
@@ -86,6 +193,8 @@ func compare(dialing, pooled amount) string {
 		factor, word = 1/factor, "less"
 	}
 	switch {
+	case factor >= 9999.5:
+		return ">9999x " + word
 	case factor < 1.05:
 		return "same"
 	case factor < 10:
@@ -149,9 +258,10 @@ func wrap(text string, width int) string {
 	var b strings.Builder
 	column := 0
 	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
 		switch {
 		case column == 0:
-		case column+1+len(word) > width:
+		case column+1+n > width:
 			b.WriteString("\n  ")
 			column = 2
 		default:
@@ -159,7 +269,7 @@ func wrap(text string, width int) string {
 			column++
 		}
 		b.WriteString(word)
-		column += len(word)
+		column += n
 	}
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/S4AK4N/pool/bench/behaviour"
 	"github.com/S4AK4N/pool/bench/harness"
 	"github.com/S4AK4N/pool/bench/peers"
 	"github.com/S4AK4N/pool/bench/report"
@@ -30,12 +31,17 @@ func run(ctx context.Context, args []string) error {
 	if done, err := harness.Inner(args, peers.All, os.Stdout); done {
 		return err
 	}
+	if done, err := behaviour.Inner(args, peers.All, os.Stdout); done {
+		return err
+	}
 	if len(args) > 0 {
 		switch args[0] {
 		case "measure":
 			return measure(ctx, args[1:])
 		case "report":
 			return write(args[1:])
+		case "behaviour":
+			return behave(ctx, args[1:])
 		case "scenarios":
 			for _, s := range harness.Scenarios {
 				fmt.Println(s.Name)
@@ -43,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		}
 	}
-	return errors.New("say one of measure, report, verify, scenarios, peers, one; -h after the first two tells their flags")
+	return errors.New("say one of measure, report, behaviour, verify, scenarios, peers, one, answer; -h after the first three tells their flags")
 }
 
 func measure(ctx context.Context, args []string) error {
@@ -133,4 +139,39 @@ func write(args []string) error {
 		}
 	}
 	return os.WriteFile(*out, []byte(text), 0o666)
+}
+
+// behave asks what pools do, and writes or compares the page.
+func behave(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("behaviour", flag.ExitOnError)
+	page := flags.String("o", "../docs/behaviour.md", "`file` to write")
+	with := flags.String("with", "", "other `programs` with peers, separated by commas")
+	check := flags.Bool("check", false, "write nothing, and fail if the file says otherwise")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	programs := []string{self}
+	if *with != "" {
+		programs = append(programs, strings.Split(*with, ",")...)
+	}
+	infos, answers, err := behaviour.Ask(ctx, programs)
+	if err != nil {
+		return err
+	}
+	text, err := behaviour.Page(infos, answers)
+	if err != nil {
+		return err
+	}
+	if !*check {
+		return os.WriteFile(*page, []byte(text), 0o666)
+	}
+	old, err := os.ReadFile(*page)
+	if err != nil {
+		return err
+	}
+	return behaviour.Same(string(old), text)
 }

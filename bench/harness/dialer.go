@@ -34,6 +34,9 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
+// Closed reports whether c has been closed on our side.
+func (c *Conn) Closed() bool { return c.closed.Load() }
+
 // SyscallConn makes the socket visible to those who look whether it is alive.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if s, ok := c.Conn.(syscall.Conn); ok {

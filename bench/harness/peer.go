@@ -19,10 +19,15 @@ const (
 	Bare    Trait = "bare"    // what is idle in it is a Conn and what the pool keeps of it
 	Keeps   Trait = "keeps"   // what comes back is lent again
 	Discard Trait = "discard" // the caller can end a lease so that another connection takes its place
+	Ages    Trait = "ages"    // it has a limit on the age of a connection
+	Idles   Trait = "idles"   // it has a limit on how long a connection is idle
 )
 
 // Traits are all there are.
-var Traits = []Trait{Waits, Ctx, Opens, Cycle, Bare, Keeps, Discard}
+var Traits = []Trait{Waits, Ctx, Opens, Cycle, Bare, Keeps, Discard, Ages, Idles}
+
+// Sweep is how often a peer looks for what is too old or idle for too long, if it can be told.
+const Sweep = 200 * time.Millisecond
 
 // Settings are the same for all peers.
 type Settings struct {
@@ -35,6 +40,10 @@ type Settings struct {
 
 	// Check is what a peer uses that has a place for it. If nil, it is used without.
 	Check func(*Conn) error
+
+	// MaxLifetime and MaxIdleTime are for peers that have such limits. If zero, they are as by
+	// default. What a peer does for them now and then it does every Sweep.
+	MaxLifetime, MaxIdleTime time.Duration
 }
 
 // A Peer is a pool that is compared.
@@ -66,6 +75,10 @@ type Lease struct {
 	Conn *Conn
 	Put  func()
 	Drop func() // instead of Put, for a connection that is dead
+
+	// Again is Put with what it returns, for a caller who does it once more. It is nil for peers
+	// whose Put returns nothing.
+	Again func() error
 }
 
 // Of makes a Pool of functions that work with H, whatever a peer lends. The loops are here, so
@@ -75,6 +88,7 @@ type Of[H any] struct {
 	Take func(context.Context) (H, error)
 	Give func(H)
 	Drop func(H)       // nil without the trait Discard
+	Back func(H) error // Give with the error that it returns; nil if it returns none
 	Conn func(H) *Conn // not called while time is measured
 	End  func()
 }
@@ -87,6 +101,9 @@ func (p *Of[H]) Get(ctx context.Context) (Lease, error) {
 	l := Lease{Conn: p.Conn(h), Put: func() { p.Give(h) }}
 	if p.Drop != nil {
 		l.Drop = func() { p.Drop(h) }
+	}
+	if p.Back != nil {
+		l.Again = func() error { return p.Back(h) }
 	}
 	return l, nil
 }

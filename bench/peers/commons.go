@@ -11,11 +11,15 @@ var commons = harness.Peer{
 	Name:   "go-commons-pool",
 	Module: "github.com/jolestar/go-commons-pool/v2 v2.1.2",
 	How:    "BorrowObject and ReturnObject, InvalidateObject for what is dead; MaxTotal and MaxIdle are both the size; TestOnBorrow where connections can die",
+	Lacks:  map[harness.Trait]string{harness.Ages: noAges},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		ctx := context.Background()
 		config := commonspool.NewDefaultPoolConfig()
 		config.MaxTotal, config.MaxIdle = s.Size, s.Size
 		config.TestOnBorrow = s.Check != nil
+		if s.MaxIdleTime > 0 {
+			config.MinEvictableIdleTime, config.TimeBetweenEvictionRuns = s.MaxIdleTime, harness.Sweep
+		}
 		p := commonspool.NewObjectPool(ctx, commonspool.NewPooledObjectFactory(
 			func(ctx context.Context) (any, error) {
 				c, err := s.Open(ctx)
@@ -31,6 +35,7 @@ var commons = harness.Peer{
 		return &harness.Of[any]{
 			Take: p.BorrowObject,
 			Give: func(o any) { _ = p.ReturnObject(ctx, o) },
+			Back: func(o any) error { return p.ReturnObject(ctx, o) },
 			Drop: func(o any) { _ = p.InvalidateObject(ctx, o) },
 			Conn: func(o any) *harness.Conn { return o.(*harness.Conn) },
 			End:  func() { p.Close(ctx) },

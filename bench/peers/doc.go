@@ -30,4 +30,6 @@ var All = []harness.Peer{
 const (
 	noCtx     = "its Get takes no ctx"
 	prefilled = "it is filled at the start, and opens nothing later"
+	noAges    = "it has no limit on the age of a connection"
+	noIdles   = "it has no limit on how long a connection is idle"
 )

@@ -15,6 +15,8 @@ var fatihPool = harness.Peer{
 	Lacks: map[harness.Trait]string{
 		harness.Waits: "it does not limit: when nothing is idle it opens another",
 		harness.Ctx:   noCtx,
+		harness.Ages:  noAges,
+		harness.Idles: noIdles,
 	},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		p, err := pool.NewChannelPool(0, s.Size, func() (net.Conn, error) {
@@ -30,6 +32,7 @@ var fatihPool = harness.Peer{
 		return &harness.Of[net.Conn]{
 			Take: func(context.Context) (net.Conn, error) { return p.Get() },
 			Give: func(c net.Conn) { _ = c.Close() },
+			Back: net.Conn.Close,
 			Drop: func(c net.Conn) {
 				c.(*pool.PoolConn).MarkUnusable()
 				_ = c.Close()

@@ -30,11 +30,13 @@ var goRedis = harness.Peer{
 func newGoRedis(s harness.Settings) (harness.Pool, error) {
 	var conns sync.Map // by number
 	client := redis.NewClient(&redis.Options{
-		Addr:           "127.0.0.1:1",
-		Protocol:       2,
-		PoolSize:       s.Size,
-		MaxActiveConns: s.Size,
-		PoolTimeout:    s.MaxWait,
+		Addr:            "127.0.0.1:1",
+		Protocol:        2,
+		PoolSize:        s.Size,
+		MaxActiveConns:  s.Size,
+		PoolTimeout:     s.MaxWait,
+		ConnMaxLifetime: s.MaxLifetime,
+		ConnMaxIdleTime: s.MaxIdleTime,
 		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := s.Open(ctx)
 			if err != nil {
@@ -68,6 +70,7 @@ func newGoRedis(s harness.Settings) (harness.Pool, error) {
 			return lent{c, id}, nil
 		},
 		Give: func(l lent) { _ = l.Close() },
+		Back: func(l lent) error { return l.Close() },
 		Drop: func(l lent) {
 			// Of a connection whose command has failed it is told by the command. It looks at
 			// the socket of one that is idle before it lends it.

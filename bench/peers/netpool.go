@@ -13,6 +13,7 @@ var netpoolStandard = harness.Peer{
 	Name:   "netpool",
 	Module: "github.com/yudhasubki/netpool v0.5.0",
 	How:    "its Standard pool: GetWithContext and Put, PutWithError for what is dead; MaxIdleTime is 30 s, as ours is by default; HealthCheck where connections can die",
+	Lacks:  map[harness.Trait]string{harness.Ages: noAges},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		config := netpoolConfig(s)
 		if s.Check != nil {
@@ -27,6 +28,7 @@ var netpoolBasic = harness.Peer{
 	Name:   "netpool Basic",
 	Module: "github.com/yudhasubki/netpool v0.5.0",
 	How:    "its Basic pool: GetWithContext and Put, PutWithError for what is dead; it has neither idle times nor checks",
+	Lacks:  map[harness.Trait]string{harness.Ages: noAges, harness.Idles: noIdles},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		p, err := netpool.NewBasic(netpoolOpen(s), netpoolConfig(s))
 		return ofNetpool(p, err)
@@ -34,7 +36,11 @@ var netpoolBasic = harness.Peer{
 }
 
 func netpoolConfig(s harness.Settings) netpool.Config {
-	return netpool.Config{MaxPool: int32(s.Size), MaxIdleTime: 30 * time.Second}
+	idle := s.MaxIdleTime
+	if idle == 0 {
+		idle = 30 * time.Second
+	}
+	return netpool.Config{MaxPool: int32(s.Size), MaxIdleTime: idle}
 }
 
 func netpoolOpen(s harness.Settings) func(context.Context) (net.Conn, error) {

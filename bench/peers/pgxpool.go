@@ -25,6 +25,12 @@ var pgxPool = harness.Peer{
 			return nil, err
 		}
 		config.MaxConns = int32(s.Size)
+		if s.MaxLifetime > 0 {
+			config.MaxConnLifetime, config.HealthCheckPeriod = s.MaxLifetime, harness.Sweep
+		}
+		if s.MaxIdleTime > 0 {
+			config.MaxConnIdleTime, config.HealthCheckPeriod = s.MaxIdleTime, harness.Sweep
+		}
 		config.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := s.Open(ctx)
 			if err != nil {

@@ -18,13 +18,15 @@ var own = harness.Peer{
 			Open:  s.Open,
 			Close: func(c *harness.Conn, _ error) error { return c.Close() },
 			Check: s.Check,
-		}, pool.Config{MaxConnections: s.Size, MaxWaitTime: s.MaxWait})
+		}, pool.Config{MaxConnections: s.Size, MaxWaitTime: s.MaxWait,
+			MaxLifetime: s.MaxLifetime, MaxIdleTime: s.MaxIdleTime})
 		if err != nil {
 			return nil, err
 		}
 		return &harness.Of[pool.Lease[*harness.Conn]]{
 			Take: p.Get,
 			Give: func(l pool.Lease[*harness.Conn]) { _ = p.Put(l) },
+			Back: p.Put,
 			Drop: func(l pool.Lease[*harness.Conn]) { _ = p.Discard(l, errDead) },
 			Conn: pool.Lease[*harness.Conn].Value,
 			End:  func() { _ = p.Close() },

@@ -9,6 +9,7 @@ var puddles = harness.Peer{
 	Name:   "puddle",
 	Module: "github.com/jackc/puddle/v2 v2.2.3",
 	How:    "Acquire and Release, Destroy for what is dead; it has no place for a check",
+	Lacks:  map[harness.Trait]string{harness.Ages: noAges, harness.Idles: noIdles},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		p, err := puddle.NewPool(&puddle.Config[*harness.Conn]{
 			Constructor: s.Open,

@@ -15,9 +15,11 @@ var redigoPool = harness.Peer{
 	How:    "GetContext, and Close of what it returns, with Wait; MaxActive and MaxIdle are both the size; its connections do nothing; TestOnBorrow where connections can die",
 	New: func(s harness.Settings) (harness.Pool, error) {
 		p := &redis.Pool{
-			MaxActive: s.Size,
-			MaxIdle:   s.Size,
-			Wait:      true,
+			MaxActive:       s.Size,
+			MaxIdle:         s.Size,
+			IdleTimeout:     s.MaxIdleTime,
+			MaxConnLifetime: s.MaxLifetime,
+			Wait:            true,
 			DialContext: func(ctx context.Context) (redis.Conn, error) {
 				c, err := s.Open(ctx)
 				if err != nil {
@@ -36,6 +38,7 @@ var redigoPool = harness.Peer{
 		return &harness.Of[redis.Conn]{
 			Take: p.GetContext,
 			Give: func(c redis.Conn) { _ = c.Close() },
+			Back: redis.Conn.Close,
 			Drop: func(c redis.Conn) {
 				itself(c).err = errDead // as its own connections keep the first error of theirs
 				_ = c.Close()

@@ -11,11 +11,12 @@ var silenceperPool = harness.Peer{
 	Name:   "silenceper",
 	Module: "github.com/silenceper/pool v1.0.0",
 	How:    "Get and Put, Close for what is dead; MaxCap and MaxIdle are both the size; Ping where connections can die",
-	Lacks:  map[harness.Trait]string{harness.Ctx: noCtx},
+	Lacks:  map[harness.Trait]string{harness.Ctx: noCtx, harness.Ages: noAges},
 	New: func(s harness.Settings) (harness.Pool, error) {
 		config := &pool.Config{
-			MaxCap:  s.Size,
-			MaxIdle: s.Size,
+			MaxCap:      s.Size,
+			MaxIdle:     s.Size,
+			IdleTimeout: s.MaxIdleTime,
 			Factory: func() (any, error) {
 				c, err := s.Open(context.Background())
 				if err != nil {
@@ -35,6 +36,7 @@ var silenceperPool = harness.Peer{
 		return &harness.Of[any]{
 			Take: func(context.Context) (any, error) { return p.Get() },
 			Give: func(c any) { _ = p.Put(c) },
+			Back: p.Put,
 			Drop: func(c any) { _ = p.Close(c) },
 			Conn: func(c any) *harness.Conn { return c.(*harness.Conn) },
 			End:  p.Release,

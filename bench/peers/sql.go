@@ -16,9 +16,12 @@ var databaseSQL = harness.Peer{
 		db := sql.OpenDB(&connector{s})
 		db.SetMaxOpenConns(s.Size)
 		db.SetMaxIdleConns(s.Size)
+		db.SetConnMaxLifetime(s.MaxLifetime)
+		db.SetConnMaxIdleTime(s.MaxIdleTime)
 		return &harness.Of[*sql.Conn]{
 			Take: db.Conn,
 			Give: func(c *sql.Conn) { _ = c.Close() },
+			Back: (*sql.Conn).Close,
 			Drop: func(c *sql.Conn) {
 				_ = c.Raw(func(any) error { return driver.ErrBadConn })
 				_ = c.Close()

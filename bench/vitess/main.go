@@ -8,14 +8,19 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/S4AK4N/pool/bench/behaviour"
 	"github.com/S4AK4N/pool/bench/harness"
 	"vitess.io/vitess/go/pools/smartconnpool"
 )
 
 func main() {
-	done, err := harness.Inner(os.Args[1:], []harness.Peer{vitess}, os.Stdout)
+	peers := []harness.Peer{vitess}
+	done, err := harness.Inner(os.Args[1:], peers, os.Stdout)
 	if !done {
-		err = errors.New("only bench measure calls this command")
+		done, err = behaviour.Inner(os.Args[1:], peers, os.Stdout)
+	}
+	if !done {
+		err = errors.New("only bench measure and bench behaviour call this command")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/vitess:", err)
@@ -30,7 +35,8 @@ var vitess = harness.Peer{
 	Module: "vitess.io/vitess v0.24.4",
 	How:    "smartconnpool: Get without a setting, and Recycle; Close and Recycle for what is dead; it has no place for a check",
 	New: func(s harness.Settings) (harness.Pool, error) {
-		p := smartconnpool.NewPool(&smartconnpool.Config[*connection]{Capacity: int64(s.Size), MaxIdleCount: int64(s.Size)})
+		p := smartconnpool.NewPool(&smartconnpool.Config[*connection]{Capacity: int64(s.Size), MaxIdleCount: int64(s.Size),
+			MaxLifetime: s.MaxLifetime, IdleTimeout: s.MaxIdleTime})
 		p.Open(func(ctx context.Context) (*connection, error) {
 			c, err := s.Open(ctx)
 			if err != nil {

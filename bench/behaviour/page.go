@@ -1,0 +1,122 @@
+package behaviour
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/S4AK4N/pool/bench/harness"
+)
+
+// own is the pool of this repository.
+const own = "pool"
+
+// Page makes the page of all answers. It fails when one is missing.
+func Page(infos []harness.Info, all []Said) (string, error) {
+	var body strings.Builder
+	asked, wrong := 0, 0
+	for _, q := range Questions {
+		fmt.Fprintf(&body, "## %s\n\n%s\n\n| | |\n|---|---|\n", q.Title, q.Text)
+		by := map[string][]string{}
+		var notes, lacking []string
+		for i, name := range Asked {
+			j := slices.IndexFunc(all, func(s Said) bool { return s.Peer == name && s.Question == q.Name })
+			if j < 0 {
+				return "", fmt.Errorf("%s was not asked «%s»", name, q.Title)
+			}
+			s := all[j]
+			guess := guesses[q.Name][i]
+			switch {
+			case s.Failed != "":
+				return "", fmt.Errorf("%s has not answered «%s»: %s", name, q.Title, s.Failed)
+			case s.Lacks != "":
+				lacking = append(lacking, fmt.Sprintf("%s (%s)", name, s.Lacks))
+				continue
+			case q.words(s.Answer) == "":
+				return "", fmt.Errorf("%s has answered «%s» with %q, which is no answer to it", name, q.Title, s.Answer)
+			case q.words(guess) == "":
+				return "", fmt.Errorf("there is no guess of what %s answers to «%s»: %q", name, q.Title, guess)
+			}
+			shown := name
+			if name == own {
+				shown = "**" + name + "**"
+			}
+			if name != own {
+				asked++
+			}
+			if guess != s.Answer {
+				shown += "\\*"
+				notes = append(notes, fmt.Sprintf("%s: %s", name, q.words(guess)))
+				if name != own {
+					wrong++
+				}
+			}
+			if s.Detail != "" && q.Name == "cancel-error" {
+				shown += " (" + escape(s.Detail) + ")"
+			}
+			by[s.Answer] = append(by[s.Answer], shown)
+		}
+		for _, a := range q.Answers {
+			if len(by[a.Key]) > 0 {
+				fmt.Fprintf(&body, "| %s | %s |\n", a.Words, strings.Join(by[a.Key], ", "))
+			}
+		}
+		if len(lacking) > 0 {
+			fmt.Fprintf(&body, "| not asked | %s |\n", strings.Join(lacking, ", "))
+		}
+		body.WriteString("\n")
+		if len(notes) > 0 {
+			fmt.Fprintf(&body, "\\* Guessed otherwise. %s.\n\n", strings.Join(notes, ". "))
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `# What pools do where one would not guess
+
+%s makes this page of what it sees: it asks each pool each question, in a process of its own. CI does so again, and fails if an answer has changed.
+Before a question was asked for the first time, a guess was written down for each pool, in bench/behaviour/guesses.go. A star (\*) marks an answer that was
+guessed wrong: of the other pools %d of %d. How each pool is used stands in [benchmarks.md](benchmarks.md#peers).
+
+| | module |
+|---|---|
+`, "`bench/behaviour/run`", wrong, asked)
+	for _, i := range infos {
+		module := i.Module
+		switch {
+		case i.Name == own:
+			module = "this repository"
+		case module == "":
+			minor := strings.Join(strings.Split(runtime.Version(), ".")[:2], ".")
+			module = "the standard library of " + minor
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", i.Name, module)
+	}
+	b.WriteString("\n")
+	b.WriteString(strings.TrimRight(body.String(), "\n") + "\n")
+	return b.String(), nil
+}
+
+// escape makes s fit for a cell.
+func escape(s string) string {
+	return "`" + strings.NewReplacer("\n", " ", "|", "\\|", "`", "'").Replace(s) + "`"
+}
+
+// Same tells in which lines two pages differ.
+func Same(old, now string) error {
+	if old == now {
+		return nil
+	}
+	var b strings.Builder
+	was, is := strings.Split(old, "\n"), strings.Split(now, "\n")
+	for _, line := range was {
+		if !slices.Contains(is, line) {
+			fmt.Fprintf(&b, "\n- %s", line)
+		}
+	}
+	for _, line := range is {
+		if !slices.Contains(was, line) {
+			fmt.Fprintf(&b, "\n+ %s", line)
+		}
+	}
+	return fmt.Errorf("the page says otherwise; bench/behaviour/run writes it:%s", b.String())
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,9 +100,6 @@ func closeWaiter(a *asking) (string, string, error) {
 		return "", "", err
 	}
 	defer end()
-	if _, err := closed.Ends(); err != nil {
-		return "", "", err
-	}
 	told := func(when string) (string, string, error) {
 		if w.err == nil {
 			return "served", "", nil
@@ -113,6 +111,15 @@ func closeWaiter(a *asking) (string, string, error) {
 	} else if ended {
 		return told("at once")
 	}
+	if ended, err := closed.Ends(); err != nil {
+		return "", "", err
+	} else if ended {
+		if ended, err := w.Ends(); err != nil {
+			return "", "", err
+		} else if ended {
+			return told("gives up")
+		}
+	}
 	held.Put()
 	if ended, err := w.Ends(); err != nil {
 		return "", "", err
@@ -123,19 +130,22 @@ func closeWaiter(a *asking) (string, string, error) {
 }
 
 func closeReturns(a *asking) (string, string, error) {
+	began := time.Now()
 	_, _, closed, end, err := a.closing(false)
 	if err != nil {
 		return "", "", err
 	}
 	defer end()
 	ended, err := closed.Ends()
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", "", err
+	case !ended:
+		return "waits", "", nil
+	case time.Since(began) > 8*time.Second:
+		return "gives up", "", nil
 	}
-	if ended {
-		return "returns", "", nil
-	}
-	return "waits", "", nil
+	return "returns", "", nil
 }
 
 func closeLease(a *asking) (string, string, error) {
@@ -194,6 +204,79 @@ func afterClose(a *asking) (string, string, error) {
 		return "refused", g.err.Error(), nil
 	}
 	return "lent", "", nil
+}
+
+func closeTwice(a *asking) (string, string, error) {
+	p, err := a.pool(1)
+	if err != nil {
+		return "", "", err
+	}
+	l, err := p.Get(context.Background())
+	if err != nil {
+		return "", "", err
+	}
+	l.Put()
+	p.Close()
+	var panicked any
+	again := harness.Go(func() {
+		defer func() { panicked = recover() }()
+		p.Close()
+	})
+	ended, err := again.Ends()
+	switch {
+	case err != nil:
+		return "", "", err
+	case !ended:
+		return "waits", "", nil
+	case panicked != nil:
+		return "panics", fmt.Sprint(panicked), nil
+	}
+	return "nothing", "", nil
+}
+
+func waitLimit(a *asking) (string, string, error) {
+	p, err := a.peer.New(harness.Settings{Size: 1, Open: a.open})
+	if err != nil {
+		return "", "", err
+	}
+	if _, err := p.Get(context.Background()); err != nil {
+		return "", "", err
+	}
+	w, err := waits(context.Background(), p)
+	if err != nil {
+		return "", "", err
+	}
+	if !within(25*time.Second, w.Ended) {
+		return "goes on", "", nil
+	}
+	if w.err == nil {
+		return "", "", errors.New("a Get was given a connection while all were leased")
+	}
+	return "ends", w.err.Error(), nil
+}
+
+func openError(a *asking) (string, string, error) {
+	a.before = func(context.Context, int64) error { return errFails }
+	p, err := a.pool(1)
+	if err != nil {
+		return "", "", err
+	}
+	g := get(context.Background(), p)
+	within(8*time.Second, g.Ended) // some try again
+	ended, err := g.Ends()
+	switch {
+	case err != nil:
+		return "", "", err
+	case !ended:
+		return "waits", "", nil
+	case g.err == nil:
+		return "", "", errors.New("a connection was lent")
+	case errors.Is(g.err, errFails):
+		return "is", "", nil
+	case strings.Contains(g.err.Error(), errFails.Error()):
+		return "reads", g.err.Error(), nil
+	}
+	return "hides", g.err.Error(), nil
 }
 
 func openHangs(a *asking) (string, string, error) {
@@ -501,19 +584,24 @@ func idleOrder(a *asking) (string, string, error) {
 	for _, l := range leases {
 		l.Put()
 	}
-	l, err := p.Get(context.Background())
-	if err != nil {
-		return "", "", err
+	seen := map[*harness.Conn]bool{}
+	for range 30 {
+		l, err := p.Get(context.Background())
+		if err != nil {
+			return "", "", err
+		}
+		seen[l.Conn] = true
+		l.Put()
 	}
-	switch l.Conn {
-	case leases[2].Conn:
-		return "last", "", nil
-	case leases[0].Conn:
-		return "longest", "", nil
-	case leases[1].Conn:
-		return "other", "", nil
+	switch len(seen) {
+	case 1:
+		return "one", "", nil
+	case 2:
+		return "two", "", nil
+	case 3:
+		return "all", "", nil
 	}
-	return "", "", errors.New("another one was opened")
+	return "", "", errors.New("more were opened")
 }
 
 func cancelError(a *asking) (string, string, error) {

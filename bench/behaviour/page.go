@@ -19,7 +19,8 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 	for _, q := range Questions {
 		fmt.Fprintf(&body, "## %s\n\n%s\n\n| | |\n|---|---|\n", q.Title, q.Text)
 		by := map[string][]string{}
-		var notes, lacking []string
+		var notes, whys []string
+		lacking := map[string][]string{}
 		for i, name := range Asked {
 			j := slices.IndexFunc(all, func(s Said) bool { return s.Peer == name && s.Question == q.Name })
 			if j < 0 {
@@ -31,7 +32,10 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 			case s.Failed != "":
 				return "", fmt.Errorf("%s has not answered «%s»: %s", name, q.Title, s.Failed)
 			case s.Lacks != "":
-				lacking = append(lacking, fmt.Sprintf("%s (%s)", name, s.Lacks))
+				if lacking[s.Lacks] == nil {
+					whys = append(whys, s.Lacks)
+				}
+				lacking[s.Lacks] = append(lacking[s.Lacks], name)
 				continue
 			case q.words(s.Answer) == "":
 				return "", fmt.Errorf("%s has answered «%s» with %q, which is no answer to it", name, q.Title, s.Answer)
@@ -52,7 +56,7 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 					wrong++
 				}
 			}
-			if s.Detail != "" && q.Name == "cancel-error" {
+			if s.Detail != "" && q.Details {
 				shown += " (" + escape(s.Detail) + ")"
 			}
 			by[s.Answer] = append(by[s.Answer], shown)
@@ -62,8 +66,8 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 				fmt.Fprintf(&body, "| %s | %s |\n", a.Words, strings.Join(by[a.Key], ", "))
 			}
 		}
-		if len(lacking) > 0 {
-			fmt.Fprintf(&body, "| not asked | %s |\n", strings.Join(lacking, ", "))
+		for _, why := range whys {
+			fmt.Fprintf(&body, "| not asked: %s | %s |\n", why, strings.Join(lacking[why], ", "))
 		}
 		body.WriteString("\n")
 		if len(notes) > 0 {

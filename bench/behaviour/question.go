@@ -13,6 +13,7 @@ type Question struct {
 	Text    string // what is done, in the page
 	Needs   []harness.Trait
 	Answers []Answer // all there can be
+	Details bool     // errors stand in the page
 
 	ask func(*asking) (answer, detail string, err error)
 }
@@ -38,6 +39,7 @@ var Questions = []Question{
 		Answers: []Answer{
 			{"at once", "told at once"},
 			{"after the put", "told when the holder has put the connection back"},
+			{"gives up", "told when Close has given up waiting for the holder"},
 			{"served", "served, when the holder has put the connection back"},
 			{"never", "waits on for ever, or until its own ctx ends"},
 		},
@@ -50,6 +52,7 @@ var Questions = []Question{
 		Answers: []Answer{
 			{"returns", "returns, though a connection is leased"},
 			{"waits", "waits until it is back, however long that takes"},
+			{"gives up", "waits until it is back, for 10 s at most"},
 		},
 		ask: closeReturns,
 	},
@@ -73,6 +76,38 @@ var Questions = []Question{
 			{"waits", "waits for ever"},
 		},
 		ask: afterClose,
+	},
+	{
+		Name: "close-twice", Title: "A second Close",
+		Text: "Nothing is leased or idle.",
+		Answers: []Answer{
+			{"nothing", "does nothing"},
+			{"panics", "panics"},
+			{"waits", "waits for ever"},
+		},
+		ask: closeTwice,
+	},
+	{
+		Name: "wait-limit", Title: "A wait whose ctx has no deadline, by default",
+		Text:  "The only connection is leased for 25 s, and one caller waits for it. The limit of the pool is 5 s. go-redis waits for 4 s, four times, since it tries a command again that has got no connection.",
+		Needs: []harness.Trait{harness.Waits},
+		Answers: []Answer{
+			{"ends", "ends with an error"},
+			{"goes on", "goes on"},
+		},
+		ask:     waitLimit,
+	},
+	{
+		Name: "open-error", Title: "The error of a Get for which no connection could be opened",
+		Text:  "The dial fails, each time.",
+		Needs: []harness.Trait{harness.Opens},
+		Answers: []Answer{
+			{"is", "errors.Is finds the error of the dial in it"},
+			{"reads", "it says what the error of the dial says, and errors.Is does not find that"},
+			{"hides", "it says nothing of the error of the dial"},
+			{"waits", "there is none: the Get waits on"},
+		},
+		ask:     openError,
 	},
 	{
 		Name: "open-hangs", Title: "A connection comes back while the one that a caller opens hangs",
@@ -165,13 +200,13 @@ var Questions = []Question{
 		ask: idleTime,
 	},
 	{
-		Name: "idle-order", Title: "Which of three idle connections is lent",
-		Text:  "One goroutine puts them back one after the other, then asks for one.",
+		Name: "idle-order", Title: "Three connections are idle, and one is needed at a time",
+		Text:  "One goroutine puts three connections back, then gets and puts one 30 times.",
 		Needs: []harness.Trait{harness.Keeps},
 		Answers: []Answer{
-			{"last", "the one that was put back last: what a burst has opened becomes idle, and can be closed"},
-			{"longest", "the one that has been idle longest: all are used in turn, so no idle time ends while there is some load"},
-			{"other", "the one in the middle"},
+			{"one", "the same one is lent each time: what a burst has opened is idle, and can be closed for it"},
+			{"all", "all are lent in turn: no idle time ends while there is some load"},
+			{"two", "two of them are lent"},
 		},
 		ask: idleOrder,
 	},
@@ -183,7 +218,8 @@ var Questions = []Question{
 			{"ctx", "errors.Is says that it is context.Canceled"},
 			{"other", "another one"},
 		},
-		ask: cancelError,
+		Details: true,
+		ask:     cancelError,
 	},
 	{
 		Name: "ended", Title: "A Get whose ctx has ended before, while a connection is idle",

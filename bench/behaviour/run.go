@@ -76,7 +76,7 @@ func Ask(ctx context.Context, programs []string) ([]harness.Info, []Said, error)
 	}
 	all := make([]Said, len(Questions)*len(Asked))
 	var wg sync.WaitGroup
-	turns := make(chan struct{}, 6)
+	turns := make(chan struct{}, 12)
 	for i, q := range Questions {
 		for j, name := range Asked {
 			wg.Go(func() {

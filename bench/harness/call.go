@@ -28,6 +28,9 @@ func Go(f func()) *Call {
 	return c
 }
 
+// Ended reports whether the call has ended.
+func (c *Call) Ended() bool { return c.ended.Load() }
+
 // Wait waits until the call has ended.
 func (c *Call) Wait() { <-c.done }
 
@@ -37,7 +40,7 @@ func (c *Call) Wait() { <-c.done }
 func (c *Call) Ends() (bool, error) {
 	const looks = 300
 	waiting := 0
-	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 50*time.Second; time.Sleep(time.Millisecond) {
 		if c.ended.Load() {
 			return true, nil
 		}
@@ -47,5 +50,5 @@ func (c *Call) Ends() (bool, error) {
 			return false, nil
 		}
 	}
-	return false, errors.New("a call neither returned nor waited within 30 s")
+	return false, errors.New("a call neither returned nor waited within 50 s")
 }

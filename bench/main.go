@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/S4AK4N/pool/bench/behaviour"
+	"github.com/S4AK4N/pool/bench/ecosystems"
 	"github.com/S4AK4N/pool/bench/harness"
 	"github.com/S4AK4N/pool/bench/peers"
 	"github.com/S4AK4N/pool/bench/report"
@@ -42,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 			return write(args[1:])
 		case "behaviour":
 			return behave(ctx, args[1:])
+		case "ecosystems":
+			return others(ctx, args[1:])
 		case "scenarios":
 			for _, s := range harness.Scenarios {
 				fmt.Println(s.Name)
@@ -49,7 +53,7 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		}
 	}
-	return errors.New("say one of measure, report, behaviour, verify, scenarios, peers, one, answer; -h after the first three tells their flags")
+	return errors.New("say one of measure, report, behaviour, ecosystems, verify, scenarios, peers, one, answer; -h after the first four tells their flags")
 }
 
 func measure(ctx context.Context, args []string) error {
@@ -174,4 +178,46 @@ func behave(ctx context.Context, args []string) error {
 		return err
 	}
 	return behaviour.Same(string(old), text)
+}
+
+// others measures the pools of other languages, and writes their part of the page.
+func others(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("ecosystems", flag.ExitOnError)
+	list := flags.String("runners", "", "`file` with the runners, one a line")
+	page := flags.String("page", "../docs/benchmarks.md", "`file` a part of which is written anew")
+	reps := flags.Int("reps", 3, "repetitions")
+	command := flags.String("command", "", "`how` it was called")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	lines, err := os.ReadFile(*list)
+	if err != nil {
+		return err
+	}
+	var runners []ecosystems.Runner
+	for line := range strings.Lines(string(lines)) {
+		var r ecosystems.Runner
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			return err
+		}
+		runners = append(runners, r)
+	}
+	machine := harness.Machine()
+	values, err := ecosystems.Measure(ctx, self, runners, *reps, os.Stderr)
+	if err != nil {
+		return err
+	}
+	before, err := os.ReadFile(*page)
+	if err != nil {
+		return err
+	}
+	text, err := ecosystems.Page(string(before), *command, machine, runners, values)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*page, []byte(text), 0o666)
 }

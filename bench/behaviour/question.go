@@ -95,7 +95,7 @@ var Questions = []Question{
 			{"ends", "ends with an error"},
 			{"goes on", "goes on"},
 		},
-		ask:     waitLimit,
+		ask: waitLimit,
 	},
 	{
 		Name: "open-error", Title: "The error of a Get for which no connection could be opened",
@@ -107,7 +107,7 @@ var Questions = []Question{
 			{"hides", "it says nothing of the error of the dial"},
 			{"waits", "there is none: the Get waits on"},
 		},
-		ask:     openError,
+		ask: openError,
 	},
 	{
 		Name: "open-hangs", Title: "A connection comes back while the one that a caller opens hangs",

@@ -210,3 +210,9 @@ func load() float64 {
 	}
 	return f
 }
+
+// Machine says in words what is measured on, when, and how busy it was when it began.
+func Machine() string {
+	return fmt.Sprintf("on %s: %s, on which %.2f processes on average wanted a core when it began",
+		time.Now().UTC().Format("2006-01-02"), machine(), load())
+}

@@ -128,7 +128,7 @@ func outage(r *run) error {
 		if r.res.Metrics[FirstMs] == 0 {
 			r.set(FirstMs, after[0].Sub(back).Seconds()*1000)
 		}
-		if at, ok := fullService(after, rate, window); ok {
+		if at, ok := FullService(after, rate, window); ok {
 			r.set(FullMs, at.Sub(back).Seconds()*1000)
 			break
 		}
@@ -144,8 +144,9 @@ func outage(r *run) error {
 	return nil
 }
 
-// fullService returns from when on nine tenths of the rate are reached, over a window.
-func fullService(served []time.Time, rate float64, window time.Duration) (time.Time, bool) {
+// FullService returns from when on nine tenths of the rate (served in a second) are reached, over a
+// window.
+func FullService(served []time.Time, rate float64, window time.Duration) (time.Time, bool) {
 	need := int(0.9 * rate * window.Seconds())
 	for i, t := range served {
 		if i+need < len(served) && served[i+need].Sub(t) <= window {

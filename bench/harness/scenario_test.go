@@ -157,11 +157,11 @@ func TestFullServiceBeginsWhereTheRateIsReachedAndStays(t *testing.T) {
 	for i := range 200 { // then one each millisecond
 		served = append(served, begin.Add(500*time.Millisecond+time.Duration(i)*time.Millisecond))
 	}
-	at, ok := fullService(served, 1000, 100*time.Millisecond)
+	at, ok := FullService(served, 1000, 100*time.Millisecond)
 	if got := at.Sub(begin); !ok || got < 450*time.Millisecond || got > 500*time.Millisecond {
 		t.Errorf("full service from %v on (%v)", got, ok)
 	}
-	if _, ok := fullService(served[:10], 1000, 100*time.Millisecond); ok {
+	if _, ok := FullService(served[:10], 1000, 100*time.Millisecond); ok {
 		t.Error("full service though it never came")
 	}
 }

@@ -234,6 +234,62 @@ func closeTwice(a *asking) (string, string, error) {
 	return "nothing", "", nil
 }
 
+func closeOpen(a *asking) (string, string, error) {
+	begun, goes := make(chan context.Context, 1), make(chan struct{})
+	a.before = func(ctx context.Context, _ int64) error {
+		select {
+		case begun <- ctx:
+		default: // a second dial
+		}
+		select {
+		case <-goes:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	p, err := a.pool(1)
+	if err != nil {
+		return "", "", err
+	}
+	g := get(context.Background(), p)
+	var dial context.Context
+	select {
+	case dial = <-begun:
+	case <-time.After(20 * time.Second):
+		return "", "", errors.New("nothing was opened")
+	}
+	harness.Go(p.Close)
+	told, err := g.Ends()
+	if err != nil {
+		return "", "", err
+	}
+	cancelled := dial.Err() != nil
+	close(goes)
+	if ended, err := g.Ends(); err != nil || !ended {
+		return "", "", fmt.Errorf("the caller waits on (%v)", err)
+	}
+	if g.err == nil {
+		g.lease.Put()
+		if within(3*time.Second, g.lease.Conn.Closed) {
+			return "lent", "", nil
+		}
+		return "kept", "", nil
+	}
+	switch {
+	case told && cancelled:
+		return "cancelled", "", nil
+	case !within(3*time.Second, func() bool { return a.dialer.Opened() > 0 && a.dialer.NowOpen() == 0 }):
+		if a.dialer.Opened() == 0 {
+			return "", "", errors.New("the dial was cancelled after the caller had been told")
+		}
+		return "leaks", "", nil
+	case told:
+		return "at once", "", nil
+	}
+	return "late", "", nil
+}
+
 func waitLimit(a *asking) (string, string, error) {
 	p, err := a.peer.New(harness.Settings{Size: 1, Open: a.open})
 	if err != nil {

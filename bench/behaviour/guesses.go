@@ -16,6 +16,7 @@ var guesses = map[string][]string{
 	"close-lease":   {"at once", "at the put", "at the put", "at the put", "at the put", "at the put", "at the put", "at the put", "at the put", "at the put", "at once", "at the put"},
 	"after-close":   {"refused", "refused", "refused", "refused", "refused", "refused", "refused", "refused", "refused", "refused", "refused", "refused"},
 	"close-twice":   {"nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing", "nothing"},
+	"close-open":    {"cancelled", "cancelled", "cancelled", "lent", "lent", "kept", "lent", "lent", "lent", "lent", "cancelled", "lent"},
 	"wait-limit":    {"ends", "goes on", "goes on", "goes on", "goes on", "goes on", "-", "goes on", "goes on", "goes on", "ends", "goes on"},
 	"open-error":    {"is", "is", "is", "is", "is", "is", "is", "is", "is", "is", "is", "is"},
 	"open-hangs":    {"takes", "waits", "waits", "waits", "waits", "put waits", "waits", "waits", "waits", "waits", "waits", "waits"},

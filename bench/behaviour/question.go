@@ -88,6 +88,20 @@ var Questions = []Question{
 		ask: closeTwice,
 	},
 	{
+		Name: "close-open", Title: "The pool is closed while a connection is being opened",
+		Text:  "One caller asks, and the pool dials for it. The pool is closed. Then the dial succeeds, if it has not been cancelled.",
+		Needs: []harness.Trait{harness.Opens},
+		Answers: []Answer{
+			{"cancelled", "the caller is told at once, and the dial is cancelled"},
+			{"at once", "the caller is told at once, and what the dial brings is closed"},
+			{"late", "the caller is told when the dial has succeeded, and what it brings is closed"},
+			{"lent", "the caller gets the connection, which is closed when it comes back"},
+			{"kept", "the caller gets the connection, which is still open when it has come back"},
+			{"leaks", "the caller is told, and what the dial brings stays open"},
+		},
+		ask: closeOpen,
+	},
+	{
 		Name: "wait-limit", Title: "A wait whose ctx has no deadline, by default",
 		Text:  "The only connection is leased for 25 s, and one caller waits for it. The limit of the pool is 5 s. go-redis waits for 4 s, four times, since it tries a command again that has got no connection.",
 		Needs: []harness.Trait{harness.Waits},

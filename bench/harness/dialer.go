@@ -107,6 +107,9 @@ func (d *Dialer) Attempts() int64 { return d.attempts.Load() }
 // Opened returns how many connections were opened.
 func (d *Dialer) Opened() int64 { return d.opened.Load() }
 
+// NowOpen returns how many connections are open.
+func (d *Dialer) NowOpen() int64 { return d.open.Load() }
+
 // MostOpen returns how many connections were open at once.
 func (d *Dialer) MostOpen() int64 { return d.mostOpen.Load() }
 

@@ -243,40 +243,79 @@ func Page(before, command, machine string, runners []Runner, all []Values) (stri
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n## Pools of other languages\n\n`%s`, %s. %s\n\n", Begin, command, machine, text)
-	table := func(heads []string, cell func(v Values, i int) string) {
-		b.WriteString("| | " + strings.Join(heads, " | ") + " |\n|---|" + strings.Repeat("---|", len(heads)) + "\n")
+	better(&b, runners, all)
+	table := func(from, to int, also string) {
+		b.WriteString("| |")
+		for _, c := range columns[from:to] {
+			b.WriteString(" " + c.head + " |")
+		}
+		if also != "" {
+			b.WriteString(" " + also + " |")
+			to++
+		}
+		b.WriteString("\n|---|" + strings.Repeat("---|", to-from) + "\n")
 		for i, r := range runners {
 			name := r.Name
 			if len(r.Command) == 0 {
 				name = "**" + name + "**"
 			}
 			b.WriteString("| " + name + " |")
-			for n := range heads {
-				b.WriteString(" " + cell(all[i], n) + " |")
+			for n := from; n < to; n++ {
+				if also != "" && n == to-1 {
+					b.WriteString(" `" + strings.NewReplacer("|", "\\|", "`", "'").Replace(all[i].Error) + "` |")
+					continue
+				}
+				b.WriteString(" " + all[i].show(columns[n].at) + " |")
 			}
 			b.WriteString("\n")
 		}
 		b.WriteString("\n")
 	}
-	table([]string{"2 ms each: opened", "last one served after, ms", "20 ms each: opened", "last one served after, ms",
-		"outage of 4 s: attempts to connect", "callers failed", "first one served after, ms", "full service after, ms"},
-		func(v Values, i int) string {
-			return v.show([]string{"spike2 opened", "spike2 ms", "spike20 opened", "spike20 ms",
-				"outage attempts", "outage failed", "outage first", "outage full"}[i])
-		})
-	table([]string{"waiters overtaken, of 16", "a returner got it again, times", "connections lost to callers who give up", "their error",
-		"1 caller, ns", "64 callers for 2 connections, ns"},
-		func(v Values, i int) string {
-			if i == 3 {
-				return "`" + strings.NewReplacer("|", "\\|", "`", "'").Replace(v.Error) + "`"
-			}
-			return v.show([]string{"order overtaken", "order again", "cancel lost", "", "uncontended ns", "overload ns"}[i])
-		})
+	table(0, 8, "")
+	table(8, len(columns), "the error of one who gives up")
 	b.WriteString("| | version | on |\n|---|---|---|\n")
 	for _, r := range runners {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Name, r.Version, r.System)
 	}
 	return head + b.String() + "\n" + End + tail, nil
+}
+
+// columns are those of the tables, by scenario and metric. Each is the less the better.
+var columns = []struct{ at, head, in string }{
+	{"spike2 opened", "2 ms each: opened", "50 requests of 2 ms: opened"},
+	{"spike2 ms", "last one served after, ms", "50 requests of 2 ms: last one served after, ms"},
+	{"spike20 opened", "20 ms each: opened", "50 requests of 20 ms: opened"},
+	{"spike20 ms", "last one served after, ms", "50 requests of 20 ms: last one served after, ms"},
+	{"outage attempts", "outage of 4 s: attempts to connect", "outage: attempts to connect"},
+	{"outage failed", "callers failed", "outage: callers failed"},
+	{"outage first", "first one served after, ms", "outage: first one served after, ms"},
+	{"outage full", "full service after, ms", "outage: full service after, ms"},
+	{"order overtaken", "waiters overtaken, of 16", "waiters overtaken"},
+	{"order again", "a returner got it again, times", "a returner got it again, times"},
+	{"cancel lost", "connections lost to callers who give up", "connections lost"},
+	{"uncontended ns", "1 caller, ns", "1 caller, ns"},
+	{"overload ns", "64 callers for 2 connections, ns", "64 callers for 2 connections, ns"},
+}
+
+// better tells first what does not speak for the pool: where the most of another one is less than
+// its least.
+func better(b *strings.Builder, runners []Runner, all []Values) {
+	pool := slices.IndexFunc(runners, func(r Runner) bool { return len(r.Command) == 0 })
+	var rows []string
+	for _, c := range columns {
+		var names []string
+		for i, r := range runners {
+			if pool >= 0 && slices.Max(all[i].numbers[c.at]) < slices.Min(all[pool].numbers[c.at]) {
+				names = append(names, fmt.Sprintf("%s (%s)", r.Name, all[i].show(c.at)))
+			}
+		}
+		if len(names) > 0 {
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", c.in, all[pool].show(c.at), strings.Join(names, ", ")))
+		}
+	}
+	if len(rows) > 0 {
+		b.WriteString("Where others are better in all repetitions:\n\n| | the pool | better |\n|---|---|---|\n" + strings.Join(rows, "") + "\n")
+	}
 }
 
 // Begin and End mark the part of the page that is written anew.
@@ -285,11 +324,12 @@ const (
 	End   = "<!-- to here. -->"
 )
 
-const text = `The scenarios are those above, with the same numbers: 50 short requests that meet 5 idle connections and room for
-50, where an open takes 150 ms; an outage of 4 s that 20 callers with 10 connections go through, who wait for a second at most; the order of 16 who wait, and whether
-one who puts back gets it again before one who waits (at most 1,000 times, the most of 20 tries); 64 callers who wait in vain for two connections and give up. Each pool is used as its documentation
-says, with a look at an idle connection before it is lent where it has one. Its connections are in memory, in the outage over TCP to one server for all.
-Values are medians, and what lies between the least and the most if that is more than a tenth from it. Languages differ in what a thread and a promise cost, so compare times only where they differ much.`
+const text = `The scenarios are those above, with the same numbers: 50 short requests that meet 5 idle connections and room
+for 50, where an open takes 150 ms; an outage of 4 s, in which 20 callers with 10 connections wait for a second at most (attempts are counted where they are made);
+the order of 16 who wait, and whether one who puts back gets it again before one who waits, at most 1,000 times, the most of 20 tries; 64 callers who wait in vain for
+two connections and give up. Each pool is used as its documentation says, with a look at an idle connection before it is lent where it has a place for that. Connections are
+in memory, in the outage over TCP to one server for all. Values are medians, with the least and the most where these differ by more than a tenth. What a thread and a promise cost
+differs from language to language, so compare times only where they differ much.`
 
 // show is the median of a metric, with the least and the most if they differ by more than a tenth.
 func (v Values) show(at string) string {

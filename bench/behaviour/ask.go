@@ -189,7 +189,7 @@ func afterClose(a *asking) (string, string, error) {
 	l.Put()
 	closed := harness.Go(p.Close)
 	if ended, err := closed.Ends(); err != nil || !ended {
-		return "", "", fmt.Errorf("Close of a pool that nobody uses does not end (%v)", err)
+		return "", "", fmt.Errorf("bench: Close of a pool that nobody uses does not end (%v)", err)
 	}
 	g := get(context.Background(), p)
 	ended, err := g.Ends()

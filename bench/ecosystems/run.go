@@ -325,7 +325,8 @@ const (
 )
 
 const text = `The scenarios are those above, with the same numbers: 50 short requests that meet 5 idle connections and room
-for 50, where an open takes 150 ms; an outage of 4 s, in which 20 callers with 10 connections wait for a second at most (attempts are counted where they are made);
+for 50, where an open takes 150 ms; an outage of 4 s, in which 20 callers with 10 connections wait for a second at most (attempts are counted where they are made;
+a caller who waits fails once a second, one who is told at once fails a thousand times);
 the order of 16 who wait, and whether one who puts back gets it again before one who waits, at most 1,000 times, the most of 20 tries; 64 callers who wait in vain for
 two connections and give up. Each pool is used as its documentation says, with a look at an idle connection before it is lent where it has a place for that. Connections are
 in memory, in the outage over TCP to one server for all. Values are medians, with the least and the most where these differ by more than a tenth. What a thread and a promise cost
@@ -335,7 +336,8 @@ differs from language to language, so compare times only where they differ much.
 func (v Values) show(at string) string {
 	values := slices.Clone(v.numbers[at])
 	slices.Sort(values)
-	least, mid, most := values[0], values[len(values)/2], values[len(values)-1]
+	n := len(values)
+	least, mid, most := values[0], (values[(n-1)/2]+values[n/2])/2, values[n-1]
 	if most-least <= mid/10 {
 		return number(mid)
 	}

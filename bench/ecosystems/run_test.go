@@ -38,8 +38,8 @@ func TestAnOutageIsJudgedByWhatWasInItAndAfterIt(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("it is judged as %v, want %v", got, want)
 	}
-	if _, err := judge([]byte(`{"served":[1]}`), gone, gone, time.Second, time.Second); err == nil {
-		t.Error("nobody was served before it, and it is judged")
+	if _, err := judge([]byte(`{"served":[1]}`), gone, gone, time.Second, time.Second); err == nil || err.Error() != "nobody was served before the outage" {
+		t.Errorf("nobody was served before it, and it is judged: %v", err)
 	}
 }
 

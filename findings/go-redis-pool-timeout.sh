@@ -3,11 +3,11 @@
 #
 # Expected: PoolTimeout is how long a command waits for a connection before it returns
 # ErrPoolTimeout. With 500 ms, a GET beside an exhausted pool fails after 500 ms; with the
-# default, ReadTimeout and a second, after 4 s.
-# It does: after 2 s, and by default after 16 s. A command that got no connection counts
+# default, ReadTimeout and a second, after 6 s.
+# It does: after 2 s, and by default after 24 s. A command that got no connection counts
 # as one that can be tried again, and MaxRetries is 3: it joins the queue four times, each
 # time at its end. Only MaxRetries: -1 makes PoolTimeout what it says. A service whose
-# requests have 5 s thus never sees the error of the pool, but that of its own deadline.
+# requests have 20 s thus never sees the error of the pool, but that of its own deadline.
 #
 # Seen on 2026-11-29 (PoolTimeout 500 ms, the only connection is in a BLPOP):
 #   MaxRetries default: redis: connection pool timeout after 2.2 s

@@ -302,7 +302,7 @@ func waitLimit(a *asking) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	if !within(25*time.Second, w.Ended) {
+	if !within(40*time.Second, w.Ended) {
 		return "goes on", "", nil
 	}
 	if w.err == nil {

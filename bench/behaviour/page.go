@@ -16,8 +16,8 @@ const own = "pool"
 func Page(infos []harness.Info, all []Said) (string, error) {
 	var body strings.Builder
 	asked, wrong := 0, 0
+	var alike []string
 	for _, q := range Questions {
-		fmt.Fprintf(&body, "## %s\n\n%s\n\n| | |\n|---|---|\n", q.Title, q.Text)
 		by := map[string][]string{}
 		var notes, whys []string
 		lacking := map[string][]string{}
@@ -61,6 +61,13 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 			}
 			by[s.Answer] = append(by[s.Answer], shown)
 		}
+		if len(by) == 1 && len(notes) == 0 {
+			for key := range by {
+				alike = append(alike, fmt.Sprintf("- %s: %s.\n", q.Title, q.words(key)))
+			}
+			continue
+		}
+		fmt.Fprintf(&body, "## %s\n\n%s\n\n| | |\n|---|---|\n", q.Title, q.Text)
 		for _, a := range q.Answers {
 			if len(by[a.Key]) > 0 {
 				fmt.Fprintf(&body, "| %s | %s |\n", a.Words, strings.Join(by[a.Key], ", "))
@@ -74,12 +81,15 @@ func Page(infos []harness.Info, all []Said) (string, error) {
 			fmt.Fprintf(&body, "\\* Guessed otherwise. %s.\n\n", strings.Join(notes, ". "))
 		}
 	}
+	if len(alike) > 0 {
+		body.WriteString("## What all that were asked do alike\n\n" + strings.Join(alike, ""))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `# What pools do where one would not guess
 
 %s makes this page of what it sees: it asks each pool each question, in a process of its own. CI does so again, and fails if an answer has changed.
 Before a question was asked for the first time, a guess was written down for each pool, in bench/behaviour/guesses.go. A star (\*) marks an answer that was
-guessed wrong: of the other pools %d of %d. How each pool is used stands in [benchmarks.md](benchmarks.md#peers).
+guessed wrong: of the other pools %d of %d, some of which had been seen before. How each pool is used stands in [benchmarks.md](benchmarks.md#peers).
 
 | | module |
 |---|---|

@@ -50,6 +50,9 @@ func TestAnAnswerThatWasGuessedWrongIsMarkedAndCounted(t *testing.T) {
 	if strings.Contains(page, "Guessed otherwise") || !strings.Contains(page, "of the other pools 0 of ") {
 		t.Error("something is marked though all was guessed right")
 	}
+	if want := "\n- A second Close: does nothing.\n"; !strings.Contains(page, want) || strings.Contains(page, "## A second Close") {
+		t.Errorf("what all do alike is not told in one line %q", want)
+	}
 	i := slices.IndexFunc(all, func(s Said) bool { return s.Peer == "puddle" && s.Question == "close-returns" })
 	all[i].Answer = "returns"
 	if page, err = Page(infos, all); err != nil {

@@ -103,7 +103,7 @@ var Questions = []Question{
 	},
 	{
 		Name: "wait-limit", Title: "A wait whose ctx has no deadline, by default",
-		Text:  "The only connection is leased for 25 s, and one caller waits for it. The limit of the pool is 5 s. go-redis waits for 4 s, four times, since it tries a command again that has got no connection.",
+		Text:  "The only connection is leased for 40 s, and one caller waits for it. The limit of the pool is 5 s. go-redis waits for 6 s, four times, since it tries a command again that has got no connection.",
 		Needs: []harness.Trait{harness.Waits},
 		Answers: []Answer{
 			{"ends", "ends with an error"},

@@ -15,6 +15,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import javax.sql.DataSource;
 import org.apache.commons.dbcp2.BasicDataSource;
 import org.apache.commons.dbcp2.ConnectionFactory;
@@ -325,7 +326,62 @@ public class Runner {
       }
     }
     String said = error[0].replaceAll("[0-9]+ms", "… ms").replace("\"", "'");
-    return "{\"lost\":" + lost + ",\"lent\":" + lent + ",\"error\":\"" + said + "\"}";
+    return "{\"lost\":" + lost + ",\"lent\":" + lent + ",\"text\":\"" + said + "\"}";
+  }
+
+  static String text(String answer) { return "{\"text\":\"" + answer + "\"}"; }
+
+  static String closing(DataSource pool) throws Exception {
+    Connection held = pool.getConnection();
+    AtomicReference<String> ended = new AtomicReference<>();
+    Thread waiter = new Thread(() -> {
+      String how;
+      try {
+        pool.getConnection();
+        how = "served";
+      } catch (SQLException e) {
+        how = "told";
+      }
+      ended.set(how);
+    });
+    waiter.start();
+    awaitWaiting(waiter);
+    Thread closer = new Thread(() -> {
+      try {
+        ((AutoCloseable) pool).close();
+      } catch (Exception e) {
+        throw new RuntimeException(e);
+      }
+    });
+    closer.start();
+    waiter.join(2000);
+    if (ended.get() != null) return text(ended.get() + " at once");
+    try {
+      held.close();
+    } catch (SQLException e) { // it was closed with the pool
+    }
+    waiter.join(2000);
+    if (ended.get() != null) return text(ended.get() + " when the holder has put");
+    waiter.join();
+    return text(ended.get() + " when its limit is over");
+  }
+
+  static String second(DataSource pool) throws Exception {
+    Connection first = pool.getConnection();
+    first.close();
+    Connection other = pool.getConnection();
+    boolean refused = false;
+    try {
+      first.close();
+    } catch (SQLException e) {
+      refused = true;
+    }
+    try {
+      pool.getConnection();
+      return text("two callers have the connection");
+    } catch (SQLException e) {
+      return text(refused ? "refused" : "ignored");
+    }
   }
 
   public static void main(String[] args) throws Exception {
@@ -340,6 +396,8 @@ public class Runner {
       case "outage": outage(pool(name, 10, 10, 1000)); break;
       case "order": System.out.println(order(pool(name, 1, 1, hour))); break;
       case "cancel": System.out.println(cancel(pool(name, 2, 2, 300))); break;
+      case "close": System.out.println(closing(pool(name, 1, 1, 8000))); break;
+      case "second": System.out.println(second(pool(name, 1, 1, 1000))); break;
       default: throw new IllegalArgumentException(scenario);
     }
     System.exit(0);

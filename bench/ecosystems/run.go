@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/S4AK4N/pool/bench/behaviour"
 	"github.com/S4AK4N/pool/bench/harness"
 )
 
@@ -31,7 +32,7 @@ type Runner struct {
 // Values are what one pool has done in all scenarios, by scenario and metric.
 type Values struct {
 	numbers map[string][]float64 // a value for each repetition
-	Error   string               // of a caller who has given up
+	texts   map[string]string    // by scenario, what it did in words
 }
 
 // own are the scenarios of the harness that are the same ones.
@@ -46,7 +47,7 @@ var own = map[string]string{
 }
 
 // scenarios in the order in which they are run.
-var scenarios = []string{"uncontended", "overload", "spike2", "spike20", "outage", "order", "cancel"}
+var scenarios = []string{"uncontended", "overload", "spike2", "spike20", "outage", "order", "cancel", "close", "second"}
 
 // metrics of the harness by those of the runners.
 var metrics = map[string]map[string]string{
@@ -64,7 +65,7 @@ var metrics = map[string]map[string]string{
 func Measure(ctx context.Context, bench string, runners []Runner, reps int, progress io.Writer) ([]Values, error) {
 	all := make([]Values, len(runners))
 	for i := range all {
-		all[i].numbers = map[string][]float64{}
+		all[i] = Values{map[string][]float64{}, map[string]string{}}
 	}
 	for rep := 1; rep <= reps; rep++ {
 		for _, scenario := range scenarios {
@@ -75,8 +76,7 @@ func Measure(ctx context.Context, bench string, runners []Runner, reps int, prog
 				var err error
 				switch {
 				case len(r.Command) == 0:
-					numbers, err = measureOwn(ctx, bench, scenario)
-					said = context.Canceled.Error()
+					numbers, said, err = measureOwn(ctx, bench, scenario)
 				case scenario == "outage":
 					numbers, err = outage(ctx, r)
 				default:
@@ -89,8 +89,8 @@ func Measure(ctx context.Context, bench string, runners []Runner, reps int, prog
 					at := scenario + " " + metric
 					all[i].numbers[at] = append(all[i].numbers[at], v)
 				}
-				if scenario == "cancel" {
-					all[i].Error = said
+				if said != "" {
+					all[i].texts[scenario] = said
 				}
 			}
 		}
@@ -98,23 +98,51 @@ func Measure(ctx context.Context, bench string, runners []Runner, reps int, prog
 	return all, nil
 }
 
-func measureOwn(ctx context.Context, bench, scenario string) (map[string]float64, error) {
+// asked are the questions of package behaviour that are the same ones, and their answers in the words
+// of the runners.
+var asked = map[string]struct {
+	question string
+	words    map[string]string
+}{
+	"close":  {"close-waiter", map[string]string{"at once": "told at once"}},
+	"second": {"second-put", map[string]string{"refused": "refused"}},
+}
+
+func measureOwn(ctx context.Context, bench, scenario string) (map[string]float64, string, error) {
+	if q, ok := asked[scenario]; ok {
+		b, err := exec.CommandContext(ctx, bench, "answer", "-peer", "pool", "-question", q.question).Output()
+		if err != nil {
+			return nil, "", err
+		}
+		var said behaviour.Said
+		if err := json.Unmarshal(b, &said); err != nil {
+			return nil, "", err
+		}
+		if q.words[said.Answer] == "" {
+			return nil, "", fmt.Errorf("it has answered %q %s", said.Answer, said.Failed)
+		}
+		return nil, q.words[said.Answer], nil
+	}
+	text := ""
+	if scenario == "cancel" {
+		text = context.Canceled.Error() // anything else is a wrong of its own
+	}
 	b, err := exec.CommandContext(ctx, bench, "one", "-peer", "pool", "-scenario", own[scenario]).Output()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var res harness.Result
 	if err := json.Unmarshal(b, &res); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if res.Failed != "" || len(res.Wrong) > 0 {
-		return nil, fmt.Errorf("%s %v", res.Failed, res.Wrong)
+		return nil, "", fmt.Errorf("%s %v", res.Failed, res.Wrong)
 	}
 	numbers := map[string]float64{}
 	for metric, name := range metrics[scenario] {
 		numbers[metric] = res.Metrics[name]
 	}
-	return numbers, nil
+	return numbers, text, nil
 }
 
 func start(ctx context.Context, r Runner, scenario, port string) *exec.Cmd {
@@ -146,7 +174,7 @@ func one(ctx context.Context, r Runner, scenario string) (map[string]float64, st
 	if lent, ok := all["lent"].(float64); ok && lent > 0 {
 		return nil, "", errors.New("it has lent a connection though all were leased")
 	}
-	said, _ := all["error"].(string)
+	said, _ := all["text"].(string)
 	return numbers, said, nil
 }
 
@@ -244,35 +272,35 @@ func Page(before, command, machine string, runners []Runner, all []Values) (stri
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n## Pools of other languages\n\n`%s`, %s. %s\n\n", Begin, command, machine, text)
 	better(&b, runners, all)
-	table := func(from, to int, also string) {
-		b.WriteString("| |")
-		for _, c := range columns[from:to] {
-			b.WriteString(" " + c.head + " |")
-		}
-		if also != "" {
-			b.WriteString(" " + also + " |")
-			to++
-		}
-		b.WriteString("\n|---|" + strings.Repeat("---|", to-from) + "\n")
+	table := func(heads []string, cell func(v Values, n int) string) {
+		b.WriteString("| | " + strings.Join(heads, " | ") + " |\n|---|" + strings.Repeat("---|", len(heads)) + "\n")
 		for i, r := range runners {
 			name := r.Name
 			if len(r.Command) == 0 {
 				name = "**" + name + "**"
 			}
 			b.WriteString("| " + name + " |")
-			for n := from; n < to; n++ {
-				if also != "" && n == to-1 {
-					b.WriteString(" `" + strings.NewReplacer("|", "\\|", "`", "'").Replace(all[i].Error) + "` |")
-					continue
-				}
-				b.WriteString(" " + all[i].show(columns[n].at) + " |")
+			for n := range heads {
+				b.WriteString(" " + cell(all[i], n) + " |")
 			}
 			b.WriteString("\n")
 		}
 		b.WriteString("\n")
 	}
-	table(0, 8, "")
-	table(8, len(columns), "the error of one who gives up")
+	for _, part := range []struct{ from, to int }{{0, 8}, {8, len(columns)}} {
+		var heads []string
+		for _, c := range columns[part.from:part.to] {
+			heads = append(heads, c.head)
+		}
+		table(heads, func(v Values, n int) string { return v.show(columns[part.from+n].at) })
+	}
+	table([]string{"one who waits, when the pool is closed", "a second put, when somebody else has the connection", "the error of one who gives up"},
+		func(v Values, n int) string {
+			if n < 2 {
+				return v.texts[[]string{"close", "second"}[n]]
+			}
+			return "`" + strings.NewReplacer("|", "\\|", "`", "'").Replace(v.texts["cancel"]) + "`"
+		})
 	b.WriteString("| | version | on |\n|---|---|---|\n")
 	for _, r := range runners {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Name, r.Version, r.System)
@@ -328,7 +356,7 @@ const text = `The scenarios are those above, with the same numbers: 50 short req
 for 50, where an open takes 150 ms; an outage of 4 s, in which 20 callers with 10 connections wait for a second at most (attempts are counted where they are made;
 a caller who waits fails once a second, one who is told at once fails a thousand times);
 the order of 16 who wait, and whether one who puts back gets it again before one who waits, at most 1,000 times, the most of 20 tries; 64 callers who wait in vain for
-two connections and give up. Each pool is used as its documentation says, with a look at an idle connection before it is lent where it has a place for that. Connections are
+two connections and give up; one who waits with a limit of 8 s when the pool is closed, whose holder puts the connection back 2 s later. Each pool is used as its documentation says, with a look at an idle connection before it is lent where it has a place for that. Connections are
 in memory, in the outage over TCP to one server for all. Values are medians, with the least and the most where these differ by more than a tenth. What a thread and a promise cost
 differs from language to language, so compare times only where they differ much.`
 

@@ -53,7 +53,7 @@ class Conn {
   }
 }
 
-// make makes a pool with get, put and drop (for a connection that is dead).
+// make makes a pool with get, put, drop (for a connection that is dead) and end.
 function make (size, limit) {
   const create = () => Conn.open()
   const destroy = async c => c.close()
@@ -61,12 +61,12 @@ function make (size, limit) {
     case 'generic-pool': {
       const p = require('generic-pool').createPool({ create, destroy, validate: async c => !c.dead },
         { max: size, acquireTimeoutMillis: limit, testOnBorrow: tcp })
-      return { get: () => p.acquire(), put: c => p.release(c), drop: c => p.destroy(c) }
+      return { get: () => p.acquire(), put: c => p.release(c), drop: c => p.destroy(c), end: () => p.drain().then(() => p.clear()) }
     }
     case 'tarn': {
       const { Pool } = require('tarn')
       const p = new Pool({ create, destroy, validate: c => !c.dead, min: 0, max: size, acquireTimeoutMillis: limit })
-      return { get: () => p.acquire().promise, put: c => p.release(c), drop: c => { c.close(); p.release(c) } }
+      return { get: () => p.acquire().promise, put: c => p.release(c), drop: c => { c.close(); p.release(c) }, end: () => p.destroy() }
     }
     case 'pg-pool': {
       class Client extends EventEmitter { // what the pool uses of one
@@ -101,7 +101,8 @@ function make (size, limit) {
           return c
         },
         put: c => c.release(),
-        drop: c => c.release(true)
+        drop: c => c.release(true),
+        end: () => p.end()
       }
     }
   }
@@ -237,7 +238,38 @@ async function cancel () {
   for (const c of held) await pool.put(c)
   let lost = 0
   for (let i = 0; i < 2; i++) await pool.get().catch(() => lost++)
-  return { lost, lent, error }
+  return { lost, lent, text: error }
+}
+
+async function close () {
+  const pool = make(1, 8000)
+  const held = await pool.get()
+  let how
+  const waiter = pool.get().then(() => { how = 'served' }, () => { how = 'told' })
+  await sleep(50)
+  pool.end().catch(() => {})
+  await Promise.race([waiter, sleep(2000)])
+  if (how) return { text: `${how} at once` }
+  await pool.put(held)
+  await Promise.race([waiter, sleep(2000)])
+  if (how) return { text: `${how} when the holder has put` }
+  await waiter
+  return { text: `${how} when its limit is over` }
+}
+
+async function second () {
+  const pool = make(1, 1000)
+  const first = await pool.get()
+  await pool.put(first)
+  await pool.get()
+  let refused = false
+  try {
+    await pool.put(first)
+  } catch {
+    refused = true
+  }
+  return pool.get().then(() => ({ text: 'two callers have the connection' }),
+    () => ({ text: refused ? 'refused' : 'ignored' }))
 }
 
 setInterval(() => {}, 1000) // pg-pool's timers keep no process alive, and nothing else does here
@@ -249,7 +281,9 @@ const scenarios = {
   spike20: () => spike(20),
   outage,
   order,
-  cancel
+  cancel,
+  close,
+  second
 }
 scenarios[scenario]().then(result => {
   process.stdout.write(JSON.stringify(result) + '\n', () => process.exit(0))

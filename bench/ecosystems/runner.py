@@ -217,7 +217,51 @@ def cancel():
             pool.getconn()
         except Exception:
             lost += 1
-    return {"lost": lost, "lent": len(lent), "error": errors[-1]}
+    return {"lost": lost, "lent": len(lent), "text": errors[-1]}
+
+
+def close():
+    pool = make(1, 1, 8)
+    held = pool.getconn()
+    how = []
+
+    def caller():
+        try:
+            pool.getconn()
+            how.append("served")
+        except Exception:
+            how.append("told")
+
+    waiter = threading.Thread(target=caller)
+    waiter.start()
+    await_waiting(pool, 1)
+    threading.Thread(target=pool.close).start()
+    waiter.join(2)
+    if how:
+        return {"text": how[0] + " at once"}
+    pool.putconn(held)
+    waiter.join(2)
+    if how:
+        return {"text": how[0] + " when the holder has put"}
+    waiter.join()
+    return {"text": how[0] + " when its limit is over"}
+
+
+def second():
+    pool = make(1, 1, 1)
+    first = pool.getconn()
+    pool.putconn(first)
+    pool.getconn()
+    refused = False
+    try:
+        pool.putconn(first)
+    except Exception:
+        refused = True
+    try:
+        pool.getconn()
+        return {"text": "two callers have the connection"}
+    except Exception:
+        return {"text": "refused" if refused else "ignored"}
 
 
 result = {
@@ -228,6 +272,8 @@ result = {
     "outage": outage,
     "order": order,
     "cancel": cancel,
+    "close": close,
+    "second": second,
 }[scenario]()
 print(json.dumps(result), flush=True)
 sys.stdout.flush()

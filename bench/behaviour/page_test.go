@@ -86,6 +86,9 @@ func TestTheDifferenceOfTwoPagesIsTold(t *testing.T) {
 	if err := Same("a\nb\n", "a\nb\n"); err != nil {
 		t.Error(err)
 	}
+	if err := Same("a | "+standard+"go1.26 |\nb\n", "a | "+standard+"go1.27 |\nb\n"); err != nil {
+		t.Errorf("another release of Go is another answer: %v", err)
+	}
 	if err := Same("a\nb\n", "a\nc\n"); err == nil || !strings.HasSuffix(err.Error(), "\n- b\n+ c") {
 		t.Errorf("the difference is told as %v", err)
 	}

@@ -60,12 +60,6 @@ type GroupConfig struct {
 	MaxConnections int
 }
 
-// A Source is what exporters of figures read: a name and a snapshot. A [*Pool] is one.
-type Source interface {
-	Name() string
-	Stats() Stats
-}
-
 const defaultIdleTime = time.Minute
 
 // NewGroup returns a group without a pool. It does not block. The error names the field that is
@@ -366,7 +360,7 @@ func (g *Group[K, T]) All() iter.Seq2[K, *Pool[T]] {
 // not empty yet. An exporter that adds up the counters of equal names never sees a sum fall as
 // long as there is a pool of that name: one more Source with that name has what those that are
 // gone have counted. What is left of a name none of whose pools is there any more is in Stats
-// alone.
+// alone. [ByName] adds up equal names, and limits how many there are.
 func (g *Group[K, T]) Sources() iter.Seq[Source] {
 	return func(yield func(Source) bool) {
 		pools, past := g.in.Sources()
@@ -376,21 +370,12 @@ func (g *Group[K, T]) Sources() iter.Seq[Source] {
 			}
 		}
 		for _, s := range past {
-			if !yield(pastSource{s.Name, statsOf(s.Stats)}) {
+			if !yield(reading{s.Name, statsOf(s.Stats)}) {
 				return
 			}
 		}
 	}
 }
-
-// A pastSource is what pools that are gone have counted.
-type pastSource struct {
-	name  string
-	stats Stats
-}
-
-func (s pastSource) Name() string { return s.name }
-func (s pastSource) Stats() Stats { return s.stats }
 
 // Stats returns the sum of the Stats of all pools, those included that have been removed. No
 // counter is ever less than in an earlier call. OldestWait is the longest of all, LastOpenError

@@ -74,6 +74,9 @@ type DetachInfo struct {
 type WaitInfo struct {
 	// Ctx is that of the call of Get. It may be used until the hook returns.
 	Ctx context.Context
+	// Number is the number of the connection that it got, which [Hooks].Opened was told when
+	// the connection was opened. It is 0 if Err is not nil.
+	Number uint64
 	// Waited is how long the call has waited.
 	Waited time.Duration
 	// Err is what Get returns: nil if it got a connection.

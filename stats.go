@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/core"
+	"github.com/S4AK4N/pool/internal/histogram"
 )
 
 // Stats is a snapshot of a [Pool]. In each snapshot ActiveConnections, IdleConnections,
@@ -236,5 +237,49 @@ func statsOf(s core.Stats) Stats {
 		WaitTime:            Histogram(s.WaitTime),
 		OpenTime:            Histogram(s.OpenTime),
 		UseTime:             Histogram(s.UseTime),
+	}
+}
+
+// bare returns s for the core.
+func (s Stats) bare() core.Stats {
+	return core.Stats{
+		MaxConnections:      s.MaxConnections,
+		ActiveConnections:   s.ActiveConnections,
+		IdleConnections:     s.IdleConnections,
+		ReservedConnections: s.ReservedConnections,
+		OpeningConnections:  s.OpeningConnections,
+		AwaitingBudget:      s.AwaitingBudget,
+		WaitingRequests:     s.WaitingRequests,
+		OldestWait:          s.OldestWait,
+		LastOpenError:       s.LastOpenError,
+		Gets:                s.Gets,
+		Waits:               s.Waits,
+		SameWaits:           s.SameWaits,
+		Timeouts:            s.Timeouts,
+		Canceled:            s.Canceled,
+		Rejected:            s.Rejected,
+		Unavailable:         s.Unavailable,
+		Gone:                s.Gone,
+		Leaked:              s.Leaked,
+		Opened:              s.Opened,
+		OpenErrors:          s.OpenErrors,
+		Detached:            s.Detached,
+		ClosedIdle:          s.ClosedIdle,
+		ClosedLifetime:      s.ClosedLifetime,
+		ClosedCheck:         s.ClosedCheck,
+		ClosedClean:         s.ClosedClean,
+		ClosedWatch:         s.ClosedWatch,
+		ClosedDiscard:       s.ClosedDiscard,
+		ClosedRevoke:        s.ClosedRevoke,
+		ClosedReset:         s.ClosedReset,
+		ClosedResize:        s.ClosedResize,
+		ClosedFresh:         s.ClosedFresh,
+		ClosedBudget:        s.ClosedBudget,
+		ClosedAbandoned:     s.ClosedAbandoned,
+		ClosedShutdown:      s.ClosedShutdown,
+		Abandoned:           s.Abandoned,
+		WaitTime:            histogram.Snapshot(s.WaitTime),
+		OpenTime:            histogram.Snapshot(s.OpenTime),
+		UseTime:             histogram.Snapshot(s.UseTime),
 	}
 }

@@ -35,6 +35,7 @@ type (
 	}
 	WaitInfo struct {
 		Ctx    context.Context
+		Number uint64
 		Waited time.Duration
 		Err    error
 	}
@@ -93,7 +94,7 @@ func (p *Pool) callWaited(ctx context.Context, l Lease, waited time.Duration, er
 			_ = p.Put(l)
 		}
 	}()
-	p.hook("Waited", func() { p.config.Hooks.Waited(WaitInfo{ctx, waited, err}) })
+	p.hook("Waited", func() { p.config.Hooks.Waited(WaitInfo{ctx, l.Number(), waited, err}) })
 	returned = true
 }
 

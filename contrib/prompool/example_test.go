@@ -1,0 +1,96 @@
+package prompool_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/contrib/prompool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// A conn is a connection that does nothing.
+type conn struct{}
+
+func (*conn) Close() error { return nil }
+
+type ctx = context.Context
+
+func open(context.Context) (*conn, error) { return new(conn), nil }
+
+func Example() {
+	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders", MaxConnections: 20})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prompool.NewCollector(p))
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{}) // for http.Handle("/metrics", metrics)
+
+	lease, err := p.Get(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Put(lease)
+
+	server := httptest.NewServer(metrics)
+	defer server.Close()
+	reply, err := server.Client().Get(server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer reply.Body.Close()
+	text, err := io.ReadAll(reply.Body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "pool_connections{") || strings.HasPrefix(line, "pool_max") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// pool_connections{pool="orders",state="active"} 1
+	// pool_connections{pool="orders",state="idle"} 0
+	// pool_connections{pool="orders",state="opening"} 0
+	// pool_max_connections{pool="orders"} 20
+}
+
+// For a Group: a series for each of at most 500 of its pools, one for all others, and one for a Pool.
+func ExampleNewCollectorFunc() {
+	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	g, err := pool.NewGroup(func(account string) (pool.Factory[*conn], pool.Config, error) {
+		return pool.Factory[*conn]{Open: open}, pool.Config{Name: account}, nil
+	}, pool.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+
+	collector := prompool.NewCollectorFunc(func(yield func(prompool.Source) bool) {
+		if yield(p) {
+			g.Sources()(yield)
+		}
+	}, prompool.MaxNames(500))
+	prometheus.NewRegistry().MustRegister(collector)
+
+	// Or the whole group as one, beside the pool.
+	prometheus.NewRegistry().MustRegister(prompool.NewCollector(p, pool.NewSource("accounts", g)))
+	// Output:
+}

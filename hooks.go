@@ -77,6 +77,9 @@ type WaitInfo struct {
 	// Number is the number of the connection that it got, which [Hooks].Opened was told when
 	// the connection was opened. It is 0 if Err is not nil.
 	Number uint64
+	// Reused is what [Lease.Reused] says of it: false if the connection has just been opened,
+	// and was handed to this call at once.
+	Reused bool
 	// Waited is how long the call has waited.
 	Waited time.Duration
 	// Err is what Get returns: nil if it got a connection.

@@ -617,14 +617,14 @@ func TestHooksTellAWaitWhichConnectionItGot(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: time.Second, Hooks: hooks})
 		l := testkit.Borrow(t, p)
-		if len(waits) != 1 || len(opened) != 1 || waits[0].Number != opened[0] || waits[0].Number != l.Number() {
+		if len(waits) != 1 || len(opened) != 1 || waits[0].Number != opened[0] || waits[0].Number != l.Number() || waits[0].Reused {
 			t.Fatalf("opened %v, waits %v; want a wait for the one that was opened, %d", opened, waits, l.Number())
 		}
 		r := testkit.Ask(t.Context(), p)
 		_ = p.Discard(l, testkit.ErrCause)
 		synctest.Wait()
 		l = r.Served(t, "by another one")
-		if len(waits) != 2 || len(opened) != 2 || opened[1] == opened[0] || waits[1].Number != opened[1] {
+		if len(waits) != 2 || len(opened) != 2 || opened[1] == opened[0] || waits[1].Number != opened[1] || waits[1].Reused {
 			t.Errorf("opened %v, waits %v; want the second wait for the second", opened, waits)
 		}
 		mark := l.Mark()
@@ -641,13 +641,13 @@ func TestHooksTellAWaitWhichConnectionItGot(t *testing.T) {
 		synctest.Wait()
 		testkit.GiveBack(t, p, l)
 		l = <-same
-		if len(waits) != 3 || waits[2].Number != opened[1] || waits[2].Err != nil {
+		if len(waits) != 3 || waits[2].Number != opened[1] || !waits[2].Reused || waits[2].Err != nil {
 			t.Errorf("waits %v; want that of GetSame for %d", waits, opened[1])
 		}
 		r = testkit.Ask(t.Context(), p)
 		time.Sleep(time.Second)
 		r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
-		if len(waits) != 4 || waits[3].Number != 0 || waits[3].Err == nil {
+		if len(waits) != 4 || waits[3].Number != 0 || waits[3].Reused || waits[3].Err == nil {
 			t.Errorf("waits %v; want the one that failed to have no number", waits)
 		}
 		testkit.GiveBack(t, p, l)

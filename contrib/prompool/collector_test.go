@@ -323,7 +323,7 @@ func TestPoolsAreReadWhileTheyAreUsed(t *testing.T) {
 		}
 	}, prompool.MaxNames(4)))
 	var wg sync.WaitGroup
-	const users, rounds = 4, 100
+	const users, rounds = 4, 20
 	for range users {
 		wg.Go(func() {
 			for i := range rounds {

@@ -36,6 +36,7 @@ type (
 	WaitInfo struct {
 		Ctx    context.Context
 		Number uint64
+		Reused bool
 		Waited time.Duration
 		Err    error
 	}
@@ -94,7 +95,7 @@ func (p *Pool) callWaited(ctx context.Context, l Lease, waited time.Duration, er
 			_ = p.Put(l)
 		}
 	}()
-	p.hook("Waited", func() { p.config.Hooks.Waited(WaitInfo{ctx, l.Number(), waited, err}) })
+	p.hook("Waited", func() { p.config.Hooks.Waited(WaitInfo{ctx, l.Number(), l.Reused(), waited, err}) })
 	returned = true
 }
 

@@ -1,0 +1,56 @@
+// Package otelpool exports the figures of pools by OpenTelemetry, and puts what they do into traces.
+//
+//	hooks := otelpool.Hooks(meter, "orders")
+//	p, err := pool.New(factory, pool.Config{Name: "orders", Hooks: hooks, TimeUse: true})
+//	registration, err := otelpool.Register(meter, p)
+//
+// # Metrics
+//
+// Where the semantic conventions have an instrument for a pool of connections to a database, its
+// name, unit and attributes are used, whatever the connections are. The attribute
+// db.client.connection.pool.name is the [pool.Config].Name of the pool: give each pool one. Pools
+// with equal names are added up.
+//
+// Register and RegisterFunc:
+//
+//	db.client.connection.count             by db.client.connection.state: idle, or used, which is leased or held by the pool
+//	db.client.connection.max
+//	db.client.connection.pending_requests
+//	db.client.connection.timeouts          calls that ended in ErrExhausted
+//	db.client.connection.use_time          with pool.Config.TimeUse: of leases that end after the registration
+//	pool.connection.opening, .reserved, .awaiting_budget
+//	pool.connection.opened, .open_errors, .detached
+//	pool.connection.closed                 by pool.connection.close.reason
+//	pool.leases, pool.waits, pool.same_waits, pool.leaks, pool.abandoned_calls
+//	pool.failures                          by error.type: timeout, canceled, rejected, unavailable, gone
+//	pool.wait.oldest                       how long the first of those who wait has waited
+//	pool.open.failing                      1 while opening fails
+//
+// Hooks, with exemplars if the SDK is set up for them:
+//
+//	db.client.connection.create_time       connections that were opened
+//	db.client.connection.wait_time         calls that found nothing idle, however they ended
+//
+// A Get that finds something idle does not wait, and is not in wait_time. The three times are histograms with bounds of
+// their own, each power of two from 16 µs to 69 s: the conventions name none, and those of the SDK
+// are for milliseconds.
+//
+// Pools are read when a reader collects. In between they do nothing for it, but for what their
+// hooks and TimeUse do. There is no way to hand whole histograms to an instrument, so at each collection use_time is
+// recorded once for each lease that has ended since the last one. That costs some 100 ns a lease, about what
+// TimeUse itself does. Its buckets are right, and its sum too.
+//
+// # Traces
+//
+// With Hooks, a wait that took longer than 10 ms (see WaitSpans) is a span «pool.wait» in the trace of
+// the request that waited: of the span in the ctx of Get, by that span's own provider. It has the error that Get
+// returned. The opening of the connection that the request got is a span «pool.open» in the same trace, however
+// short it was. So are the last attempts to open that failed during a wait of which there is a span. A request that is not sampled costs nothing but the
+// metrics.
+//
+// For spans of what happens in Factory.Open, such as the dial, pass the request's span on to it:
+//
+//	OpenContext: func(ctx context.Context) context.Context {
+//		return trace.ContextWithSpan(context.Background(), trace.SpanFromContext(ctx))
+//	}
+package otelpool

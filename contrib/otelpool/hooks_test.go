@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ type scene struct {
 	meter  metric.Meter
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
-	fails  bool
+	fails  atomic.Bool
 	began  time.Time
 }
 
@@ -49,7 +50,7 @@ func start(t *testing.T, config pool.Config, opts ...otelpool.HooksOption) *scen
 	config.Name, config.Hooks = "p", otelpool.Hooks(s.meter, "p", opts...)
 	p, err := pool.New(pool.Factory[*conn]{Open: func(context.Context) (*conn, error) {
 		time.Sleep(dial)
-		if s.fails {
+		if s.fails.Load() {
 			return nil, errRefused
 		}
 		return new(conn), nil
@@ -180,7 +181,7 @@ func TestAnOpenIsInTheTraceOfWhoeverGotTheConnection(t *testing.T) {
 func TestFailuresAreInTheTraceOfTheWaitThatTheyProlonged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, pool.Config{MaxConnections: 1, FailFastAfter: -1, MaxWaitTime: 250 * time.Millisecond, MaxBackoff: 1})
-		s.fails = true
+		s.fails.Store(true)
 		_, err := s.request(t, "fails")
 		if !errors.Is(err, pool.ErrUnavailable) {
 			t.Fatalf("Get returned %v", err)
@@ -202,8 +203,8 @@ func TestFailuresAreInTheTraceOfTheWaitThatTheyProlonged(t *testing.T) {
 func TestOnlyTheLastFailuresAreInATrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, pool.Config{MaxConnections: 1, FailFastAfter: -1, MaxBackoff: 1})
-		s.fails = true
-		time.AfterFunc(950*time.Millisecond, func() { s.fails = false })
+		s.fails.Store(true)
+		time.AfterFunc(950*time.Millisecond, func() { s.fails.Store(false) })
 		if _, err := s.request(t, "at last"); err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +311,7 @@ func TestWaitsAndOpensAreTimed(t *testing.T) {
 			t.Fatalf("Get returned %v", err)
 		}
 		s.pool.Discard(l, errRefused)
-		s.fails = true
+		s.fails.Store(true)
 		if _, err := s.request(t, "fails"); err == nil {
 			t.Fatal("Get returned a connection")
 		}

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/S4AK4N/pool v0.0.0
+	github.com/coder/websocket v1.8.15
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0

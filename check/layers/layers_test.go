@@ -30,7 +30,10 @@ var may = map[string]string{
 	"internal/peek":      "",
 	"netconn":            ". internal/peek",
 	"wsconn":             ". internal/peek go.uber.org/atomic github.com/coder/websocket",
-	"internal/testkit":   ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/group internal/leftover internal/queue internal/words ring",
+	"contrib/prompool":   ". github.com/prometheus/client_golang/prometheus github.com/prometheus/client_model/go",
+	"contrib/otelpool": ". go.opentelemetry.io/otel go.opentelemetry.io/otel/attribute go.opentelemetry.io/otel/codes go.opentelemetry.io/otel/metric " +
+		"go.opentelemetry.io/otel/semconv/v1.43.0 go.opentelemetry.io/otel/semconv/v1.43.0/dbconv go.opentelemetry.io/otel/trace",
+	"internal/testkit": ". github.com/google/go-cmp/cmp go.uber.org/atomic internal/core internal/group internal/leftover internal/queue internal/words ring",
 }
 
 // forTests are the packages that nothing but tests and each other may import.

@@ -21,7 +21,7 @@ const root = "../../"
 // compiled by go vet and go test, and run by the latter.
 func TestEachCodeBlockIsInAnExample(t *testing.T) {
 	var examples string
-	for _, name := range files(t, "example*_test.go", "*/example*_test.go") {
+	for _, name := range files(t, "example*_test.go", "*/example*_test.go", "contrib/*/example*_test.go") {
 		examples += "\n" + trimLines(read(t, name))
 	}
 	for name, blocks := range codeBlocks(t) {
@@ -36,7 +36,7 @@ func TestEachCodeBlockIsInAnExample(t *testing.T) {
 // TestTheDocumentsThatUsersReadHaveCode fails when blocks are not found any more.
 func TestTheDocumentsThatUsersReadHaveCode(t *testing.T) {
 	blocks := codeBlocks(t)
-	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go"} {
+	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go", "contrib/prompool/doc.go", "contrib/otelpool/doc.go", "docs/metrics.md"} {
 		if len(blocks[root+name]) == 0 {
 			t.Errorf("%s has no block of code", name)
 		}
@@ -88,7 +88,7 @@ func codeBlocks(t *testing.T) map[string][]string {
 	for _, name := range files(t, "*.md", "docs/*.md") {
 		blocks[name] = fenced(read(t, name), "go")
 	}
-	for _, name := range files(t, "doc.go", "*/doc.go") {
+	for _, name := range files(t, "doc.go", "*/doc.go", "contrib/*/doc.go") {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.PackageClauseOnly)
 		if err != nil {
 			t.Fatal(err)

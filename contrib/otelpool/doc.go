@@ -1,8 +1,13 @@
 // Package otelpool exports the figures of pools by OpenTelemetry, and puts what they do into traces.
 //
-//	hooks := otelpool.Hooks(meter, "orders")
-//	p, err := pool.New(factory, pool.Config{Name: "orders", Hooks: hooks, TimeUse: true})
+//	p, err := pool.New(factory, pool.Config{Name: "orders", Hooks: otelpool.Hooks(meter, "orders"), TimeUse: true})
+//	if err != nil {
+//		return err
+//	}
 //	registration, err := otelpool.Register(meter, p)
+//
+// For a [pool.Group], or a Dialer of package wsconn, RegisterFunc takes its Sources, and hooks are in the
+// Config of its pools.
 //
 // # Metrics
 //
@@ -11,25 +16,25 @@
 // db.client.connection.pool.name is the [pool.Config].Name of the pool: give each pool one. Pools
 // with equal names are added up.
 //
-// Register and RegisterFunc:
+// Register and RegisterFunc have the following.
 //
-//	db.client.connection.count             by db.client.connection.state: idle, or used, which is leased or held by the pool
-//	db.client.connection.max
-//	db.client.connection.pending_requests
-//	db.client.connection.timeouts          calls that ended in ErrExhausted
-//	db.client.connection.use_time          with pool.Config.TimeUse: of leases that end after the registration
-//	pool.connection.opening, .reserved, .awaiting_budget
-//	pool.connection.opened, .open_errors, .detached
-//	pool.connection.closed                 by pool.connection.close.reason
-//	pool.leases, pool.waits, pool.same_waits, pool.leaks, pool.abandoned_calls
-//	pool.failures                          by error.type: timeout, canceled, rejected, unavailable, gone
-//	pool.wait.oldest                       how long the first of those who wait has waited
-//	pool.open.failing                      1 while opening fails
+//   - db.client.connection.count: by db.client.connection.state, idle or used, which is leased or held by the pool
+//   - db.client.connection.max
+//   - db.client.connection.pending_requests: callers that wait
+//   - db.client.connection.timeouts: calls that ended in ErrExhausted
+//   - db.client.connection.use_time: with [pool.Config].TimeUse, of leases that end after the registration
+//   - pool.connection.opening, reserved and awaiting_budget
+//   - pool.connection.opened, open_errors and detached
+//   - pool.connection.closed: by pool.connection.close.reason
+//   - pool.leases, pool.waits, pool.same_waits, pool.leaks, pool.abandoned_calls
+//   - pool.failures: by error.type, which is timeout, canceled, rejected, unavailable or gone
+//   - pool.wait.oldest: how long the first of those who wait has waited
+//   - pool.open.failing: 1 while opening fails
 //
-// Hooks, with exemplars if the SDK is set up for them:
+// Hooks have the following, with exemplars if the SDK is set up for them.
 //
-//	db.client.connection.create_time       connections that were opened
-//	db.client.connection.wait_time         calls that found nothing idle, however they ended
+//   - db.client.connection.create_time: of connections that were opened
+//   - db.client.connection.wait_time: of calls that found nothing idle, however they ended
 //
 // A Get that finds something idle does not wait, and is not in wait_time. The three times are histograms with bounds of
 // their own, each power of two from 16 µs to 69 s: the conventions name none, and those of the SDK
@@ -48,9 +53,10 @@
 // short it was. So are the last attempts to open that failed during a wait of which there is a span. A request that is not sampled costs nothing but the
 // metrics.
 //
-// For spans of what happens in Factory.Open, such as the dial, pass the request's span on to it:
+// For spans of what happens in Factory.Open, such as those of the dial, pass the request's span on to it, as
+// [pool.Config].OpenContext:
 //
-//	OpenContext: func(ctx context.Context) context.Context {
+//	spanOf := func(ctx context.Context) context.Context {
 //		return trace.ContextWithSpan(context.Background(), trace.SpanFromContext(ctx))
 //	}
 package otelpool

@@ -7,10 +7,13 @@ import (
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/contrib/otelpool"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 )
 
 func Example() {
@@ -19,48 +22,72 @@ func Example() {
 	meter := sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("orders")
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("orders")
 
-	hooks := otelpool.Hooks(meter, "orders", otelpool.WaitSpans(time.Millisecond))
-	p, err := pool.New(pool.Factory[*conn]{Open: func(context.Context) (*conn, error) {
-		time.Sleep(20 * time.Millisecond)
+	ctx, request := tracer.Start(context.Background(), "request")
+	if err := order(ctx, meter); err != nil {
+		fmt.Println(err)
+	}
+	request.End()
+	for _, span := range spans.Ended() {
+		fmt.Println("span", span.Name())
+	}
+	var metrics metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &metrics); err != nil {
+		fmt.Println(err)
+	}
+	for _, m := range metrics.ScopeMetrics[0].Metrics {
+		if waits, ok := m.Data.(metricdata.Histogram[float64]); ok {
+			fmt.Println(m.Name, waits.DataPoints[0].Count)
+		}
+	}
+	// Output:
+	// span pool.open
+	// span pool.wait
+	// span request
+	// db.client.connection.create_time 1
+	// db.client.connection.wait_time 1
+}
+
+// order makes a pool, and uses it for a request.
+func order(ctx context.Context, meter metric.Meter) error {
+	factory := pool.Factory[*conn]{Open: func(context.Context) (*conn, error) {
+		time.Sleep(20 * time.Millisecond) // long enough for the wait to be a span
 		return new(conn), nil
-	}}, pool.Config{Name: "orders", Hooks: hooks, TimeUse: true})
+	}}
+	p, err := pool.New(factory, pool.Config{Name: "orders", Hooks: otelpool.Hooks(meter, "orders"), TimeUse: true})
+	if err != nil {
+		return err
+	}
+	registration, err := otelpool.Register(meter, p)
+	if err != nil {
+		return err
+	}
+	defer registration.Unregister()
+	defer p.Close()
+	return p.Do(ctx, func(context.Context, *conn) error { return nil })
+}
+
+// With OpenContext, spans of the factory's own are in the trace of the request that the connection is
+// opened for.
+func Example_openContext() {
+	factory := pool.Factory[*conn]{Open: func(ctx context.Context) (*conn, error) {
+		fmt.Println("in a trace:", trace.SpanFromContext(ctx).IsRecording())
+		return new(conn), nil
+	}}
+	spanOf := func(ctx context.Context) context.Context {
+		return trace.ContextWithSpan(context.Background(), trace.SpanFromContext(ctx))
+	}
+	hooks := otelpool.Hooks(noop.NewMeterProvider().Meter("orders"), "orders")
+	p, err := pool.New(factory, pool.Config{Name: "orders", Hooks: hooks, OpenContext: spanOf})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer p.Close()
-	registration, err := otelpool.Register(meter, p)
-	if err != nil {
+	ctx, request := sdktrace.NewTracerProvider().Tracer("orders").Start(context.Background(), "request")
+	defer request.End()
+	if err := p.Do(ctx, func(context.Context, *conn) error { return nil }); err != nil {
 		fmt.Println(err)
-		return
-	}
-	defer registration.Unregister()
-
-	ctx, request := tracer.Start(context.Background(), "request")
-	lease, err := p.Get(ctx)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer p.Put(lease)
-	request.End()
-
-	for _, span := range spans.Ended() {
-		fmt.Println(span.Name())
-	}
-	var metrics metricdata.ResourceMetrics
-	if err := reader.Collect(context.Background(), &metrics); err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, m := range metrics.ScopeMetrics[0].Metrics {
-		if count, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == "db.client.connection.max" {
-			fmt.Println(m.Name, count.DataPoints[0].Value)
-		}
 	}
 	// Output:
-	// pool.open
-	// pool.wait
-	// request
-	// db.client.connection.max 10
+	// in a trace: true
 }

@@ -4,15 +4,17 @@
 //
 // Register one collector with all pools of the program:
 //
-//	prometheus.MustRegister(prompool.NewCollector(p, q))
+//	registry.MustRegister(prompool.NewCollector(p, q))
 //
 // Each series has the label pool, which is the [pool.Config].Name of the pool: give each pool
 // one. Pools with equal names are added up. For a [pool.Group], or a Dialer of package wsconn,
-// NewCollectorFunc has series for each of its pools, within a limit, and [pool.NewSource] makes
-// one of the whole:
+// NewCollectorFunc has series for each of its pools, within a limit:
 //
-//	prompool.NewCollectorFunc(g.Sources())
-//	prompool.NewCollector(p, pool.NewSource("accounts", g))
+//	registry.MustRegister(prompool.NewCollectorFunc(g.Sources()))
+//
+// And [pool.NewSource] makes one of the whole, here beside a pool:
+//
+//	registry.MustRegister(prompool.NewCollector(p, pool.NewSource("accounts", g)))
 //
 // Pools are read when Prometheus asks, and cost nothing in between. A read looks at every
 // slot of every pool, and holds up nobody.
@@ -22,4 +24,5 @@
 // last, needs [pool.Config].TimeUse.
 //
 // The file dashboard.json, beside this package, is a dashboard for Grafana that shows all of this.
+// The command in the folder example has a load to look at.
 package prompool

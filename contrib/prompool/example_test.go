@@ -29,9 +29,15 @@ func Example() {
 		return
 	}
 	defer p.Close()
+	q, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "prices", MaxConnections: 5})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer q.Close()
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(prompool.NewCollector(p))
+	registry.MustRegister(prompool.NewCollector(p, q))
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{}) // for http.Handle("/metrics", metrics)
 
 	lease, err := p.Get(context.Background())
@@ -63,34 +69,75 @@ func Example() {
 	// pool_connections{pool="orders",state="active"} 1
 	// pool_connections{pool="orders",state="idle"} 0
 	// pool_connections{pool="orders",state="opening"} 0
+	// pool_connections{pool="prices",state="active"} 0
+	// pool_connections{pool="prices",state="idle"} 0
+	// pool_connections{pool="prices",state="opening"} 0
 	// pool_max_connections{pool="orders"} 20
+	// pool_max_connections{pool="prices"} 5
 }
 
-// For a Group: a series for each of at most 500 of its pools, one for all others, and one for a Pool.
+// A Group has a series for each of its pools, within a limit.
 func ExampleNewCollectorFunc() {
-	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer p.Close()
-	g, err := pool.NewGroup(func(account string) (pool.Factory[*conn], pool.Config, error) {
-		return pool.Factory[*conn]{Open: open}, pool.Config{Name: account}, nil
-	}, pool.GroupConfig{})
+	g, err := accounts()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer g.Close()
 
-	collector := prompool.NewCollectorFunc(func(yield func(prompool.Source) bool) {
-		if yield(p) {
-			g.Sources()(yield)
-		}
-	}, prompool.MaxNames(500))
-	prometheus.NewRegistry().MustRegister(collector)
-
-	// Or the whole group as one, beside the pool.
-	prometheus.NewRegistry().MustRegister(prompool.NewCollector(p, pool.NewSource("accounts", g)))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prompool.NewCollectorFunc(g.Sources()))
 	// Output:
+}
+
+// A Group is one series, beside that of a Pool.
+func ExampleNewCollector_group() {
+	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	g, err := accounts()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prompool.NewCollector(p, pool.NewSource("accounts", g)))
+	// Output:
+}
+
+// At most 500 pools of a Group have series of their own, and so has a Pool beside them.
+func ExampleMaxNames() {
+	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	g, err := accounts()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+
+	some := pool.ByName(g.Sources(), 500)
+	all := func(yield func(prompool.Source) bool) {
+		if yield(p) {
+			some(yield)
+		}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prompool.NewCollectorFunc(all, prompool.MaxNames(-1)))
+	// Output:
+}
+
+func accounts() (*pool.Group[string, *conn], error) {
+	return pool.NewGroup(func(account string) (pool.Factory[*conn], pool.Config, error) {
+		return pool.Factory[*conn]{Open: open}, pool.Config{Name: account}, nil
+	}, pool.GroupConfig{})
 }

@@ -142,6 +142,9 @@ func TestByNameKeepsOnlySoManyNamesApart(t *testing.T) {
 	m[0] = leases("others", 1)
 	m[0].stats.ClosedIdle = 3
 	are("the name of the others", "c 1 1, d 2 2, others 109 1")
+	m = meters{leases("others", 1), leases("x", 2), leases("y", 3)}
+	sources = pool.ByName(m.all, 1)
+	are("a pool that has the name of the others", "x 2 2, others 4 4")
 }
 
 func TestWhatByNameHasForTheOthersNeverFalls(t *testing.T) {
@@ -170,9 +173,13 @@ func TestWhatByNameHasForTheOthersNeverFalls(t *testing.T) {
 	if got := others(); got.Gets != 19 || got.Timeouts != 9 {
 		t.Errorf("a counter that lags: %d leases, %d timeouts; want 19 and 9", got.Gets, got.Timeouts)
 	}
+	m[1] = &meter{"b", pool.Stats{Gets: 2, Opened: 3}} // another pool, with as many connections
+	if got := others(); got.Gets != 21 {
+		t.Errorf("with a third pool of the name: %d leases, want 21", got.Gets)
+	}
 	m = m[:1]
-	if got := others(); got.Gets != 19 || got.Timeouts != 9 || got.ActiveConnections != 0 {
-		t.Errorf("gone: %d leases, %d timeouts, %d in force; want 19, 9 and none", got.Gets, got.Timeouts, got.ActiveConnections)
+	if got := others(); got.Gets != 21 || got.Timeouts != 9 || got.ActiveConnections != 0 {
+		t.Errorf("gone: %d leases, %d timeouts, %d in force; want 21, 9 and none", got.Gets, got.Timeouts, got.ActiveConnections)
 	}
 }
 

@@ -36,10 +36,7 @@ func record(ctx context.Context, to metric.Float64Histogram, h pool.Histogram, a
 	place := min(max((h.Sum.Seconds()-least)/width, 0.001), 1)
 	set := []metric.RecordOption{metric.WithAttributeSet(attrs)} // one for all: each would be allocated
 	for b := range buckets(h) {
-		v := b.below + place*b.width
-		if place == 1 {
-			v = b.bound
-		}
+		v := b.below + place*b.width // never over the bucket's bound, also by its last digit: there is a test of all
 		for range b.n {
 			to.Record(ctx, v, set...)
 		}
@@ -48,8 +45,8 @@ func record(ctx context.Context, to metric.Float64Histogram, h pool.Histogram, a
 
 // A bucket is one of a [pool.Histogram] that is not empty, in seconds.
 type bucket struct {
-	n                   uint64
-	below, width, bound float64
+	n            uint64
+	below, width float64
 }
 
 func buckets(h pool.Histogram) func(yield func(bucket) bool) {
@@ -59,7 +56,7 @@ func buckets(h pool.Histogram) func(yield func(bucket) bool) {
 			if bound == math.MaxInt64 { // what is longer than all is at most twice as long
 				bound = 2 * below
 			}
-			if n > 0 && !yield(bucket{n, below.Seconds(), (bound - below).Seconds(), bound.Seconds()}) {
+			if n > 0 && !yield(bucket{n, below.Seconds(), (bound - below).Seconds()}) {
 				return
 			}
 			below = bound

@@ -122,13 +122,12 @@ func (h *hooks) openOf(i pool.WaitInfo) (opening, bool) {
 	return o, o.number == i.Number
 }
 
-// failedSince returns the last attempts that have failed since then, from the oldest on, and what a wait
-// failed with: by the clock that may have been a moment earlier.
+// failedSince returns the last attempts that have failed since then, and what a wait failed with: by the
+// clock that may have been a moment earlier.
 func (h *hooks) failedSince(began time.Time, err error) (since []opening) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := range h.failed {
-		o := h.failed[(h.next+i)%len(h.failed)]
+	for _, o := range h.failed {
 		if o.err != nil && (!o.end.Before(began) || errors.Is(err, o.err)) {
 			since = append(since, o)
 		}

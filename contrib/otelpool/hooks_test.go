@@ -268,6 +268,41 @@ func TestARequestThatIsNotSampledHasNoSpans(t *testing.T) {
 	})
 }
 
+// unsampled is the span of a request that is not sampled.
+type unsampled struct{ trace.Span }
+
+func (unsampled) IsRecording() bool                    { return false }
+func (unsampled) TracerProvider() trace.TracerProvider { panic("asked for a tracer") }
+
+func TestARequestThatIsNotSampledIsNotAskedForATracer(t *testing.T) {
+	hooks := otelpool.Hooks(noop.Meter{}, "p")
+	hooks.Waited(pool.WaitInfo{Ctx: trace.ContextWithSpan(t.Context(), unsampled{}), Waited: time.Minute})
+}
+
+func TestATraceHasNothingOfOtherWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scene{spans: tracetest.NewSpanRecorder(), began: time.Now()}
+		s.tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(s.spans)).Tracer("test")
+		hooks := otelpool.Hooks(noop.Meter{}, "p", otelpool.WaitSpans(0))
+		waited := func(name string, i pool.WaitInfo) {
+			ctx, span := s.tracer.Start(t.Context(), name)
+			i.Ctx = ctx
+			hooks.Waited(i)
+			span.End()
+		}
+		hooks.Opened(pool.OpenInfo{Number: 128, Took: time.Second})
+		waited("an open that is forgotten", pool.WaitInfo{Number: 64})
+		s.is(t, "an open that is forgotten", "pool.wait 0-0")
+		refused := errors.New("refused")
+		hooks.Opened(pool.OpenInfo{Err: refused})
+		time.Sleep(time.Second)
+		waited("after a failure", pool.WaitInfo{Number: 1, Reused: true, Waited: time.Second / 2})
+		s.is(t, "after a failure", "pool.wait 500-1000")
+		waited("the failure", pool.WaitInfo{Err: fmt.Errorf("x: %w", &pool.OpenError{Err: refused})})
+		s.is(t, "the failure", "pool.wait 1000-1000 *errors.errorString", " pool.open 0-0 *errors.errorString")
+	})
+}
+
 func TestErrorsOfWaitsAreOfAFewKinds(t *testing.T) {
 	for _, c := range []struct {
 		err  error

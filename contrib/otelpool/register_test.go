@@ -243,6 +243,7 @@ func TestInstrumentsAreThoseOfTheConventions(t *testing.T) {
 // and https://opentelemetry.io/docs/specs/semconv/general/metrics/.
 func TestInstrumentsOfOurOwnFollowTheRulesForNames(t *testing.T) {
 	c := exported(t)
+	unit := regexp.MustCompile(`^(s|1|\{[a-z]+\})$`)
 	words := regexp.MustCompile(`^pool(\.[a-z]+(_[a-z]+)*)+$`)
 	n := 0
 	for name, m := range c {
@@ -261,7 +262,7 @@ func TestInstrumentsOfOurOwnFollowTheRulesForNames(t *testing.T) {
 		if strings.HasSuffix(name, "_total") || strings.HasSuffix(name, ".total") {
 			t.Errorf("%s ends in what exporters add", name)
 		}
-		if ok, _ := regexp.MatchString(`^(s|1|\{[a-z]+\})$`, m.Unit); !ok {
+		if !unit.MatchString(m.Unit) {
 			t.Errorf("%s has the unit %q", name, m.Unit)
 		}
 		if m.Description == "" || !strings.HasSuffix(m.Description, ".") {
@@ -370,6 +371,7 @@ func TestUseTimeIsThatOfStats(t *testing.T) {
 		"at bounds":   {1 << 14, 1 << 20, 1 << 20, 1 << 36, 1 << 40},
 		"behind them": {1<<14 + 1, 1<<20 + 1, 1<<36 + 1},
 		"extremes":    {0, 1, time.Hour, 100 * time.Hour, 3 * time.Second},
+		"longest":     {1<<40 + 1<<39},
 		"many":        {time.Millisecond, 1100 * time.Microsecond, 1900 * time.Microsecond, time.Second, time.Second + 1, 1300 * time.Millisecond},
 	} {
 		meter, reader := provider(t)
@@ -395,6 +397,40 @@ func TestUseTimeIsThatOfStats(t *testing.T) {
 		// What is longer than the last bound of ours may be of any length.
 		if sum := s.stats.UseTime.Sum.Seconds(); name != "extremes" && math.Abs(h.Sum-sum) > 1e-3*sum {
 			t.Errorf("%s: the sum is %v s, want %v", name, h.Sum, sum)
+		}
+	}
+}
+
+// The sum of a Histogram is read after its counts, and it stops at the longest Duration.
+func TestUseTimeHasTheRightBucketsWhateverTheSumIs(t *testing.T) {
+	for _, d := range []time.Duration{1, 1 << 14, 1<<14 + 1, 3 << 20, 1 << 36, time.Hour} {
+		for _, sum := range []time.Duration{0, 1, d, 2 * d, math.MaxInt64} {
+			meter, reader := provider(t)
+			s := &source{"p", pool.Stats{}}
+			register(t, meter, s)
+			s.stats.UseTime = with(pool.Histogram{}, d)
+			s.stats.UseTime.Sum = sum
+			h := collect(t, reader).histogram(t, "db.client.connection.use_time")
+			if want := merged(t, s.stats.UseTime, h.Bounds); !slices.Equal(h.BucketCounts, want) {
+				t.Errorf("%v with the sum %v: the counts are %v, want %v", d, sum, h.BucketCounts, want)
+			}
+		}
+	}
+}
+
+func TestUseTimeAtABoundIsInTheBucketThatEndsThere(t *testing.T) {
+	for bound := range (pool.Histogram{}).All() {
+		if bound == math.MaxInt64 {
+			continue
+		}
+		meter, reader := provider(t)
+		s := &source{"p", pool.Stats{}}
+		register(t, meter, s)
+		s.stats.UseTime = with(pool.Histogram{}, bound)
+		s.stats.UseTime.Sum = math.MaxInt64 // so that it is taken to be at the end of its bucket
+		h := collect(t, reader).histogram(t, "db.client.connection.use_time")
+		if want := merged(t, s.stats.UseTime, h.Bounds); !slices.Equal(h.BucketCounts, want) {
+			t.Errorf("%v: the counts are %v, want %v", bound, h.BucketCounts, want)
 		}
 	}
 }

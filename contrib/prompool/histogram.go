@@ -17,7 +17,8 @@ const (
 )
 
 // The buckets of native histograms: four for each power of two of seconds, as many as ours, though
-// not the same. What is in one of ours counts in the one that has its middle.
+// not the same. What is in one of ours counts in the one that has its middle: never two of ours in
+// the same one.
 const (
 	schema        = 2
 	zeroThreshold = float64(1<<10) / 1e9 // what is in our first bucket is zero; not 0, which would make an empty one look classic
@@ -57,11 +58,6 @@ func (m histogram) Write(out *dto.Metric) error {
 			*h.ZeroCount = n
 		case n > 0:
 			index := nativeBucket(below, bound)
-			if len(h.PositiveSpan) > 0 && index == next-1 { // in the same one as the bucket before
-				prev += int64(n)
-				h.PositiveDelta[len(h.PositiveDelta)-1] += int64(n)
-				break
-			}
 			if len(h.PositiveSpan) == 0 || index != next {
 				h.PositiveSpan = append(h.PositiveSpan, &dto.BucketSpan{Offset: new(index - next), Length: new(uint32(0))})
 			}

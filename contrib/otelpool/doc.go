@@ -6,8 +6,9 @@
 //	}
 //	registration, err := otelpool.Register(meter, p)
 //
-// For a [pool.Group], or a Dialer of package wsconn, RegisterFunc takes its Sources, and hooks are in the
-// Config of its pools.
+// For a [pool.Group], RegisterFunc takes its Sources, and hooks are in the Config of each of its pools. For a
+// Dialer of package wsconn there is RegisterFunc alone: it dials by itself and never waits, so hooks
+// of its pools would tell of nothing that takes time.
 //
 // # Metrics
 //

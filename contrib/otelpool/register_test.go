@@ -523,6 +523,50 @@ func TestAGroupHasOnlySoManySeries(t *testing.T) {
 	}
 }
 
+func TestAGroupIsReadPoolByPool(t *testing.T) {
+	meter, reader := provider(t)
+	g, err := pool.NewGroup(func(account string) (pool.Factory[*conn], pool.Config, error) {
+		open := func(context.Context) (*conn, error) { return new(conn), nil }
+		return pool.Factory[*conn]{Open: open}, pool.Config{Name: account, TimeUse: true, Hooks: otelpool.Hooks(meter, "accounts")}, nil
+	}, pool.GroupConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	registration, err := otelpool.RegisterFunc(meter, g.Sources(), otelpool.MaxNames(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registration.Unregister()
+	use := func(accounts ...string) {
+		for _, account := range accounts {
+			if err := g.Do(t.Context(), account, func(context.Context, *conn) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	are := func(instrument string, want map[string]float64) {
+		t.Helper()
+		got := map[string]float64{}
+		for point, n := range collect(t, reader).points(instrument) {
+			got[strings.TrimPrefix(point, "db.client.connection.pool.name=")] = n
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s is %v, want %v", instrument, got, want)
+		}
+	}
+	use("a", "b", "c", "a", "d")
+	for _, instrument := range []string{"pool.leases", "db.client.connection.use_time"} {
+		are(instrument, map[string]float64{"a": 2, "b": 1, "others": 2})
+	}
+	are("db.client.connection.create_time", map[string]float64{"accounts": 4})
+	are("db.client.connection.wait_time", map[string]float64{"accounts": 4})
+	use("c", "a")
+	for _, instrument := range []string{"pool.leases", "db.client.connection.use_time"} {
+		are(instrument, map[string]float64{"a": 3, "b": 1, "others": 3})
+	}
+}
+
 // failing is a Meter that makes no instrument of one name.
 type failing struct {
 	metric.Meter

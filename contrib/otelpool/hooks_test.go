@@ -362,6 +362,27 @@ func TestWaitsAndOpensAreTimed(t *testing.T) {
 	})
 }
 
+func TestAGetThatFindsSomethingIdleIsNoConcernOfTheHooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, pool.Config{MaxConnections: 1, TimeUse: true}, otelpool.WaitSpans(0))
+		register(t, s.meter, s.pool)
+		for range 100 {
+			l, err := s.request(t, "request")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.pool.Put(l)
+		}
+		c := collect(t, s.reader)
+		if waits, used := c.histogram(t, "db.client.connection.wait_time").Count, c.histogram(t, "db.client.connection.use_time").Count; waits != 1 || used != 100 {
+			t.Errorf("%d waits and %d leases are timed, want 1 and 100", waits, used)
+		}
+		if n := len(s.spans.Ended()); n != 102 {
+			t.Errorf("there are %d spans, want those of the requests, of a wait and of an open", n)
+		}
+	})
+}
+
 // An exemplar leads from a wait to the trace of the request.
 func TestAWaitIsAnExemplar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -42,7 +42,7 @@ func MaxNames(n int) Option { return func(o *options) { o.maxNames = n } }
 // RegisterFunc is Register for what sources yields each time that a reader collects, such as the
 // Sources of a [pool.Group] or of a Dialer of package wsconn.
 //
-// A name has some 60 series, 13 of them of one instrument, and by default the SDK keeps 2,000 of an instrument. So at most 100 names are
+// A name has some 40 series, 13 of them of one instrument, and by default the SDK keeps 2,000 of an instrument. So at most 100 names are
 // kept apart, unless MaxNames says how many; all others are added up as the pool «others», as [pool.ByName]
 // does it.
 func RegisterFunc(meter metric.Meter, sources iter.Seq[Source], opts ...Option) (metric.Registration, error) {

@@ -36,7 +36,7 @@ func MaxNames(n int) Option { return func(o *options) { o.maxNames = n } }
 // as the Sources of a [pool.Group] or of a Dialer of package wsconn. It may come from several
 // goroutines at the same time.
 //
-// A name has some 120 series. So at most 100 names are kept apart, unless MaxNames says how many; all
+// A name has some 110 series. So at most 100 names are kept apart, unless MaxNames says how many; all
 // others are added up as the pool «others», as [pool.ByName] does it. The series of a name end when there is no
 // source of that name any more.
 func NewCollectorFunc(sources iter.Seq[Source], opts ...Option) prometheus.Collector {

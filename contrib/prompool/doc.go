@@ -20,7 +20,7 @@
 // slot of every pool, and holds up nobody.
 //
 // Durations are histograms: classic ones, with a bucket for each power of two from 16 µs to 69 s, and at
-// the same time native ones, for a Prometheus that asks for those. pool_use_seconds, how long leases
+// the same time native ones, for a Prometheus that asks for those and then, unless told otherwise, drops the classic ones. pool_use_seconds, how long leases
 // last, needs [pool.Config].TimeUse.
 //
 // The file dashboard.json, beside this package, is a dashboard for Grafana that shows all of this.

@@ -1,0 +1,523 @@
+package pooltest
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/S4AK4N/pool"
+)
+
+// sideBySide opens, uses, checks, cleans and closes connections at the same time.
+func (r *run[T]) sideBySide() {
+	r.t.Helper()
+	n := r.o.Connections
+	cs := make([]T, n)
+	ctx, cancel := context.WithTimeout(context.Background(), r.o.Patience)
+	defer cancel()
+	if !r.each("Open", cs, func(i int) (err error) { cs[i], err = r.f.Open(ctx); return err }, func(err error) {
+		r.fail(anyGoroutine, "Open returned an error when %d connections were opened side by side, and none when they were opened alone: %v", n, err)
+	}) {
+		return
+	}
+	if reflect.TypeFor[T]().Comparable() && !isNil(cs[0]) {
+		seen := map[any]bool{}
+		for _, c := range cs {
+			if k := reflect.ValueOf(any(c)).Kind(); k == reflect.Pointer && seen[any(c)] {
+				r.fail(anyGoroutine, "Open returned the same %T twice: each connection is lent to one caller at a time", c)
+				return
+			}
+			seen[any(c)] = true
+		}
+	}
+	for _, c := range cs {
+		if !r.introduce(c) {
+			return
+		}
+	}
+	ok := true
+	for range 2 { // a connection must be as good the second time
+		if r.o.Use != nil {
+			ok = ok && r.each("Use", cs, func(i int) error { return r.o.Use(ctx, cs[i]) }, func(err error) {
+				r.t.Errorf("pooltest: Options.Use returned an error: %v", err)
+			})
+		}
+		if r.f.Clean != nil {
+			ok = ok && r.each("Clean", cs, func(i int) error { return r.f.Clean(cs[i]) }, func(err error) {
+				r.fail(cleanFails, "Clean returned an error for a healthy connection that nobody uses any more, so no connection is ever used twice: %v", err)
+			})
+		}
+		if r.f.Check != nil {
+			ok = ok && r.each("Check", cs, func(i int) error { return r.f.Check(cs[i]) }, func(err error) {
+				r.fail(checkFails, "Check returned an error for a healthy connection: %v", err)
+			})
+		}
+	}
+	if ok && r.f.Probe != nil {
+		r.each("Probe", cs, func(i int) error { return r.f.Probe(ctx, cs[i]) }, func(err error) {
+			r.fail(probeAsks, "Probe returned an error for a healthy connection whose server answers: %v", err)
+		})
+	}
+	if !r.stuck {
+		r.each("Close", cs, func(i int) error { r.closedOnce(r.f.Close(cs[i], nil)); return nil }, nil)
+	}
+}
+
+// each calls f for all connections at the same time, and reports whether all is well.
+func (r *run[T]) each(what string, cs []T, f func(i int) error, failed func(error)) bool {
+	r.t.Helper()
+	calls := make([]*call, len(cs))
+	for i := range cs {
+		calls[i] = start(func() error { return f(i) })
+	}
+	good := true
+	for _, c := range calls {
+		err, ok := r.ends(what, c)
+		if !ok {
+			return false
+		}
+		if err != nil && failed != nil {
+			failed(err)
+			good = false
+		}
+	}
+	return good
+}
+
+// openingEnds has Open fail, or hang on a server that says nothing.
+func (r *run[T]) openingEnds() {
+	r.t.Helper()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	r.openSo(ended, start, "Open, whose ctx had ended before,")
+	if r.o.Wire == nil || r.stuck {
+		return
+	}
+	r.o.Wire.silence(true)
+	defer r.o.Wire.silence(false)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r.openSo(ctx, func(f func() error) *call {
+		c := start(f)
+		c.untilParked(r.o.Patience)
+		cancel() // it is in a handshake by now, or has none
+		return c
+	}, "Open, whose ctx ended while the server was silent,")
+	if r.stuck {
+		return
+	}
+	// A server that ends the connection in the handshake. Whether Open notices is its own matter.
+	for _, crash := range []bool{false, true} {
+		ctx, cancel := context.WithTimeout(context.Background(), r.o.Patience)
+		r.openSo(ctx, func(f func() error) *call {
+			before := r.o.Wire.count()
+			c := start(f)
+			until(r.o.Patience, func() bool { return c.over() || r.o.Wire.count() > before })
+			c.untilParked(r.o.Patience)
+			r.o.Wire.refuse(true) // what was counted may have been a connection of before
+			r.o.Wire.cut(crash)
+			return c
+		}, "Open, whose server has closed the connection,")
+		r.o.Wire.refuse(false)
+		cancel()
+	}
+}
+
+// openSo calls Open in the way of begin, and closes what it returns.
+func (r *run[T]) openSo(ctx context.Context, begin func(func() error) *call, what string) {
+	r.t.Helper()
+	var c T
+	open := begin(func() (err error) {
+		c, err = r.f.Open(ctx)
+		return err
+	})
+	switch err, ok := r.endsBy(openEnds, what, open); {
+	case !ok:
+	case err == nil && !isNil(c):
+		r.close(c, errTest)
+	case err != nil && !isNil(c):
+		r.beside(c, err)
+	}
+	if r.o.Wire != nil && !r.stuck {
+		r.noneOpen("after " + what + " had returned")
+	}
+}
+
+// times is how often a function must have waited, to say that it does.
+const times = 8
+
+// waits calls f, and returns the stack of its goroutine if that was parked each time. It stops at an error.
+func (r *run[T]) waits(what string, f func() error) (stack string, err error, ok bool) {
+	r.t.Helper()
+	for range times {
+		c := start(f)
+		seen := c.untilParked(r.o.Patience)
+		if seen != "" {
+			stack = seen
+		}
+		if !c.await(r.o.Patience) {
+			return stack, nil, false
+		}
+		if err, ok := r.ends(what, c); err != nil || !ok {
+			return stack, err, true
+		}
+		if seen == "" {
+			return "", nil, true // once without a wait is enough: the machine was slow, or it was somebody else's lock
+		}
+	}
+	return stack, nil, true
+}
+
+// silence calls Check, Clean and Probe while the server says nothing. A server that says nothing is healthy.
+func (r *run[T]) silence() {
+	r.t.Helper()
+	silent := r.o.Wire != nil
+	whose := "nothing has come from the server"
+	if silent {
+		whose = "the server is silent"
+	}
+	for _, look := range []struct {
+		name   string
+		f      func(T) error
+		blocks contract
+		fails  contract
+	}{
+		{"Check", r.f.Check, checkLooks, checkFails},
+		{"Clean", r.f.Clean, holdsPut, cleanFails},
+	} {
+		if look.f == nil || r.stuck {
+			continue
+		}
+		c, ok := r.open("a connection for " + look.name)
+		if !ok {
+			return
+		}
+		if silent {
+			r.o.Wire.silence(true)
+		}
+		stack, err, returned := r.waits(look.name, func() error { return look.f(c) })
+		if silent {
+			r.o.Wire.silence(false)
+		}
+		switch {
+		case !returned:
+			r.stuck = true
+			r.fail(look.blocks, "%s blocks: it has not returned within %v while %s, and the pool abandons it after ten seconds%s", look.name, r.o.Patience, whose, at(stack))
+			r.dropConn(c)
+			return
+		case r.o.RoundTrips:
+		case err != nil && stack != "":
+			r.fail(look.blocks, "%s waits for the server, and fails if that is silent, though it may be healthy: %v (if it asks on purpose, set Options.RoundTrips)%s", look.name, err, at(stack))
+		case err != nil:
+			r.fail(look.fails, "%s returned an error for a connection that is healthy, only because %s: %v", look.name, whose, err)
+		case stack != "":
+			r.fail(look.blocks, "%s blocks: it was seen waiting in each of %d calls while %s (if it asks on purpose, set Options.RoundTrips)%s", look.name, times, whose, at(stack))
+		}
+		r.close(c, errTest)
+	}
+	if r.stuck || !silent {
+		if !silent {
+			r.note("what happens when the server is silent while a connection is opened, checked, probed or closed, or has gone: set Options.Wire")
+		}
+		return
+	}
+	r.probeInSilence()
+	r.goodbyeInSilence()
+}
+
+// dropConn closes the connection of a function that has not returned, to end that.
+func (r *run[T]) dropConn(c T) {
+	start(func() error { return r.f.Close(c, errTest) }).await(r.o.Patience)
+}
+
+// probeInSilence calls Probe while the server does not answer. It must end with its ctx, and must not say that all is well.
+func (r *run[T]) probeInSilence() {
+	r.t.Helper()
+	if r.f.Probe == nil {
+		return
+	}
+	c, ok := r.open("a connection for Probe")
+	if !ok {
+		return
+	}
+	r.o.Wire.silence(true)
+	defer r.o.Wire.silence(false)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	probe := start(func() error { return r.f.Probe(ctx, c) })
+	probe.untilParked(r.o.Patience)
+	cancel()
+	err, ok := r.endsBy(probeEnds, "Probe, whose ctx ended while the server was silent,", probe)
+	if r.stuck {
+		r.dropConn(c)
+		return
+	}
+	if ok && err == nil {
+		r.fail(probeAsks, "Probe returned nil though the server has said nothing since it was called")
+	}
+	r.close(c, errTest)
+}
+
+// goodbyeInSilence closes a healthy connection whose server does not answer a closing handshake.
+func (r *run[T]) goodbyeInSilence() {
+	r.t.Helper()
+	if c, ok := r.open("a connection to close"); ok && !r.stuck {
+		r.o.Wire.silence(true)
+		defer r.o.Wire.silence(false)
+		r.close(c, nil)
+	}
+}
+
+// death ends the server's side of connections.
+func (r *run[T]) death() {
+	r.t.Helper()
+	if r.o.Wire == nil {
+		return
+	}
+	if r.f.Check == nil {
+		r.note("that a dead connection is not lent: without a Check, one that died while it was idle costs the next caller an error")
+	}
+	for _, crash := range []bool{false, true} {
+		how := "closed"
+		if crash {
+			how = "reset"
+		}
+		if r.f.Check != nil && !r.deathIsSeen(crash, how) {
+			return
+		}
+	}
+	r.peerClosed()
+}
+
+// deathIsSeen has an idle connection end.
+func (r *run[T]) deathIsSeen(crash bool, how string) bool {
+	r.t.Helper()
+	c, ok := r.open("a connection that dies")
+	if !ok {
+		return false
+	}
+	told := make(chan struct{})
+	var once sync.Once
+	if r.f.Watch != nil {
+		if _, ok := r.do("Watch", func() error { r.f.Watch(c, func(error) { once.Do(func() { close(told) }) }); return nil }); !ok {
+			return false
+		}
+	}
+	if err, ok := r.do("Check", func() error { return r.f.Check(c) }); !ok || err != nil {
+		return ok // reported before
+	}
+	r.o.Wire.cut(crash)
+	var cause error
+	// The end takes a moment to arrive, and perhaps a goroutine of the Factory to read it: the pool
+	// asks again, too.
+	seen := until(r.settle, func() bool {
+		select {
+		case <-told:
+			return true
+		default:
+		}
+		look := start(func() error { return r.f.Check(c) })
+		if _, ok = r.ends("Check of a connection that the server had "+how, look); !ok {
+			return true
+		}
+		cause = look.err
+		return cause != nil
+	})
+	if !ok {
+		return false
+	}
+	if !seen {
+		r.fail(checkValid, "Check does not see that the server has %s the connection: it returned nil for %v", how, r.settle)
+	}
+	if cause == nil {
+		cause = errTest
+	}
+	r.close(c, cause)
+	return true
+}
+
+// peerClosed looks whether the pool knows that it was the server that has ended a connection: whether
+// that counts as a failure to open.
+func (r *run[T]) peerClosed() {
+	r.t.Helper()
+	for range 5 {
+		p, err := pool.New(r.f, pool.Config{MaxConnections: 1, CheckInterval: -1, MaxIdleTime: -1})
+		if err != nil {
+			return
+		}
+		lease, err := p.Get(context.Background())
+		if err != nil {
+			p.Close()
+			return // reported elsewhere
+		}
+		read := r.reader(lease.Value())
+		if read == nil {
+			p.Close()
+			return
+		}
+		c := start(read)
+		c.untilParked(r.o.Patience)
+		r.o.Wire.cut(false)
+		cause, ok := r.ends("a Read whose server has closed the connection", c)
+		p.Discard(lease, cause)
+		known, young := p.Stats().LastOpenError != nil, time.Since(lease.Opened()) < 900*time.Millisecond
+		p.Close()
+		switch {
+		case !ok || known:
+			return
+		case young: // a pool asks for this only in the first second of a connection
+			r.fail(peerKnown, "the error of a Read does not tell the pool that the server has closed the connection: it is not io.EOF, and PeerClosed does not know it: %v", cause)
+			return
+		}
+	}
+	r.note("that the pool knows by its error that the server has closed a new connection: the machine was too slow")
+}
+
+// reader returns a function that waits for the server, or nil.
+func (r *run[T]) reader(c T) func() error {
+	if r.o.Read != nil {
+		return func() error { return r.o.Read(c) }
+	}
+	return readerOf(c)
+}
+
+// closeInUse closes a connection under a Read.
+func (r *run[T]) closeInUse() {
+	r.t.Helper()
+	for range 2 {
+		c, ok := r.open("a connection that is closed in use")
+		if !ok {
+			return
+		}
+		f := r.reader(c)
+		if f == nil {
+			r.note(fmt.Sprintf("Close while a caller uses the connection: a %T has no Read that is known here; set Options.Read", c))
+			r.close(c, errTest)
+			return
+		}
+		read := start(f)
+		read.untilParked(r.o.Patience)
+		if read.over() {
+			if _, ok := r.ends("Read", read); ok {
+				r.t.Errorf("pooltest: Read returned before the connection was closed: %v", read.err)
+			}
+			r.close(c, errTest)
+			return
+		}
+		r.closeBy(closeInUse, "Close, called while a Read was in progress,", c, errTest)
+		if r.stuck {
+			return
+		}
+		if err, ok := r.endsBy(closeInUse, "a Read that was in progress when Close was called", read); ok && err == nil {
+			r.fail(closeInUse, "a Read that was in progress when Close was called has returned no error")
+		}
+	}
+}
+
+// closeBesideALook closes connections while Check or Clean looks at them. What goes wrong there shows as a panic, or as a race under
+// the race detector.
+func (r *run[T]) closeBesideALook() {
+	r.t.Helper()
+	for _, look := range []struct {
+		name string
+		f    func(T) error
+	}{{"Check", r.f.Check}, {"Clean", r.f.Clean}} {
+		if look.f == nil {
+			continue
+		}
+		for _, c := range r.connections(min(r.o.Connections, 4), "a connection that is closed beside "+look.name) {
+			looking := start(func() error { look.f(c); return look.f(c) })
+			r.closeBy(closeInUse, "Close, called beside "+look.name+",", c, errTest)
+			if _, ok := r.endsBy(closeInUse, look.name+", beside which Close was called,", looking); !ok && r.stuck {
+				return
+			}
+		}
+	}
+}
+
+// rounds is how often each caller takes a connection of the pool.
+const rounds = 16
+
+// inAPool lends connections of a pool to more callers than it has connections, resets it meanwhile, and shuts it down.
+func (r *run[T]) inAPool() {
+	r.t.Helper()
+	if r.broken {
+		return
+	}
+	p, err := pool.New(r.f, pool.Config{MaxConnections: (r.o.Connections + 1) / 2, MaxWaitTime: -1, StrictMax: true})
+	if err != nil {
+		r.t.Errorf("pooltest: %v", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.o.Patience)
+	defer cancel()
+	var callers []*call
+	for i := range r.o.Connections {
+		callers = append(callers, start(func() error {
+			for round := range rounds {
+				if i == 0 && round == rounds/2 {
+					p.Reset()
+				}
+				if err := p.Do(ctx, func(ctx context.Context, c T) error {
+					if r.o.Use == nil {
+						return nil
+					}
+					return r.o.Use(ctx, c)
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	for _, c := range callers {
+		if err, ok := r.ends("a caller of the pool", c); ok && err != nil {
+			r.t.Errorf("pooltest: in a pool that is shared by %d callers, one got an error: %v", len(callers), err)
+		}
+	}
+	shutdown := start(func() error { return p.Shutdown(ctx) })
+	if err, ok := r.ends("Pool.Shutdown", shutdown); ok && err != nil {
+		r.fail(returns, "Pool.Shutdown returned an error: %v", err)
+	}
+	switch s := p.Stats(); {
+	case s.ClosedCheck > 0:
+		r.fail(checkFails, "in a pool, Check has failed for %d of %d connections, though the server is there", s.ClosedCheck, s.Opened)
+	case s.ClosedClean > 0:
+		r.fail(cleanFails, "in a pool, Clean has failed for %d of %d connections, though their callers had done all they should", s.ClosedClean, s.Opened)
+	case s.Abandoned > 0:
+		r.fail(returns, "in a pool, %d calls of functions were abandoned", s.Abandoned)
+	}
+}
+
+// noneOpen looks at the wire.
+func (r *run[T]) noneOpen(when string) {
+	r.t.Helper()
+	if !until(r.settle, func() bool { r.release(); return r.o.Wire.open() == 0 }) {
+		r.fail(closes, "%d connections to the server are still open, %v %s", r.o.Wire.open(), r.settle, when)
+	}
+}
+
+// release has what connections share closed.
+func (r *run[T]) release() {
+	if r.o.Release != nil {
+		r.o.Release()
+	}
+}
+
+// leftBehind looks for what was not given back.
+func (r *run[T]) leftBehind(before census) {
+	r.t.Helper()
+	if r.o.Wire != nil {
+		r.noneOpen("after all connections were closed")
+		r.o.Wire.drop()
+	}
+	var left []string
+	if !until(r.settle, func() bool { r.release(); left = before.newGoroutines(r.o.Ignore); return len(left) == 0 }) {
+		r.fail(closes, "%d goroutines were left behind after all connections were closed, such as\n%s", len(left), left[0])
+	}
+	if !until(r.settle, func() bool { r.release(); left = before.newDescriptors(); return len(left) == 0 }) {
+		r.fail(closes, "%d descriptors were left behind after all connections were closed: %v", len(left), left)
+	}
+}

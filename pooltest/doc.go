@@ -15,8 +15,8 @@
 // silent, or gone: most faults of real factories show only then. TestFactory writes to the log what it could
 // not test.
 //
-// No verdict depends on how fast the machine is. A function blocks if its goroutine is seen parked each time
-// that it is called, or if it fails because a healthy server says nothing. What must happen
+// No verdict depends on how fast the machine is. A function blocks if its goroutine is seen parked again and
+// again, or if it fails because a healthy server says nothing. What must happen
 // has ten seconds, as in the pool, by default.
 //
 // It is for tests alone: it looks at the stacks of all goroutines, and at the descriptors of the

@@ -116,11 +116,10 @@ func (r *run[T]) openingEnds() {
 			c := start(f)
 			until(r.o.Patience, func() bool { return c.over() || r.o.Wire.count() > before })
 			c.untilParked(r.o.Patience)
-			r.o.Wire.refuse(true) // what was counted may have been a connection of before
-			r.o.Wire.cut(crash)
+			r.o.Wire.fell(crash)
 			return c
 		}, "Open, whose server has closed the connection,")
-		r.o.Wire.refuse(false)
+		r.o.Wire.raise()
 		cancel()
 	}
 }
@@ -145,29 +144,34 @@ func (r *run[T]) openSo(ctx context.Context, begin func(func() error) *call, wha
 	}
 }
 
-// times is how often a function must have waited, to say that it does.
-const times = 8
+// A function waits if its goroutine was seen parked in so many of so many calls. One that was not seen so in the
+// first few does not. A machine that is slow hides a wait, and makes none.
+const (
+	seenOften  = 8
+	calledMost = 3 * seenOften
+)
 
-// waits calls f, and returns the stack of its goroutine if that was parked each time. It stops at an error.
-func (r *run[T]) waits(what string, f func() error) (stack string, err error, ok bool) {
+// waits calls f, and returns a stack of its goroutine if that waits. It stops at an error, and if a call does not return.
+func (r *run[T]) waits(what string, f func() error) (stack string, err error, returned bool) {
 	r.t.Helper()
-	for range times {
+	for seen, called := 0, 0; called < calledMost && (seen > 0 || called < seenOften); {
 		c := start(f)
-		seen := c.untilParked(r.o.Patience)
-		if seen != "" {
-			stack = seen
+		parked := c.untilParked(r.o.Patience)
+		called++
+		if parked != "" {
+			seen++
 		}
 		if !c.await(r.o.Patience) {
-			return stack, nil, false
+			return parked, nil, false
 		}
 		if err, ok := r.ends(what, c); err != nil || !ok {
-			return stack, err, true
+			return parked, err, true
 		}
-		if seen == "" {
-			return "", nil, true // once without a wait is enough: the machine was slow, or it was somebody else's lock
+		if seen == seenOften {
+			return parked, nil, true
 		}
 	}
-	return stack, nil, true
+	return "", nil, true // never, or seldom: that was somebody else's lock
 }
 
 // silence calls Check, Clean and Probe while the server says nothing. A server that says nothing is healthy.
@@ -213,7 +217,7 @@ func (r *run[T]) silence() {
 		case err != nil:
 			r.fail(look.fails, "%s returned an error for a connection that is healthy, only because %s: %v", look.name, whose, err)
 		case stack != "":
-			r.fail(look.blocks, "%s blocks: it was seen waiting in each of %d calls while %s (if it asks on purpose, set Options.RoundTrips)%s", look.name, times, whose, at(stack))
+			r.fail(look.blocks, "%s blocks: it was seen waiting in %d calls while %s (if it asks on purpose, set Options.RoundTrips)%s", look.name, seenOften, whose, at(stack))
 		}
 		r.close(c, errTest)
 	}
@@ -308,7 +312,8 @@ func (r *run[T]) deathIsSeen(crash bool, how string) bool {
 	if err, ok := r.do("Check", func() error { return r.f.Check(c) }); !ok || err != nil {
 		return ok // reported before
 	}
-	r.o.Wire.cut(crash)
+	r.o.Wire.fell(crash)
+	defer r.o.Wire.raise()
 	var cause error
 	// The end takes a moment to arrive, and perhaps a goroutine of the Factory to read it: the pool
 	// asks again, too.
@@ -359,8 +364,9 @@ func (r *run[T]) peerClosed() {
 		}
 		c := start(read)
 		c.untilParked(r.o.Patience)
-		r.o.Wire.cut(false)
+		r.o.Wire.fell(false)
 		cause, ok := r.ends("a Read whose server has closed the connection", c)
+		r.o.Wire.raise()
 		p.Discard(lease, cause)
 		known, young := p.Stats().LastOpenError != nil, time.Since(lease.Opened()) < 900*time.Millisecond
 		p.Close()

@@ -21,7 +21,8 @@ type Wire struct {
 	silent   bool
 	pairs    map[*pair]bool
 	accepted int
-	refusing bool // connections that come are ended at once
+	down     bool // the server has gone: connections that come end at once
+	crashed  bool // and as those of one that has crashed
 	closed   bool
 }
 
@@ -60,11 +61,14 @@ func (w *Wire) accept() {
 		}
 		p := &pair{client: client}
 		w.mu.Lock()
-		if w.closed || w.refusing {
+		if w.closed {
 			client.Close()
 		} else {
 			w.pairs[p] = true
 			w.accepted++
+			if w.down {
+				w.cut(p)
+			}
 			w.running.Go(func() { w.pass(p) })
 		}
 		w.mu.Unlock()
@@ -156,29 +160,36 @@ func (w *Wire) silence(silent bool) {
 	w.calm.Broadcast()
 }
 
-// cut ends all connections as a server does that ends, or as one that has crashed.
-func (w *Wire) cut(crash bool) {
+// fell ends all connections, and those that come, as a server does that ends, or as one that has crashed, until
+// raise. A connection that the Factory has may not have come yet.
+func (w *Wire) fell(crash bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.down, w.crashed = true, crash
 	for p := range w.pairs {
-		p.cut = true
-		if crash {
-			p.crashed = true
-			w.end(p, true)
-			continue
-		}
-		endWrite(p.client)
-		if p.server != nil {
-			p.server.Close()
-		}
+		w.cut(p)
 	}
 }
 
-// refuse makes the server end all connections that come, or take them again.
-func (w *Wire) refuse(refusing bool) {
+// raise ends what fell has begun: the server is there again.
+func (w *Wire) raise() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refusing = refusing
+	w.down = false
+}
+
+// cut ends the server's side of p. w.mu is held.
+func (w *Wire) cut(p *pair) {
+	p.cut = true
+	if w.crashed {
+		p.crashed = true
+		w.end(p, true)
+		return
+	}
+	endWrite(p.client)
+	if p.server != nil {
+		p.server.Close()
+	}
 }
 
 // count returns how many connections there have been.

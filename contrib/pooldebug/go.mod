@@ -1,0 +1,12 @@
+module github.com/S4AK4N/pool/contrib/pooldebug
+
+go 1.26.0
+
+require (
+	github.com/S4AK4N/pool v0.0.0
+	github.com/coder/websocket v1.8.15
+)
+
+require go.uber.org/atomic v1.12.0 // indirect
+
+replace github.com/S4AK4N/pool => ../..

@@ -253,7 +253,7 @@ var passing = []fault{
 	}, closeOnce, "Close found the connection closed"},
 	{"Check pings", func(s seed) {
 		s.Check = func(c *client) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 			defer cancel()
 			return echo(ctx, c.Conn)
 		}

@@ -127,7 +127,7 @@ func TestTheFactoryOfNetconnPassesWithTLS(t *testing.T) {
 
 func TestAFactoryThatCleansByARequestPassesIfItSaysSo(t *testing.T) {
 	wire := NewWire(t, "tcp", listen(t, greet))
-	factory, err := netconn.NewFactory("tcp", wire.Addr(), &netconn.Options{OnConnect: welcome, Clean: echo, CleanTimeout: 300 * time.Millisecond})
+	factory, err := netconn.NewFactory("tcp", wire.Addr(), &netconn.Options{OnConnect: welcome, Clean: echo, CleanTimeout: 5 * time.Second})
 	passes(t, made(t, factory, err), &Options[net.Conn]{Wire: wire, Use: echo, RoundTrips: true})
 }
 

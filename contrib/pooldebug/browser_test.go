@@ -242,18 +242,23 @@ func (b *browser) key(key string, code int, text string) {
 	b.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}, nil)
 }
 
-// shoot keeps a picture of the whole page, if POOLDEBUG_PICTURES names a folder for them.
+// shoot has the whole page drawn. If POOLDEBUG_PICTURES names a folder, it keeps a picture of each 1,200 pixels there.
 func (b *browser) shoot(name string) {
 	b.t.Helper()
-	var shot struct{ Data string }
-	b.call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true, "format": "png"}, &shot)
-	picture, err := base64.StdEncoding.DecodeString(shot.Data)
-	if err != nil || len(picture) < 1000 {
-		b.t.Fatalf("a picture of %d bytes: %v", len(picture), err)
-	}
-	if dir := os.Getenv("POOLDEBUG_PICTURES"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644); err != nil {
-			b.t.Fatal(err)
+	dir := os.Getenv("POOLDEBUG_PICTURES")
+	size := eval[[2]float64](b, `[document.documentElement.clientWidth, document.documentElement.scrollHeight]`)
+	for from, i := 0.0, 0; from < size[1] && (i == 0 || dir != ""); from, i = from+1200, i+1 {
+		var shot struct{ Data string }
+		b.call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true, "format": "png",
+			"clip": map[string]float64{"x": 0, "y": from, "width": size[0], "height": min(1200, size[1]-from), "scale": 1}}, &shot)
+		picture, err := base64.StdEncoding.DecodeString(shot.Data)
+		if err != nil || len(picture) < 1000 {
+			b.t.Fatalf("a picture of %d bytes: %v", len(picture), err)
+		}
+		if dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, i)), picture, 0o644); err != nil {
+				b.t.Fatal(err)
+			}
 		}
 	}
 }

@@ -330,6 +330,9 @@ func TestAKeyboardAloneReachesAll(t *testing.T) {
 			if got := reading(".occupancy"); !strings.HasPrefix(got, "now: ") {
 				t.Errorf("after Escape stands %q, want what is now", got)
 			}
+			b.key("End", 35, "")
+			b.shoot("focus")
+			b.key("Escape", 27, "")
 		case strings.HasPrefix(at[0], "FIGURE How long opening"):
 			b.key("ArrowRight", 39, "")
 			if got := reading(".hist.open"); !strings.Contains(got, " to ") {

@@ -1,14 +1,25 @@
 package pooldebug
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
-// What may be secret in a text, and what is left of it.
+// url is a URL with what follows it up to a space or a quote; its scheme and host come first.
+var url = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#"'<>@]*@)?([^\s/?#"'<>@]*)[^\s"'<>]*`)
+
+// bare returns what may be told of a URL: its scheme and host, and the punctuation that the text around it has put behind it.
+func bare(text string) string {
+	const marks = ":,;.)]}"
+	body := strings.TrimRight(text, marks)
+	return url.ReplaceAllString(body, "$1$2") + text[len(body):]
+}
+
+// What else may be secret in a text, and what is left of it.
 var secrets = []struct {
 	pattern *regexp.Regexp
 	left    string
 }{
-	// Of a URL: scheme and host.
-	{regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#"'<>@]*@)?([^\s/?#"'<>@]*)[^\s"'<>]*`), "$1$2"},
 	// User and password, of a name for a database that is no URL.
 	{regexp.MustCompile(`[^\s/@"'<>=]+:[^\s@"'<>]*@`), "…@"},
 	// What follows a scheme of authorization.
@@ -18,11 +29,12 @@ var secrets = []struct {
 	// What looks like a key of an API by itself.
 	{regexp.MustCompile(`\b(sk|pk|rk|ghp|gho|xox[abp])[-_][A-Za-z0-9_-]{8,}`), "$1-…"},
 	// A query without a URL.
-	{regexp.MustCompile(`\?[A-Za-z0-9_.-]+=[^\s"'<>]*`), "?…"},
+	{regexp.MustCompile(`\?[A-Za-z0-9_.-]+=[^\s"'<>]*[^\s"'<>:,;.]`), "?…"},
 }
 
 // redacted returns text without what looks like a secret, and not more than 1,000 characters of it.
 func redacted(text string) string {
+	text = url.ReplaceAllStringFunc(text, bare)
 	for _, s := range secrets {
 		text = s.pattern.ReplaceAllString(text, s.left)
 	}

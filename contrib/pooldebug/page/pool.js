@@ -175,7 +175,7 @@ class History extends Chart {
 		if (this.at !== null && this.at < n) shapes.push(drawn("line", "cursor", { x1: x(this.at), x2: x(this.at), y1: f.high, y2: f.bottom }));
 		for (let m = 5; m >= 0; m--) {
 			const at = f.left + (1 - m / 5) * (f.right - f.left);
-			this.label(f, at, m ? (f.right > 260 || m % 5 === 0 ? `−${m} min` : "") : "now", m === 5 ? "start" : m ? "middle" : "end");
+			this.label(f, at, m ? (f.right > 420 || m !== 4 ? `−${m} min` : "") : "now", m === 5 ? "start" : m ? "middle" : "end");
 		}
 		this.svg.replaceChildren(...f.parts.slice(0, 6), ...shapes, ...f.parts.slice(6));
 		const i = this.at !== null && this.at < n ? this.at : n - 1;
@@ -200,7 +200,7 @@ class Histogram extends Chart {
 		return n === 0 ? null : Math.min(Math.max(i, 0), n - 1);
 	}
 
-	show(window, all) {
+	show(window, all, seconds) {
 		const by = new Map();
 		for (const b of window.buckets) {
 			const power = b.le_seconds === null ? 99 : Math.ceil(Math.log2(b.le_seconds * 1e9) - 1e-6);
@@ -214,7 +214,7 @@ class Histogram extends Chart {
 			for (let p = from; p <= to; p++) this.bars.push({ from: p === 10 ? 0 : 2 ** (p - 1) / 1e9, to: 2 ** p / 1e9, n: by.get(p) || 0 });
 			if (by.has(99)) this.bars.push({ from: 2 ** 40 / 1e9, to: null, n: by.get(99) });
 		}
-		this.texts = [summary("last 5 min", window), summary("in all", all)];
+		this.texts = [summary(recently(seconds), window), summary("in all", all)];
 		this.count = all.count;
 		this.draw();
 	}
@@ -222,6 +222,11 @@ class Histogram extends Chart {
 	draw() {
 		const n = this.bars.length;
 		if (this.at !== null && this.at >= n) this.at = null;
+		this.svg.classList.toggle("empty", n === 0);
+		if (n === 0) {
+			set(this.reading, this.count ? this.texts.join("\n") : this.none);
+			return;
+		}
 		const f = this.frame(ceiling(Math.max(0, ...this.bars.map((b) => b.n))), (v) => (v >= 1e6 ? v / 1e6 + "M" : v >= 10000 ? v / 1000 + "k" : String(v)));
 		const step = (f.right - f.left) / Math.max(n, 1);
 		const shapes = this.bars.map((b, i) => drawn("rect", "bar" + (i === this.at ? " at" : ""), {
@@ -231,8 +236,13 @@ class Histogram extends Chart {
 		this.bars.forEach((b, i) => { if (i % every === 0 && (i + every / 2) * step + 30 < f.right - f.left) this.label(f, f.left + i * step, time(b.from), i ? "middle" : "start"); });
 		this.svg.replaceChildren(...f.parts.slice(0, 6), ...shapes, ...f.parts.slice(6));
 		const b = this.at === null ? null : this.bars[this.at];
-		set(this.reading, b ? (b.to === null ? `over ${time(b.from)}` : `${time(b.from)} to ${time(b.to)}`) + `: ${count(b.n)}` : this.count ? this.texts.join("\u2003") : this.none);
+		set(this.reading, b ? (b.to === null ? `over ${time(b.from)}` : `${time(b.from)} to ${time(b.to)}`) + `: ${count(b.n)}` : this.count ? this.texts.join("\n") : this.none);
 	}
+}
+
+// recently names the time that a window has.
+function recently(seconds) {
+	return seconds >= 285 ? "last 5 min" : seconds >= 60 ? `last ${Math.round(seconds / 60)} min` : `last ${Math.round(seconds)} s`;
 }
 
 // summary tells count, median and 99th percentile of a histogram, which are upper bounds.
@@ -318,9 +328,9 @@ class Pool {
 
 		this.occupancy.draw();
 		this.waits.draw();
-		for (const name in this.hists) this.hists[name].show(w[name], s[name]);
+		for (const name in this.hists) this.hists[name].show(w[name], s[name], w.seconds);
 
-		for (const e of this.root.querySelectorAll("th.window")) set(e, w.seconds >= 290 ? "last 5 min" : `last ${time(Math.round(w.seconds))}`);
+		for (const e of this.root.querySelectorAll("th.window")) set(e, recently(w.seconds));
 		const both = (name, field, bad) => [name, { text: count(w[field]), kind: bad && w[field] ? "bad" : "" }, count(s[field])];
 		rows($(this.root, ".calls tbody"), [
 			both("leases", "gets"),
@@ -355,9 +365,15 @@ class Pool {
 		const leases = $(this.root, ".leases tbody");
 		set($(leases.closest("section"), ".count"), of(p.leases.length, p.lease_count, "oldest"));
 		rows(leases, p.leases.length === 0 ? [[{ text: "None.", kind: "empty", span: 4 }]] : p.leases.map((l) => [
-			"#" + l.number, l.age_seconds === null ? "new" : time(l.age_seconds), time(l.connection_age_seconds), { text: l.where || "not noted (Config.LeakAfter)", kind: "text" },
+			"#" + l.number, l.age_seconds === null ? "new" : time(l.age_seconds), time(l.connection_age_seconds), { text: l.where ? place(l.where) : "not noted", kind: "text" },
 		]));
 	}
+}
+
+// place shortens "function file:line < function file:line": packages and files are told by the last elements of their paths. The
+// JSON has all of them.
+function place(where) {
+	return where.split(" < ").map((at) => at.split(" ").map((path) => path.split("/").pop()).join(" ")).join(" < ");
 }
 
 // of tells how many of all are shown.

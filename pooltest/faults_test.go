@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -353,6 +354,32 @@ func TestEachFaultThatHangsIsCaught(t *testing.T) {
 		all.Go(func() { f.isCaught(t, s, 0) })
 	}
 	all.Wait()
+}
+
+// TestFaultsAreCaughtWithoutAWire is for those that show, on Linux, without one.
+func TestFaultsAreCaughtWithoutAWire(t *testing.T) {
+	if len(descriptors()) == 0 {
+		t.Skip("this system does not tell which descriptors are open")
+	}
+	show := []string{"Check is always content", "Check waits a little", "Check closes what it finds dead", "Close does not close", "Open starts a goroutine that nobody ends",
+		"an error does not tell that the server has gone"}
+	for _, f := range passing {
+		if !slices.Contains(show, f.name) {
+			continue
+		}
+		if f.name == "Close does not close" {
+			f.says = "descriptors were left behind"
+		}
+		t.Run(f.name, func(t *testing.T) {
+			s := seeded(t)
+			s.options.Wire = nil
+			f.isCaught(t, s, 100*time.Millisecond)
+		})
+		show = slices.DeleteFunc(show, func(name string) bool { return name == f.name })
+	}
+	if len(show) > 0 {
+		t.Errorf("there are no faults with the names %q", show)
+	}
 }
 
 // isCaught runs TestFactory. What tells nobody that it has happened is waited for until settle is over.

@@ -8,7 +8,8 @@ import (
 // Options tell [TestFactory] what it cannot know of a connection. All are optional.
 type Options[T any] struct {
 	// Wire, if not nil, is what the Factory connects to: see [NewWire]. Without it TestFactory cannot
-	// silence the server and cannot end it, so it does not test what then happens.
+	// silence the server. To end it, it then has, on Linux, the sockets that the process has opened during Open read the end of
+	// their streams; elsewhere it does not test what happens when the server has gone.
 	Wire *Wire
 
 	// Use makes a request and reads the reply, and leaves conn as a caller should who returns it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -236,7 +237,7 @@ func (r *run[T]) silence() {
 	}
 	if r.stuck || !silent {
 		if !silent {
-			r.note("what happens when the server is silent while a connection is opened, checked, probed or closed, or has gone: set Options.Wire")
+			r.note("what happens when the server is silent while a connection is opened, checked, cleaned, probed or closed, and when it resets one: set Options.Wire")
 		}
 		return
 	}
@@ -290,28 +291,51 @@ func (r *run[T]) goodbyeInSilence() {
 // death ends the server's side of connections.
 func (r *run[T]) death() {
 	r.t.Helper()
-	if r.o.Wire == nil {
-		return
-	}
 	if r.f.Check == nil {
 		r.note("that a dead connection is not lent: without a Check, one that died while it was idle costs the next caller an error")
 	}
 	for _, crash := range []bool{false, true} {
-		how := "closed"
-		if crash {
-			how = "reset"
+		if crash && r.o.Wire == nil {
+			break
 		}
-		if r.f.Check != nil && !r.deathIsSeen(crash, how) {
+		if r.f.Check != nil && !r.deathIsSeen(crash) {
 			return
 		}
 	}
 	r.peerClosed()
 }
 
-// deathIsSeen has an idle connection end.
-func (r *run[T]) deathIsSeen(crash bool, how string) bool {
+// doomed calls f, which opens a connection, and returns a function that ends the server's side of it, and another that has the server
+// there again. With a Wire that is what they do. Without one, and where the system allows it, the sockets that were opened
+// meanwhile read the end, the client's as that of a server in this process. end returns false if there are none.
+func (r *run[T]) doomed(f func() bool) (end func(crash bool) bool, again func(), ok bool) {
 	r.t.Helper()
-	c, ok := r.open("a connection that dies")
+	if w := r.o.Wire; w != nil {
+		return func(crash bool) bool { w.fell(crash); return true }, w.raise, f()
+	}
+	before := sockets()
+	ok = f()
+	opened := slices.DeleteFunc(sockets(), func(s socket) bool { return slices.Contains(before, s) })
+	return func(bool) (ended bool) {
+		for _, s := range opened {
+			ended = s.end() || ended
+		}
+		return ended
+	}, func() {}, ok
+}
+
+// deathIsSeen has an idle connection end.
+func (r *run[T]) deathIsSeen(crash bool) bool {
+	r.t.Helper()
+	how := "closed"
+	if crash {
+		how = "reset"
+	}
+	var c T
+	end, again, ok := r.doomed(func() (ok bool) {
+		c, ok = r.open("a connection that dies")
+		return ok
+	})
 	if !ok {
 		return false
 	}
@@ -325,8 +349,13 @@ func (r *run[T]) deathIsSeen(crash bool, how string) bool {
 	if err, ok := r.do("Check", func() error { return r.f.Check(c) }); !ok || err != nil {
 		return ok // reported before
 	}
-	r.o.Wire.fell(crash)
-	defer r.o.Wire.raise()
+	ended := end(crash)
+	defer again()
+	if !ended {
+		r.note("that Check sees when the server closes a connection: set Options.Wire")
+		r.close(c, errTest)
+		return true
+	}
 	var cause error
 	// The end takes a moment to arrive, and perhaps a goroutine of the Factory to read it: the pool
 	// asks again, too.
@@ -365,8 +394,12 @@ func (r *run[T]) peerClosed() {
 		if err != nil {
 			return
 		}
-		lease, err := p.Get(context.Background())
-		if err != nil {
+		var lease pool.Lease[T]
+		end, again, ok := r.doomed(func() bool {
+			lease, err = p.Get(context.Background())
+			return err == nil
+		})
+		if !ok {
 			p.Close()
 			return // reported elsewhere
 		}
@@ -377,9 +410,13 @@ func (r *run[T]) peerClosed() {
 		}
 		c := start(read)
 		c.untilParked(r.o.Patience)
-		r.o.Wire.fell(false)
+		if !end(false) {
+			p.Close()
+			c.await(r.o.Patience)
+			return
+		}
 		cause, ok := r.ends("a Read whose server has closed the connection", c)
-		r.o.Wire.raise()
+		again()
 		p.Discard(lease, cause)
 		known, young := p.Stats().LastOpenError != nil, time.Since(lease.Opened()) < 900*time.Millisecond
 		p.Close()

@@ -181,6 +181,21 @@ func TestTheFactoryOfWsconnPassesWithFewMoreOptions(t *testing.T) {
 func TestWithoutOptionsWhatCanBeTestedIs(t *testing.T) {
 	address := listen(t, func(c net.Conn) { io.Copy(c, c) })
 	factory, err := netconn.NewFactory("tcp", address, nil)
+	if len(descriptors()) > 0 {
+		asked, last := 0, factory.Check
+		factory.Check = func(c net.Conn) error {
+			err := last(c)
+			if errors.Is(err, io.EOF) {
+				asked++
+			}
+			return err
+		}
+		defer func() {
+			if asked == 0 {
+				t.Error("no connection has died")
+			}
+		}()
+	}
 	rec := &recorder{TB: t}
 	TestFactory(rec, made(t, factory, err), nil)
 	if got := rec.text(); got != "" {

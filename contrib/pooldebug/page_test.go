@@ -380,15 +380,18 @@ func TestThePageTellsThatNobodyAnswersAndGoesOn(t *testing.T) {
 	says("#status", "live")
 	down.Store(true)
 	says("#status", "the server does not answer")
-	// Another program is there: nothing of the old one is kept.
-	set(Handler(newPool(t, opens(), pool.Config{Name: "after"})))
+	// Another program is there, that has been there for long: all of it is shown, and nothing of the first.
+	set(aged(Handler(newPool(t, opens(), pool.Config{Name: "after"}))))
 	down.Store(false)
 	says("h2.name", "after")
 	says("#status", "live")
 	if got := eval[int](b, `document.querySelectorAll("details.pool").length`); got != 1 {
 		t.Errorf("there are %d pools, want 1", got)
 	}
-	if got := eval[int](b, `pools[0].history.time.length`); got > 200 {
-		t.Errorf("there are %d snapshots of a program that has just begun", got)
+	if got, want := eval[int](b, `pools[0].history.time.length`), keep-10; got < want {
+		t.Errorf("there are %d snapshots, want %d at least", got, want)
+	}
+	if got := eval[int](b, `pools[0].history.time.filter((t, i, all) => i > 0 && t <= all[i - 1]).length`); got > 0 {
+		t.Errorf("%d snapshots are not in order: they are of two programs", got)
 	}
 }

@@ -396,6 +396,27 @@ func (f fault) isCaught(t *testing.T, s seed, settle time.Duration) {
 	t.Errorf("%s: not told that %q, with\n%v\nbut:\n%s", f.name, f.says, f.want, rec.text())
 }
 
+// TestOneFaultIsNotTakenForAnother: what a failure leaves open in TestFactory itself is closed there.
+func TestOneFaultIsNotTakenForAnother(t *testing.T) {
+	for _, name := range []string{"Open is for one at a time", "Check fails for all", "Check panics", "Clean fails", "Expires has passed"} {
+		i := slices.IndexFunc(passing, func(f fault) bool { return f.name == name })
+		t.Run(name, func(t *testing.T) {
+			s := seeded(t)
+			passing[i].put(s)
+			rec := &recorder{TB: t}
+			TestFactory(rec, *s.Factory, s.options)
+			for _, got := range rec.failed {
+				if strings.Contains(got, "left behind") || strings.Contains(got, "still open") {
+					t.Errorf("told as well:\n%s", got)
+				}
+			}
+			if len(rec.failed) == 0 {
+				t.Error("the fault was not told")
+			}
+		})
+	}
+}
+
 func TestErrorsThatAreNoContractAreTold(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -19,20 +19,36 @@ func (r *run[T]) sideBySide() {
 	cs := make([]T, n)
 	ctx, cancel := context.WithTimeout(context.Background(), r.o.Patience)
 	defer cancel()
-	if !r.each("Open", cs, func(i int) (err error) { cs[i], err = r.f.Open(ctx); return err }, func(err error) {
+	opened := make([]bool, n)
+	defer func() { // whatever comes, or the pool would seem to have left them
+		var all []T
+		for i, c := range cs {
+			if opened[i] {
+				all = append(all, c)
+			}
+		}
+		if !r.stuck {
+			r.each("Close", all, func(i int) error { r.closedOnce(r.f.Close(all[i], nil)); return nil }, nil)
+		}
+	}()
+	if !r.each("Open", cs, func(i int) (err error) {
+		cs[i], err = r.f.Open(ctx)
+		opened[i] = err == nil && !isNil(cs[i])
+		return err
+	}, func(err error) {
 		r.fail(anyGoroutine, "Open returned an error when %d connections were opened side by side, and none when they were opened alone: %v", n, err)
 	}) {
 		return
 	}
-	if reflect.TypeFor[T]().Comparable() && !isNil(cs[0]) {
-		seen := map[any]bool{}
-		for _, c := range cs {
-			if k := reflect.ValueOf(any(c)).Kind(); k == reflect.Pointer && seen[any(c)] {
-				r.fail(anyGoroutine, "Open returned the same %T twice: each connection is lent to one caller at a time", c)
-				return
-			}
-			seen[any(c)] = true
+	seen := map[any]bool{}
+	for _, c := range cs {
+		if reflect.ValueOf(any(c)).Kind() != reflect.Pointer {
+			continue
 		}
+		if seen[any(c)] {
+			r.fail(anyGoroutine, "Open returned the same %T twice: each connection is lent to one caller at a time", c)
+		}
+		seen[any(c)] = true
 	}
 	for _, c := range cs {
 		if !r.introduce(c) {
@@ -61,9 +77,6 @@ func (r *run[T]) sideBySide() {
 		r.each("Probe", cs, func(i int) error { return r.f.Probe(ctx, cs[i]) }, func(err error) {
 			r.fail(probeAsks, "Probe returned an error for a healthy connection whose server answers: %v", err)
 		})
-	}
-	if !r.stuck {
-		r.each("Close", cs, func(i int) error { r.closedOnce(r.f.Close(cs[i], nil)); return nil }, nil)
 	}
 }
 

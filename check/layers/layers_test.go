@@ -30,6 +30,7 @@ var may = map[string]string{
 	"internal/peek":      "",
 	"netconn":            ". internal/peek",
 	"pooltest":           ".",
+	"contrib/pooldebug":  ".",
 	"wsconn":             ". internal/peek go.uber.org/atomic github.com/coder/websocket",
 	"contrib/prompool":   ". github.com/prometheus/client_golang/prometheus github.com/prometheus/client_model/go",
 	"contrib/otelpool": ". go.opentelemetry.io/otel go.opentelemetry.io/otel/attribute go.opentelemetry.io/otel/codes go.opentelemetry.io/otel/metric " +

@@ -13,8 +13,8 @@
 // # Cost
 //
 // [Handler] takes a snapshot of each source once a second, so that the page shows what happened before somebody
-// looked. A snapshot of a Pool takes some microseconds and holds up nobody; that of a Group looks at each of its
-// pools. If all of them together take more than 10 ms, they are taken less often, so that it costs at most 1 % of one
+// looked. A snapshot of a Pool takes some 5 µs, or 60 µs with 10,000 connections, and holds up nobody; that of a Group looks
+// at each of its pools. If all of them together take more than 10 ms, they are taken less often, so that it costs at most 1 % of one
 // processor. A source takes some 200 kB at most. There is no goroutine in between, and nothing more happens once nobody keeps the
 // Handler.
 //

@@ -27,10 +27,10 @@
 //   - pool.connection.opening, reserved and awaiting_budget
 //   - pool.connection.opened, open_errors and detached
 //   - pool.connection.closed: by pool.connection.close.reason
-//   - pool.leases, pool.waits, pool.same_waits, pool.leaks, pool.abandoned_calls
-//   - pool.failures: by error.type, which is timeout, canceled, rejected, unavailable or gone
-//   - pool.wait.oldest: how long the first of those who wait has waited
-//   - pool.open.failing: 1 while opening fails
+//   - pool.connection.leases, waits, same_waits, leaks and abandoned_calls
+//   - pool.connection.failures: by error.type, which is timeout, canceled, rejected, unavailable or gone
+//   - pool.connection.oldest_wait: how long the first of those who wait has waited
+//   - pool.connection.open_failing: 1 while opening fails
 //
 // Hooks have the following, with exemplars if the SDK is set up for them.
 //

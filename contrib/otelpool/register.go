@@ -158,13 +158,13 @@ func (r *reader) makeInstruments(meter metric.Meter) error {
 		}
 	})
 
-	leases, err := counter("pool.leases", "{lease}", "Connections that were lent.")
+	leases, err := counter("pool.connection.leases", "{lease}", "Connections that were lent.")
 	add(leases, err, one(func(s *pool.Stats) uint64 { return s.Gets }))
-	waits, err := counter("pool.waits", "{request}", "Calls that found nothing idle, or waited for one connection, however they ended.")
+	waits, err := counter("pool.connection.waits", "{request}", "Calls that found nothing idle, or waited for one connection, however they ended.")
 	add(waits, err, one(func(s *pool.Stats) uint64 { return s.Waits }))
-	sameWaits, err := counter("pool.same_waits", "{request}", "Waits of GetSame.")
+	sameWaits, err := counter("pool.connection.same_waits", "{request}", "Waits of GetSame.")
 	add(sameWaits, err, one(func(s *pool.Stats) uint64 { return s.SameWaits }))
-	failures, err := counter("pool.failures", "{request}", "Calls that got no connection, by the error.")
+	failures, err := counter("pool.connection.failures", "{request}", "Calls that got no connection, by the error.")
 	add(failures, err, func(s *pool.Stats, tell func(uint64, ...attribute.KeyValue)) {
 		tell(s.Timeouts, errTimeout)
 		tell(s.Canceled, errCanceled)
@@ -172,12 +172,12 @@ func (r *reader) makeInstruments(meter metric.Meter) error {
 		tell(s.Unavailable, errUnavailable)
 		tell(s.Gone, errGone)
 	})
-	leaks, err := counter("pool.leaks", "{lease}", "Leases that were reported after LeakAfter.")
+	leaks, err := counter("pool.connection.leaks", "{lease}", "Leases that were reported after LeakAfter.")
 	add(leaks, err, one(func(s *pool.Stats) uint64 { return s.Leaked }))
-	abandoned, err := counter("pool.abandoned_calls", "{call}", "Calls of the factory's functions that did not return in time.")
+	abandoned, err := counter("pool.connection.abandoned_calls", "{call}", "Calls of the factory's functions that did not return in time.")
 	add(abandoned, err, one(func(s *pool.Stats) uint64 { return s.Abandoned }))
 
-	failing, err := meter.Int64ObservableGauge("pool.open.failing", metric.WithUnit("1"),
+	failing, err := meter.Int64ObservableGauge("pool.connection.open_failing", metric.WithUnit("{outage}"),
 		metric.WithDescription("1 while opening fails: the last attempt failed, and nothing has ended the outage since."))
 	add(failing, err, one(func(s *pool.Stats) uint64 {
 		if s.LastOpenError != nil {
@@ -185,7 +185,7 @@ func (r *reader) makeInstruments(meter metric.Meter) error {
 		}
 		return 0
 	}))
-	oldest, err := meter.Float64ObservableGauge("pool.wait.oldest", metric.WithUnit("s"),
+	oldest, err := meter.Float64ObservableGauge("pool.connection.oldest_wait", metric.WithUnit("s"),
 		metric.WithDescription("How long the first of those who wait has waited."))
 	failed = append(failed, err)
 	r.instruments = append(r.instruments, oldest)

@@ -243,8 +243,11 @@ func TestInstrumentsAreThoseOfTheConventions(t *testing.T) {
 // and https://opentelemetry.io/docs/specs/semconv/general/metrics/.
 func TestInstrumentsOfOurOwnFollowTheRulesForNames(t *testing.T) {
 	c := exported(t)
-	unit := regexp.MustCompile(`^(s|1|\{[a-z]+\})$`)
-	words := regexp.MustCompile(`^pool(\.[a-z]+(_[a-z]+)*)+$`)
+	// Not 1, which is for ratios: exporters to Prometheus call those so.
+	unit := regexp.MustCompile(`^(s|\{[a-z]+\})$`)
+	// Prometheus has the names of prompool, none of which begins so: with both in one registry
+	// no two figures are under one name.
+	words := regexp.MustCompile(`^pool\.connection(\.[a-z]+(_[a-z]+)*)+$`)
 	n := 0
 	for name, m := range c {
 		if strings.HasPrefix(name, "db.") {
@@ -504,10 +507,10 @@ func TestAGroupHasOnlySoManySeries(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := collect(t, reader)
-		if n := len(got.points("pool.leases")); n != c.names {
+		if n := len(got.points("pool.connection.leases")); n != c.names {
 			t.Errorf("a thousand keys have %d series, want %d", n, c.names)
 		}
-		if n := got.points("pool.leases")["db.client.connection.pool.name=others"]; c.names < 1000 && n != float64(1001-c.names)*float64(stats.Gets) {
+		if n := got.points("pool.connection.leases")["db.client.connection.pool.name=others"]; c.names < 1000 && n != float64(1001-c.names)*float64(stats.Gets) {
 			t.Errorf("the others have %v leases", n)
 		}
 		if c.opts != nil {
@@ -556,13 +559,13 @@ func TestAGroupIsReadPoolByPool(t *testing.T) {
 		}
 	}
 	use("a", "b", "c", "a", "d")
-	for _, instrument := range []string{"pool.leases", "db.client.connection.use_time"} {
+	for _, instrument := range []string{"pool.connection.leases", "db.client.connection.use_time"} {
 		are(instrument, map[string]float64{"a": 2, "b": 1, "others": 2})
 	}
 	are("db.client.connection.create_time", map[string]float64{"accounts": 4})
 	are("db.client.connection.wait_time", map[string]float64{"accounts": 4})
 	use("c", "a")
-	for _, instrument := range []string{"pool.leases", "db.client.connection.use_time"} {
+	for _, instrument := range []string{"pool.connection.leases", "db.client.connection.use_time"} {
 		are(instrument, map[string]float64{"a": 3, "b": 1, "others": 3})
 	}
 }
@@ -583,7 +586,7 @@ func (m failing) Int64ObservableCounter(name string, opts ...metric.Int64Observa
 }
 
 func TestRegisterReturnsTheErrorOfAnInstrument(t *testing.T) {
-	for _, name := range []string{"db.client.connection.timeouts", "pool.leaks"} {
+	for _, name := range []string{"db.client.connection.timeouts", "pool.connection.leaks"} {
 		meter, reader := provider(t)
 		_, err := otelpool.Register(failing{meter, name}, &source{"p", pool.Stats{}})
 		if !errors.Is(err, errNoInstrument) {

@@ -81,7 +81,7 @@ type Dialer struct {
 	// 100 is used, and if MaxLifetime is zero, 30 minutes. Name precedes that of each
 	// pool. Dial never waits for a connection, and opens it itself: MaxWaitTime,
 	// MaxWaiters, MaxOpening, MaxBackoff, FailFastAfter, OpenEagerly and OpenContext have no
-	// effect.
+	// effect. Hooks.Opened is told how long a dial took, and of none that failed.
 	Config pool.Config
 
 	// MaxPools is the number of pools, one for each URL and what else makes connections
@@ -127,6 +127,7 @@ func (d *Dialer) Dial(ctx context.Context, url string, opts *websocket.DialOptio
 		if v, ok := d.pools.lend(key); ok {
 			return v.dial(url, opts, d.pools.opener.options.ReadLimit)
 		}
+		began := time.Now()
 		conn, response, err := d.open(ctx, url, opts)
 		if err != nil {
 			return nil, response, err
@@ -134,7 +135,7 @@ func (d *Dialer) Dial(ctx context.Context, url string, opts *websocket.DialOptio
 		if conn.altered {
 			return conn.alone(), response, nil
 		}
-		v, alone, err := d.pools.adopt(ctx, key, opened{conn, response}, opts)
+		v, alone, err := d.pools.adopt(ctx, key, opened{conn, response, time.Since(began)}, opts)
 		switch {
 		case err == errTaken:
 			continue // for MinIdle; there are not many of these
@@ -290,15 +291,29 @@ func validate(c pool.Config) error {
 
 // Stats returns the sum of the pools' [pool.Stats]. Its counters never fall: those of pools
 // that are gone are in it. MaxConnections is what the pools have room for that exist. OpenErrors
-// and LastOpenError are those of Dial; OpenTime does not have the time of its dials.
+// and LastOpenError are those of Dial; OpenTime does not have the time of dials that failed. Waits and WaitTime
+// are those for a pool to take over what a dial has opened, and tell nothing.
 // Rejected are the dials over MaxConnections or MaxPools. Connections that are in no pool do
 // not count.
 func (d *Dialer) Stats() pool.Stats {
 	if d.start() != nil {
 		return pool.Stats{}
 	}
-	s := d.pools.Stats()
-	s.OpenErrors += d.failed.Load()
+	s, f := d.pools.Stats(), (*failures)(d).Stats()
+	s.OpenErrors += f.OpenErrors
+	if f.LastOpenError != nil {
+		s.LastOpenError = f.LastOpenError
+	}
+	return s
+}
+
+// failures is a Dialer as the Source of its dials that have failed, which no pool has.
+type failures Dialer
+
+func (d *failures) Name() string { return cmp.Or(d.Config.Name, "failed dials") }
+
+func (d *failures) Stats() pool.Stats {
+	s := pool.Stats{OpenErrors: d.failed.Load()}
 	if err := d.lastError.Load(); err != nil {
 		s.LastOpenError = *err
 	}
@@ -307,13 +322,22 @@ func (d *Dialer) Stats() pool.Stats {
 
 // Sources iterates over the pools, for exporters of metrics, as [pool.Group.Sources] does. The
 // name of each shows scheme and host of its URL, and a hash of that and of everything else that
-// makes its connections different; the hash is another one in each process.
+// makes its connections different; the hash is another one in each process. Once a dial has failed,
+// one more Source has OpenErrors and LastOpenError of those that have, for no pool is made for them. Its name is Config.Name or, if
+// that is empty, «failed dials».
 func (d *Dialer) Sources() iter.Seq[pool.Source] {
 	return func(yield func(pool.Source) bool) {
 		if d.start() != nil {
 			return
 		}
-		d.pools.Sources()(yield)
+		for s := range d.pools.Sources() {
+			if !yield(s) {
+				return
+			}
+		}
+		if d.failed.Load() > 0 {
+			yield((*failures)(d))
+		}
 	}
 }
 

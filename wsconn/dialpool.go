@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/opentime"
 	"github.com/coder/websocket"
 )
 
@@ -38,6 +40,7 @@ type offers struct {
 type opened struct {
 	conn     *Conn
 	response *http.Response
+	took     time.Duration // to open it
 }
 
 // newPool is what the Group makes the pool of a key of.
@@ -99,8 +102,9 @@ func (c *Conn) silent() bool {
 // open is Factory.Open: it takes a connection that a dial has opened. It dials when the
 // pool wants one for MinIdle.
 func (a *dialPools) open(ctx context.Context, key dialKey, options *websocket.DialOptions) (*Conn, error) {
-	if conn := a.take(key); conn != nil {
-		return conn, nil
+	if o := a.take(key); o.conn != nil {
+		opentime.Tell(ctx, o.took)
+		return o.conn, nil
 	}
 	ctx, cancel := a.opener.limit(ctx)
 	defer cancel()
@@ -113,16 +117,16 @@ func (a *dialPools) open(ctx context.Context, key dialKey, options *websocket.Di
 }
 
 // take takes the connection that has been offered for longest, if there is one.
-func (a *dialPools) take(key dialKey) *Conn {
+func (a *dialPools) take(key dialKey) (oldest opened) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	o := a.offers[key]
 	if o == nil || len(o.given) == 0 {
-		return nil
+		return opened{}
 	}
-	conn := o.given[0].conn
+	oldest = o.given[0]
 	o.given = slices.Delete(o.given, 0, 1)
-	return conn
+	return oldest
 }
 
 // adopt makes a connection that a dial has opened one of the pool's, and returns a view of

@@ -58,7 +58,7 @@ func (a adopter) open() opened {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return opened{conn, response}
+	return opened{conn, response, 0}
 }
 
 func (a adopter) adopt(mine opened) (*view, opened, error) {
@@ -216,6 +216,79 @@ func TestAPoolThatIsEmptyForAWhileIsRemoved(t *testing.T) {
 		closeOK(t, held)
 		if got := d.Stats().Opened; got != 4 {
 			t.Errorf("Stats has %d opened, want 4: what is gone counts", got)
+		}
+	})
+}
+
+// slowly is a transport that takes a second, and fails if it is to.
+type slowly struct {
+	inMemory
+	fails error
+}
+
+func (s *slowly) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(time.Second)
+	if s.fails != nil {
+		return nil, s.fails
+	}
+	return s.inMemory.RoundTrip(r)
+}
+
+// A pool gets a connection that has been dialed before. What it tells is the time of the dial.
+func TestADialerTellsHowLongDialsTookAndOfThoseThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s slowly
+		var hooked []time.Duration
+		d := newDialer(t, nil)
+		d.Config = pool.Config{Name: "sockets", Hooks: pool.Hooks{Opened: func(i pool.OpenInfo) { hooked = append(hooked, i.Took) }}}
+		o := &websocket.DialOptions{HTTPClient: &http.Client{Transport: &s}}
+		conn, _, err := d.Dial(t.Context(), "ws://example.com", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go answer(s.peer)
+		sources := func() (names []string, all []pool.Stats) {
+			for s := range d.Sources() {
+				names, all = append(names, s.Name()), append(all, s.Stats())
+			}
+			return names, all
+		}
+		if got, want := hooked, []time.Duration{time.Second}; !slices.Equal(got, want) {
+			t.Errorf("Hooks.Opened was told %v, want %v", got, want)
+		}
+		names, all := sources()
+		if len(all) != 1 || all[0].OpenTime.Sum != time.Second {
+			t.Fatalf("Sources are %q with %v, want one with a dial of a second", names, all)
+		}
+
+		s.fails = errors.New("refused")
+		for _, url := range []string{"ws://example.com", "ws://example.org"} {
+			if _, _, err := d.Dial(t.Context(), url, o); !errors.Is(err, s.fails) {
+				t.Fatalf("Dial returned %v, want %v", err, s.fails)
+			}
+		}
+		names, all = sources()
+		if len(all) != 2 || names[1] != "sockets" || all[1].OpenErrors != 2 || !errors.Is(all[1].LastOpenError, s.fails) || all[0].OpenErrors != 0 {
+			t.Errorf("Sources are %q with %v, want a second one, sockets, with two failed dials", names, all)
+		}
+		if s := d.Stats(); s.OpenErrors != 2 || s.OpenTime.Count != 1 || s.OpenTime.Sum != time.Second || s.LastOpenError == nil {
+			t.Errorf("Stats has %d failed dials, %d in %v, and %v", s.OpenErrors, s.OpenTime.Count, s.OpenTime.Sum, s.LastOpenError)
+		}
+		closeOK(t, conn)
+		s.fails = nil
+		o.Host = "another" // another pool
+		conn, _, err = d.Dial(t.Context(), "ws://example.com", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go answer(s.peer)
+		closeOK(t, conn)
+		names, all = sources()
+		if len(all) != 3 || all[2].OpenErrors != 2 || all[2].LastOpenError != nil {
+			t.Errorf("Sources are %q with %v, want the failed ones, and that opening does not fail any more", names, all)
+		}
+		for range d.Sources() {
+			break // the loop may end early
 		}
 	})
 }

@@ -7,8 +7,10 @@
 //	registration, err := otelpool.Register(meter, p)
 //
 // For a [pool.Group], RegisterFunc takes its Sources, and hooks are in the Config of each of its pools. For a
-// Dialer of package wsconn there is RegisterFunc alone: it dials by itself and never waits, so hooks
-// of its pools would tell of nothing that takes time.
+// Dialer of package wsconn there is RegisterFunc alone, [WithoutHooks]: it never waits, and it dials with the caller's ctx, so the
+// dial is in the caller's trace without them.
+//
+//	registration, err := otelpool.RegisterFunc(meter, dialer.Sources(), otelpool.WithoutHooks())
 //
 // # Metrics
 //
@@ -36,6 +38,8 @@
 //
 //   - db.client.connection.create_time: of connections that were opened
 //   - db.client.connection.wait_time: of calls that found nothing idle, however they ended
+//
+// WithoutHooks RegisterFunc has these two as well.
 //
 // A Get that finds something idle does not wait, and is not in wait_time. The three times are histograms with bounds of
 // their own, each power of two from 16 µs to 69 s: the conventions name none, and those of the SDK

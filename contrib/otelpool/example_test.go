@@ -7,6 +7,7 @@ import (
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/contrib/otelpool"
+	"github.com/S4AK4N/pool/wsconn"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
@@ -64,6 +65,21 @@ func order(ctx context.Context, meter metric.Meter) error {
 	defer registration.Unregister()
 	defer p.Close()
 	return p.Do(ctx, func(context.Context, *conn) error { return nil })
+}
+
+// A Dialer has no hooks of this package.
+func ExampleWithoutHooks() {
+	meter := noop.NewMeterProvider().Meter("gateway")
+	dialer := &wsconn.Dialer{Options: &wsconn.Options{OneReplyPerRequest: true}, Config: pool.Config{Name: "sockets", TimeUse: true}}
+	defer dialer.Close()
+	registration, err := otelpool.RegisterFunc(meter, dialer.Sources(), otelpool.WithoutHooks())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer registration.Unregister()
+	fmt.Println("registered")
+	// Output: registered
 }
 
 // With OpenContext, spans of the factory's own are in the trace of the request that the connection is

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/S4AK4N/pool v0.0.0
+	github.com/coder/websocket v1.8.15
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0

@@ -25,19 +25,27 @@ type Source = pool.Source
 // The callback ends with the Registration. If an instrument cannot be made, Register returns an
 // error and registers nothing.
 func Register(meter metric.Meter, sources ...Source) (metric.Registration, error) {
-	return register(meter, pool.ByName(slices.Values(slices.Clone(sources)), 0))
+	return register(meter, pool.ByName(slices.Values(slices.Clone(sources)), 0), false)
 }
 
 // An Option changes what [RegisterFunc] does.
 type Option func(*options)
 
-type options struct{ maxNames int }
+type options struct {
+	maxNames     int
+	withoutHooks bool
+}
 
 const defaultMaxNames = 100
 
 // MaxNames sets how many names are kept apart: see [RegisterFunc]. If zero, 100 are. Negative:
 // there is no limit.
 func MaxNames(n int) Option { return func(o *options) { o.maxNames = n } }
+
+// WithoutHooks says that the sources have no [Hooks] of this package, as those of a Dialer. Then wait_time and
+// create_time are recorded from their Stats when a reader collects, as use_time is: by the name of each source, without exemplars, and
+// create_time has attempts that failed. With Hooks as well, both would count twice.
+func WithoutHooks() Option { return func(o *options) { o.withoutHooks = true } }
 
 // RegisterFunc is Register for what sources yields each time that a reader collects, such as the
 // Sources of a [pool.Group] or of a Dialer of package wsconn.
@@ -53,16 +61,21 @@ func RegisterFunc(meter metric.Meter, sources iter.Seq[Source], opts ...Option) 
 	if o.maxNames == 0 {
 		o.maxNames = defaultMaxNames
 	}
-	return register(meter, pool.ByName(sources, o.maxNames))
+	return register(meter, pool.ByName(sources, o.maxNames), o.withoutHooks)
 }
 
-func register(meter metric.Meter, sources iter.Seq[Source]) (metric.Registration, error) {
-	r := &reader{sources: sources, used: map[string]pool.Histogram{}}
+func register(meter metric.Meter, sources iter.Seq[Source], withoutHooks bool) (metric.Registration, error) {
+	r := &reader{sources: sources, last: map[string]pool.Stats{}}
 	if err := r.makeInstruments(meter); err != nil {
 		return nil, err
 	}
+	if withoutHooks {
+		if err := r.makeTimes(meter); err != nil {
+			return nil, err
+		}
+	}
 	for s := range sources {
-		r.used[s.Name()] = s.Stats().UseTime // recorded from here on
+		r.last[s.Name()] = s.Stats() // times are recorded from here on
 	}
 	return meter.RegisterCallback(r.observe, r.instruments...)
 }
@@ -72,30 +85,55 @@ type reader struct {
 	sources     iter.Seq[Source]
 	instruments []metric.Observable
 	figures     []func(o metric.Observer, s *pool.Stats, name attribute.KeyValue)
-	useTime     metric.Float64Histogram
+	times       []times
 
 	mu   sync.Mutex // held by a collection: what two of them record is recorded once
-	used map[string]pool.Histogram
+	last map[string]pool.Stats
+}
+
+// times are what a histogram of Stats is recorded in.
+type times struct {
+	to metric.Float64Histogram
+	of func(*pool.Stats) *pool.Histogram
 }
 
 func (r *reader) observe(ctx context.Context, o metric.Observer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	used := make(map[string]pool.Histogram, len(r.used)) // without those that are gone
+	now := make(map[string]pool.Stats, len(r.last)) // without those that are gone
 	for source := range r.sources {
 		name, s := source.Name(), source.Stats()
 		attr := semconv.DBClientConnectionPoolName(name)
 		for _, f := range r.figures {
 			f(o, &s, attr)
 		}
-		last := r.used[name]
-		if s.UseTime.Count < last.Count {
-			last = pool.Histogram{} // it is another pool now
+		last := r.last[name]
+		for _, t := range r.times {
+			then, h := t.of(&last), t.of(&s)
+			if h.Count < then.Count {
+				then = &pool.Histogram{} // it is another pool now
+			}
+			record(ctx, t.to, h.Sub(*then), attribute.NewSet(attr))
 		}
-		record(ctx, r.useTime, s.UseTime.Sub(last), attribute.NewSet(attr))
-		used[name] = s.UseTime
+		now[name] = s
 	}
-	r.used = used
+	r.last = now
+	return nil
+}
+
+// makeTimes makes the two that Hooks has otherwise.
+func (r *reader) makeTimes(meter metric.Meter) error {
+	createTime, err := dbconv.NewClientConnectionCreateTime(meter, bounds())
+	if err != nil {
+		return err
+	}
+	waitTime, err := dbconv.NewClientConnectionWaitTime(meter, bounds())
+	if err != nil {
+		return err
+	}
+	r.times = append(r.times,
+		times{createTime.Inst(), func(s *pool.Stats) *pool.Histogram { return &s.OpenTime }},
+		times{waitTime.Inst(), func(s *pool.Stats) *pool.Histogram { return &s.WaitTime }})
 	return nil
 }
 
@@ -136,7 +174,8 @@ func (r *reader) makeInstruments(meter metric.Meter) error {
 	timeouts, err := dbconv.NewClientConnectionTimeoutsObservable(meter)
 	add(timeouts.Inst(), err, one(func(s *pool.Stats) uint64 { return s.Timeouts }))
 	useTime, err := dbconv.NewClientConnectionUseTime(meter, bounds())
-	failed, r.useTime = append(failed, err), useTime.Inst()
+	failed = append(failed, err)
+	r.times = append(r.times, times{useTime.Inst(), func(s *pool.Stats) *pool.Histogram { return &s.UseTime }})
 
 	opening, err := connections("pool.connection.opening", "Connections that are being opened.")
 	add(opening, err, one(func(s *pool.Stats) uint64 { return uint64(s.OpeningConnections) }))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,8 @@ import (
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/contrib/otelpool"
+	"github.com/S4AK4N/pool/wsconn"
+	"github.com/coder/websocket"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -570,6 +574,106 @@ func TestAGroupIsReadPoolByPool(t *testing.T) {
 	}
 }
 
+// echo is a server that sends back what it gets.
+func echo(t *testing.T) (url string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		for {
+			kind, message, err := c.Read(r.Context())
+			if err != nil || c.Write(r.Context(), kind, message) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestADialerHasAllTimesWithoutHooks(t *testing.T) {
+	url := echo(t)
+	d := &wsconn.Dialer{Options: &wsconn.Options{OneReplyPerRequest: true}, Config: pool.Config{Name: "sockets", TimeUse: true}}
+	defer d.Close()
+	meter, reader := provider(t)
+	registration, err := otelpool.RegisterFunc(meter, d.Sources(), otelpool.WithoutHooks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registration.Unregister()
+	for range 2 { // the second one on the connection of the first
+		c, _, err := d.Dial(t.Context(), url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := d.Dial(t.Context(), "ws://127.0.0.1:1", nil); err == nil {
+		t.Fatal("there is a server on port 1")
+	}
+	c := collect(t, reader)
+	name := ""
+	for source := range d.Sources() {
+		if source.Name() != "sockets" {
+			name = source.Name()
+		}
+	}
+	for instrument, want := range map[string]map[string]float64{
+		"db.client.connection.max":         {name: 100, "sockets": 0},
+		"db.client.connection.create_time": {name: 1},
+		"db.client.connection.use_time":    {name: 2},
+		"pool.connection.leases":           {name: 2, "sockets": 0},
+		"pool.connection.open_errors":      {name: 0, "sockets": 1},
+		"pool.connection.open_failing":     {name: 0, "sockets": 1},
+	} {
+		got := map[string]float64{}
+		for point, n := range c.points(instrument) {
+			got[strings.TrimPrefix(point, "db.client.connection.pool.name=")] = n
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s is %v, want %v", instrument, got, want)
+		}
+	}
+	if h := c.histogram(t, "db.client.connection.create_time"); h.Sum <= 0 || len(h.Bounds) != 23 {
+		t.Errorf("the dial took %v s, in buckets with the bounds %v", h.Sum, h.Bounds)
+	}
+}
+
+func TestTimesWithoutHooksAreThoseOfStatsAndCountOnce(t *testing.T) {
+	meter, reader := provider(t)
+	s := &source{"p", pool.Stats{}}
+	s.stats.OpenTime = with(pool.Histogram{}, time.Second) // before the registration
+	registration, err := otelpool.RegisterFunc(meter, slices.Values([]otelpool.Source{s}), otelpool.WithoutHooks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registration.Unregister()
+	for range 2 {
+		s.stats.OpenTime = with(s.stats.OpenTime, 2*time.Second)
+		s.stats.WaitTime = with(with(s.stats.WaitTime, time.Millisecond), time.Minute)
+		collect(t, reader)
+	}
+	c := collect(t, reader)
+	for name, want := range map[string]pool.Histogram{
+		"db.client.connection.create_time": with(with(pool.Histogram{}, 2*time.Second), 2*time.Second),
+		"db.client.connection.wait_time":   s.stats.WaitTime,
+	} {
+		h := c.histogram(t, name)
+		if counts := merged(t, want, h.Bounds); !slices.Equal(h.BucketCounts, counts) || math.Abs(h.Sum-want.Sum.Seconds()) > 1e-3*h.Sum {
+			t.Errorf("%s has %v in %v s, want %v in %v", name, h.BucketCounts, h.Sum, counts, want.Sum)
+		}
+	}
+	for _, name := range []string{"db.client.connection.create_time", "db.client.connection.wait_time"} {
+		if _, err := otelpool.RegisterFunc(failing{meter, name}, slices.Values([]otelpool.Source{s}), otelpool.WithoutHooks()); !errors.Is(err, errNoInstrument) {
+			t.Errorf("without %s RegisterFunc returned %v", name, err)
+		}
+	}
+}
+
 // failing is a Meter that makes no instrument of one name.
 type failing struct {
 	metric.Meter
@@ -585,8 +689,15 @@ func (m failing) Int64ObservableCounter(name string, opts ...metric.Int64Observa
 	return m.Meter.Int64ObservableCounter(name, opts...)
 }
 
+func (m failing) Float64Histogram(name string, opts ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	if name == m.name {
+		return nil, errNoInstrument
+	}
+	return m.Meter.Float64Histogram(name, opts...)
+}
+
 func TestRegisterReturnsTheErrorOfAnInstrument(t *testing.T) {
-	for _, name := range []string{"db.client.connection.timeouts", "pool.connection.leaks"} {
+	for _, name := range []string{"db.client.connection.timeouts", "db.client.connection.use_time", "pool.connection.leaks"} {
 		meter, reader := provider(t)
 		_, err := otelpool.Register(failing{meter, name}, &source{"p", pool.Stats{}})
 		if !errors.Is(err, errNoInstrument) {

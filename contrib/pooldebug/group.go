@@ -68,12 +68,16 @@ func (g *group) keys(now time.Time, n int) ([]key, int) {
 	byName := map[string]*key{}
 	for s := range g.pools.Sources() {
 		stats, name := s.Stats(), s.Name()
+		_, there := s.(lessor) // else it is what pools that are gone have counted
+		if !there && stats.Gets == 0 {
+			continue // or dials of a Dialer that have failed
+		}
 		k := byName[name]
 		if k == nil {
 			k = &key{Name: name}
 			byName[name] = k
 		}
-		if _, there := s.(lessor); there { // else it is what pools that are gone have counted
+		if there {
 			k.Pools++
 		}
 		k.Active += stats.ActiveConnections

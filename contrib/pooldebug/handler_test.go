@@ -222,6 +222,26 @@ func TestKeysAreToldByDemand(t *testing.T) {
 // A Dialer of wsconn is shown as a Group is.
 var _ Pools = (*wsconn.Dialer)(nil)
 
+// A Dialer has a Source of the dials that have failed: that is no pool, and no key.
+func TestWhatIsNoPoolAndHasLentNothingIsNoKey(t *testing.T) {
+	d := &wsconn.Dialer{Options: &wsconn.Options{OneReplyPerRequest: true}, Config: pool.Config{Name: "sockets"}}
+	defer d.Close()
+	if _, _, err := d.Dial(t.Context(), "ws://127.0.0.1:1", nil); err == nil {
+		t.Fatal("there is a server on port 1")
+	}
+	sources := 0
+	for range d.Sources() {
+		sources++
+	}
+	g := Group("sockets", d).(*group)
+	if keys, n := g.keys(time.Now(), 10); n != 0 || len(keys) != 0 || sources != 1 {
+		t.Errorf("of %d Sources %d are keys: %v", sources, n, keys)
+	}
+	if got := g.Stats().OpenErrors; got != 1 {
+		t.Errorf("%d dials have failed, want 1", got)
+	}
+}
+
 func TestNothingButGetAndHeadIsAnswered(t *testing.T) {
 	h := Handler()
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/opentime"
 	"github.com/S4AK4N/pool/internal/queue"
 	"github.com/S4AK4N/pool/internal/sight"
 	"github.com/S4AK4N/pool/internal/step"
@@ -32,6 +33,7 @@ type attempt struct {
 	era    *era          // in which it began; Reset begins the next one
 	outage *outage       // in which it began
 	began  time.Duration // on the pool's clock
+	told   time.Duration // how long it took to open what Open has had already; zero: as long as Open
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // see timeAttempt
@@ -163,13 +165,15 @@ func (p *Pool) open(a *attempt) {
 			p.opened(a)
 		}
 	}()
+	told := opentime.In(ctx)
 	err = guard("Factory.Open", func() (err error) {
-		c.box, err = p.factory.Open(ctx)
+		c.box, err = p.factory.Open(told)
 		return err
 	})
 	if err != nil {
 		return
 	}
+	a.told = told.Told()
 	c.opened = time.Now()
 	c.openedAt = time.Duration(p.now())
 	c.expires, c.ends = p.lifetimeOf(c.openedAt), never
@@ -275,8 +279,11 @@ func (p *Pool) opened(a *attempt) {
 	c := a.conn.Load()
 	took := time.Duration(p.now()) - a.began
 	c.number = p.counters.opened.Inc()
-	p.counters.openTime.Record(0, took)
 	p.learnOpenTime(took)
+	if a.told > 0 {
+		took = a.told
+	}
+	p.counters.openTime.Record(0, took)
 	p.unclosed.Inc()
 	p.config.Logger.Debug("connection opened", slog.Uint64("conn", c.number), slog.Duration("took", took))
 	c.outage = p.outage.Load() // it is on probation, and may end this one

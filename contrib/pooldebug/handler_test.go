@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -221,6 +222,25 @@ func TestKeysAreToldByDemand(t *testing.T) {
 
 // A Dialer of wsconn is shown as a Group is.
 var _ Pools = (*wsconn.Dialer)(nil)
+
+// A sum is figures alone, as they are left of pools that are gone.
+type sum pool.Stats
+
+func (s sum) Stats() pool.Stats { return pool.Stats(s) }
+
+// Some are what a Group has.
+type some []pool.Source
+
+func (s some) Stats() pool.Stats              { return pool.Stats{} }
+func (s some) Sources() iter.Seq[pool.Source] { return slices.Values(s) }
+
+func TestAKeyIsAPoolOrWhatOneHasLent(t *testing.T) {
+	g := Group("g", some{newPool(t, opens(), pool.Config{Name: "new"}), pool.NewSource("gone", sum{Gets: 7}), pool.NewSource("nothing", sum{Opened: 1})}).(*group)
+	keys, n := g.keys(time.Now(), 10)
+	if want := []key{{Name: "gone", Gets: 7}, {Name: "new", Pools: 1}}; n != 2 || !slices.Equal(keys, want) {
+		t.Errorf("%d keys: %+v, want %+v", n, keys, want)
+	}
+}
 
 // A Dialer has a Source of the dials that have failed: that is no pool, and no key.
 func TestWhatIsNoPoolAndHasLentNothingIsNoKey(t *testing.T) {

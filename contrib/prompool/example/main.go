@@ -134,21 +134,22 @@ func start() (*demo, error) {
 	return d, nil
 }
 
-// metrics serves the figures of all pools. Two of the names of the group and the dialer are kept apart.
+// metrics serves the figures of all pools. Two of the accounts are kept apart.
 func (d *demo) metrics() http.Handler {
 	r := prometheus.NewRegistry()
-	some := pool.ByName(func(yield func(pool.Source) bool) {
-		for s := range d.accounts.Sources() {
+	accounts := pool.ByName(d.accounts.Sources(), 2)
+	r.MustRegister(prompool.NewCollectorFunc(func(yield func(pool.Source) bool) {
+		for s := range accounts {
 			if !yield(s) {
 				return
 			}
 		}
-		d.dialer.Sources()(yield)
-	}, 2)
-	r.MustRegister(prompool.NewCollectorFunc(func(yield func(pool.Source) bool) {
-		if yield(d.orders) && yield(d.down) {
-			some(yield)
+		for s := range d.dialer.Sources() {
+			if !yield(s) {
+				return
+			}
 		}
+		_ = yield(d.orders) && yield(d.down)
 	}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

@@ -249,6 +249,10 @@ func TestThePageShowsWhatThePoolSays(t *testing.T) {
 		t.Errorf("under the histogram of opening stands %q, want %q", got, want)
 	}
 
+	if got := eval[bool](b, `document.querySelector(".hint").hidden`); !got {
+		t.Error("the page says how places are noted, though all are")
+	}
+
 	// Somebody waits: the page tells without being loaded again.
 	for range 4 {
 		get(t, p)
@@ -266,6 +270,19 @@ func TestThePageShowsWhatThePoolSays(t *testing.T) {
 	})`)
 	cancel()
 	<-waiting
+	// A lease of a connection that was lent before: nobody knows where it was taken.
+	for range 200 { // of one in 32 it is noted
+		p.Put(leases[2])
+		leases[2] = get(t, p)
+		if at := slices.IndexFunc(p.Leases(), func(l pool.LeaseInfo) bool { return l.Number == leases[2].Number() }); p.Leases()[at].Where == "" {
+			break
+		}
+	}
+	eval[bool](b, `new Promise((done) => {
+		const look = () => { if (!document.querySelector(".hint").hidden) done(true); };
+		new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+		look();
+	})`)
 }
 
 // focused tells what has the focus, and whether that shows.

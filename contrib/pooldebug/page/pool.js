@@ -364,6 +364,7 @@ class Pool {
 		}
 		const leases = $(this.root, ".leases tbody");
 		set($(leases.closest("section"), ".count"), of(p.leases.length, p.lease_count, "oldest"));
+		$(this.root, ".hint").hidden = p.leases.every((l) => l.where);
 		rows(leases, p.leases.length === 0 ? [[{ text: "None.", kind: "empty", span: 4 }]] : p.leases.map((l) => [
 			"#" + l.number, l.age_seconds === null ? "new" : time(l.age_seconds), time(l.connection_age_seconds), { text: l.where ? place(l.where) : "not noted", kind: "text" },
 		]));

@@ -23,6 +23,7 @@
 // the same time native ones, for a Prometheus that asks for those and then, unless told otherwise, drops the classic ones. pool_use_seconds, how long leases
 // last, needs [pool.Config].TimeUse.
 //
-// The file dashboard.json, beside this package, is a dashboard for Grafana that shows all of this.
+// The file dashboard.json, beside this package, is a dashboard for Grafana that shows all of this, and alerts.yml has rules for
+// Prometheus.
 // The command in the folder example has a load to look at.
 package prompool

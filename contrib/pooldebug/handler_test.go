@@ -345,6 +345,12 @@ func TestSecretsAreNotTold(t *testing.T) {
 		`Get "https://user:pw@api.example.com:8443/v1/x?key=abc#f": EOF`:             `Get "https://api.example.com:8443": EOF`,
 		"dial wss://me:pw@example.com:1/a, and http://b/c: refused.":                 "dial wss://example.com:1, and http://b: refused.",
 		"wss://example.com/realtime?token=abc failed":                                "wss://example.com failed",
+		`parse "wss://user:hun/ter2@host/x": invalid port ":hun" after host`:         `parse "wss://…": invalid port … after host`,
+		`parse "wss://user:hun?ter2@host": invalid port ":hun" after host`:           `parse "wss://…": invalid port … after host`,
+		`parse "wss://user:hun": invalid port ":hun" after host`:                     `parse "wss://…": invalid port … after host`, // of wss://user:hun#ter2@host
+		"dial wss://user:12/34@host: refused":                                        "dial wss://…: refused",
+		"dial wss://[fe80::1%25en0]:443/a: refused":                                  "dial wss://[fe80::1%25en0]:443: refused",
+		"http://host:/ and http://[::1]:":                                            "http://host: and http://[::1]:",
 		"root:hunter2@tcp(db:3306)/app: refused":                                     "…@tcp(db:3306)/app: refused",
 		"password=hunter2 host=db":                                                   "password=… host=db",
 		`{"api_key": "abc", "n": 1}`:                                                 `{"api_key": …, "n": 1}`,

@@ -284,9 +284,7 @@ func (q *Queue) reach(s *segment, n uint64) *segment {
 		if next == s { // severed
 			first := q.first.Load()
 			q.last.CompareAndSwap(s, first) // so that not all who come have to walk from there
-			if s = first; s.base > n {
-				return nil
-			}
+			s = first
 			continue
 		}
 		if q.last.Load() == s {

@@ -115,6 +115,22 @@ func TestWhoComesKnowsTheOneBeforeAlsoInAnotherSegment(t *testing.T) {
 	}
 }
 
+// If nobody knew that those before have looked, each who comes would look at every slot.
+func TestParkIsNotedForAllButFreshWaiters(t *testing.T) {
+	for _, kind := range []Kind{Any, One, Fresh} {
+		k := NewParker(0)
+		k.Begin(nil, 1)
+		w, _ := newQueue().Enqueue(k, kind)
+		if w.HasParked() {
+			t.Errorf("kind %d: has parked before it has", kind)
+		}
+		w.Park()
+		if got, want := w.HasParked(), kind != Fresh; got != want {
+			t.Errorf("kind %d: has parked: %v, want %v", kind, got, want)
+		}
+	}
+}
+
 // sqlx#1129: a dead head of the queue blocks the rest.
 func TestFrontPassesOverThoseWhoHaveLeft(t *testing.T) {
 	q := newQueue()
@@ -277,8 +293,10 @@ func TestWaitsNeverFalls(t *testing.T) {
 		t.Errorf("%d have come, want 1", got)
 	}
 	q.broken.Inc() // it is about to take another cell
-	if got := q.Waits(); got != 1 {
-		t.Errorf("%d have come, want 1", got)
+	for range 2 {
+		if got := q.Waits(); got != 1 {
+			t.Errorf("%d have come, want 1", got)
+		}
 	}
 	q.tail.Inc()
 	q.link(0)

@@ -215,3 +215,62 @@ func TestACellIsNotBrokenForThoseWhoComeLater(t *testing.T) {
 		lists(t, q, first, second)
 	})
 }
+
+// A look comes to the end of a segment that has left the row meanwhile.
+func TestALookBeginsAnewWhereASegmentHasLeftTheRow(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, w := links(1)
+		var stalled, found *Waiter
+		enqueuer := s.Act("enqueue: cell taken", func() { stalled = q.link(1) })
+		leave(w...)
+		looker := s.Act("search: empty", func() { found = q.Front() })
+		enqueuer.End()
+		leave(stalled)
+		last := q.link(2)
+		q.Front()
+		looker.End()
+		if found != last {
+			t.Error("nobody was found, and somebody waits")
+		}
+		lists(t, q, last)
+	})
+}
+
+// Two cells are taken and empty, and the segment behind them has been unlinked.
+func TestALookKnowsThatSomebodyWasInASegmentThatHasLeftTheRow(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, w := links(2)
+		var first, second *Waiter
+		one := s.Act("enqueue: cell taken", func() { first = q.link(2) })
+		two := s.Act("enqueue: cell taken", func() { second = q.link(3) })
+		gone := []*Waiter{q.link(4), q.link(5)}
+		last := q.link(6)
+		leave(gone...)
+		q.Unlink()
+		if next, ok := q.Behind(w[1]); next != last || !ok {
+			t.Error("the one behind is another")
+		}
+		one.End()
+		two.End()
+		lists(t, q, w[0], w[1], last, first, second)
+	})
+}
+
+// All segments up to that of the cell that an enqueuer has taken are passed over before it comes there.
+func TestAnEnqueuerWhoseSegmentHasLeftTheRowTakesAnotherCell(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		q, w := links(2)
+		var late *Waiter
+		enqueuer := s.Act("enqueue: cell taken", func() { late = q.link(2) })
+		behind, last := q.link(3), q.link(4)
+		leave(w...)
+		q.Front() // breaks the cell
+		leave(behind)
+		q.Front()
+		if behind.segment().next.Load() != behind.segment() {
+			t.Fatal("the segment has not been passed over")
+		}
+		enqueuer.End()
+		lists(t, q, last, late)
+	})
+}

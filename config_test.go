@@ -59,6 +59,7 @@ func TestConfigHasTheDocumentedEffectiveValues(t *testing.T) {
 		{"StrictMax", Config{StrictMax: true}, with(func(c *Config) { c.StrictMax = true })},
 		{"LeakAfter 1ns", Config{LeakAfter: 1}, with(func(c *Config) { c.LeakAfter = 1 })},
 		{"LeakAfter longest", Config{LeakAfter: math.MaxInt64}, with(func(c *Config) { c.LeakAfter = core.Forever })},
+		{"LeakCallers", Config{LeakCallers: true}, with(func(c *Config) { c.LeakCallers = true })},
 		{"Name", Config{Name: "db"}, with(func(c *Config) { c.Name = "db" })},
 	}
 	for _, tt := range tests {

@@ -52,6 +52,9 @@ var (
 	// the time at which the pool was made. There the runtime may end the process.
 	ErrBubble = core.ErrBubble
 
+	// ErrFull is returned by [Pool.Add] if [Config.MaxConnections] are open or being opened.
+	ErrFull = core.ErrFull
+
 	// ErrRevoked is returned by [Pool.Detach], once, for a lease that [Pool.Revoke] has ended. It
 	// is the cause that Factory.Close is given for its connection.
 	ErrRevoked = core.ErrRevoked

@@ -26,6 +26,17 @@ func (l Lease[T]) Value() T { return unbox[T](l.lease.Box()) }
 // without harm, may succeed on a fresh one: see [Pool.Retry].
 func (l Lease[T]) Reused() bool { return l.lease.Reused() }
 
+// Waited returns how long the Get has waited by which the lease began: for a connection to come back, or
+// to be opened. It is 0 if the connection was idle. Ask while the lease is in force.
+func (l Lease[T]) Waited() time.Duration { return l.lease.Waited() }
+
+// Idle returns how long ago the connection was last returned by [Pool.Put], or opened: right after Get,
+// how long it has been idle. A holder that asks the server first whether it still answers, if that was long ago,
+// need not do so for a connection that was used just now. It costs nothing, and is counted in steps of a sixteenth of
+// [Config.MaxIdleTime], at least 10 ms and at most a second (more if MaxIdleTime is over four hours). It is 0 if MaxIdleTime
+// is negative, and after [Pool.PutFor] until the reservation has ended.
+func (l Lease[T]) Idle() time.Duration { return l.lease.Idle() }
+
 // Number returns the number of the connection in its pool, which hooks and the log have. It is 0
 // for the zero Lease.
 func (l Lease[T]) Number() uint64 { return l.lease.Number() }

@@ -143,6 +143,20 @@ func (p *Pool[T]) TryGet() (Lease[T], bool) {
 	return Lease[T]{lease: l}, ok
 }
 
+// TryGetAll is [Pool.TryGet] until that returns false: it lends all connections that are idle, for
+// example to send a keep-alive on each. Return what is in order with [Pool.PutUnused], so that it can still expire. Until then other callers
+// find nothing idle, and open or wait; so better take them one by one where that takes long.
+// It returns nil if nothing is idle, if callers wait, and if the pool is closed.
+func (p *Pool[T]) TryGetAll() (leases []Lease[T]) {
+	for {
+		l, ok := p.core.TryGet()
+		if !ok {
+			return leases
+		}
+		leases = append(leases, Lease[T]{lease: l})
+	}
+}
+
 // Put ends a lease and returns its connection to the pool. The connection goes to the
 // caller that has waited longest; if nobody waits, it is idle. It is closed instead if the
 // pool has been closed, or if the connection must not be lent again (too old, reported
@@ -345,6 +359,18 @@ func (p *Pool[T]) use(l core.Lease, f func() error) error {
 // nobody uses them. To start with MinIdle connections in place, call Warm(ctx, MinIdle)
 // after New.
 func (p *Pool[T]) Warm(ctx context.Context, n int) error { return p.core.Warm(ctx, n) }
+
+// Add opens one connection more than there are, which then goes to the caller that has waited
+// longest, and is idle if nobody waits. Unlike [Pool.Warm] it does not ask how many there are: several calls at
+// the same time open one each. It waits until the connection is open, as Warm does, and returns an error when
+//   - MaxConnections are open or being opened: [ErrFull], at once. If one of them is being closed
+//     ([Config.StrictMax]), Add waits for its room
+//   - Factory.Open fails: that error, an [*OpenError]
+//   - ctx ends: an error that wraps ctx.Err. What is being opened goes on, and stays
+//   - the pool is closed: [ErrClosed]
+//
+// In an outage it waits for the end of the pause before an attempt.
+func (p *Pool[T]) Add(ctx context.Context) error { return p.core.Add(ctx) }
 
 // Resize changes [Config.MaxConnections] to n, between 1 and 65,535, while the pool is in
 // use. It does not wait. A higher limit takes effect at once, also for callers who wait. A

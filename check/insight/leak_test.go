@@ -312,15 +312,35 @@ func TestOnceThereIsALeakLaterLeasesRememberTheirCallers(t *testing.T) {
 			if info.Conn != any(later.Value()) {
 				continue
 			}
-			var functions []string
-			for at := range strings.SplitSeq(info.Where, " < ") {
-				function, _, _ := strings.Cut(at, " ")
-				functions = append(functions, strings.TrimPrefix(function, "github.com/S4AK4N/pool/check/insight."))
-			}
-			if got := strings.Join(functions, " "); !strings.HasPrefix(got, "takeByGet middle outer Test") {
+			if got := functionsOf(info.Where); !strings.HasPrefix(got, "takeByGet middle outer Test") {
 				t.Errorf("after the first leak a lease was taken by %q, want its callers, too", got)
 			}
 		}
+	})
+}
+
+// functionsOf returns the functions of a place and its callers.
+func functionsOf(where string) string {
+	var functions []string
+	for at := range strings.SplitSeq(where, " < ") {
+		function, _, _ := strings.Cut(at, " ")
+		functions = append(functions, strings.TrimPrefix(function, "github.com/S4AK4N/pool/check/insight."))
+	}
+	return strings.Join(functions, " ")
+}
+
+// Where one function calls Get for all others, its place says nothing.
+func TestWithLeakCallersTheFirstReportHasThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		var leaks leakLog
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, LeakAfter: time.Second, LeakCallers: true, Hooks: pool.Hooks{Leaked: leaks.leaked}})
+		l := outer(p) // the first of its connection, so its place is noted
+		time.Sleep(2 * time.Second)
+		if got := leaks.all(); len(got) != 1 || !strings.HasPrefix(functionsOf(got[0].Where), "takeByGet middle outer Test") {
+			t.Errorf("reported: %v, want the lease with its callers", got)
+		}
+		testkit.GiveBack(t, p, l)
 	})
 }
 

@@ -191,6 +191,8 @@ var leftOut = []struct{ reason, operations string }{
 		aside.go setAside spares.Dec
 		aside.go readmit spares.Inc
 		aside.go readmit spares.Dec`},
+	{"How the attempt of an Add has ended, told once. Add is explored with what may end it (TestExploreAnAdd…).", `
+		warm.go Add told<-`},
 	{"Warm's sleep until the next attempt has ended: it takes the channel, then looks; the channel is closed after the change. Warm is stepped through in check/steps.", `
 		warm.go Warm failed<-
 		warm.go nextEnd ended.CompareAndSwap

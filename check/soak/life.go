@@ -54,6 +54,7 @@ func (w *weather) plan(callers int, patience time.Duration) plan {
 			LeakAfter:      ms(0, 0, 5),
 			MaxBackoff:     ms(0, 0, 5, 50),
 			TimeUse:        chance(3),
+			LeakCallers:    chance(2),
 			OpenEagerly:    chance(4),
 			StrictMax:      chance(3),
 		},

@@ -197,6 +197,7 @@ func (p *Pool) slotFor(a *attempt) bool {
 				step.At("slotFor: replaced")
 				p.release(b) // its asker may need another one. When this one has ended, ensureOpen looks
 				p.attemptOver(b, nil)
+				b.tell(errNoVerdict)
 				return true
 			}
 		}

@@ -33,6 +33,7 @@ type Config struct {
 	StrictMax      bool
 	CheckInterval  time.Duration
 	LeakAfter      time.Duration
+	LeakCallers    bool
 	TimeUse        bool
 	Budget         []*Rights // what is opened needs one of each; valid, and at most two
 	Hooks          Hooks

@@ -44,6 +44,34 @@ func (l Lease) Opened() time.Time {
 	return l.conn.opened
 }
 
+// Waited returns how long the Get has waited by which the lease began, and 0 if it has not. It is
+// the holder's to ask.
+func (l Lease) Waited() time.Duration {
+	if l.conn == nil || l.conn.waitedBy != l.word {
+		return 0
+	}
+	return l.conn.waited
+}
+
+// noteWait notes how long the Get has waited by which the lease begins.
+func (l Lease) noteWait(waited time.Duration) {
+	l.conn.waited, l.conn.waitedBy = max(waited, 1), l.word
+}
+
+// Idle returns how long ago the connection came back by the last Put, by the coarse clock, and 0 if
+// that stands still.
+func (l Lease) Idle() time.Duration {
+	if l.conn == nil {
+		return 0
+	}
+	p := l.conn.pool
+	ticks := p.idleFor(l.word)
+	if ticks >= ahead {
+		return 0 // it was reserved, and the reservation had not ended
+	}
+	return time.Duration(ticks) * p.sweeper.tickLength
+}
+
 // A conn is one connection with what the pool knows about it. The fields of the first
 // groups are written before the connection is lent for the first time, and never again,
 // except for notice.
@@ -70,6 +98,8 @@ type conn struct {
 
 	noted    bool          // the place of a lease of it has been noted; the holder's
 	leasedAt time.Duration // when its lease began, on the pool's clock, with TimeUse; the holder's
+	waited   time.Duration // how long the Get of a lease has waited; the holder's, like the next one
+	waitedBy ring.Word     // which lease that was: not the one in force, if the Get for that found c idle
 	born     uint64        // generation of its first lease; notFresh if it was idle before. Only for the slot's owner
 	justPut  bool          // a lease of it has just ended, and Check has not been asked since. Only for the slot's owner
 	calls    uint32        // numbers the calls of Check and Clean. Only for the slot's owner

@@ -18,6 +18,7 @@ var (
 	ErrBubble      = errors.New("pool: made in another testing/synctest bubble, or one of the two is in none")
 	ErrRevoked     = errors.New("pool: lease revoked")
 	ErrGone        = errors.New("pool: the connection is gone")
+	ErrFull        = errors.New("pool: MaxConnections are open")
 )
 
 // ErrFuncPanicked is the cause of a Discard after a panic in a function given to Do.

@@ -49,6 +49,9 @@ func (p *Pool) depth(l Lease) sight.Depth {
 		return sight.Callers
 	case !l.conn.noted || rand.Uint32()%p.sample == 0:
 		l.conn.noted = true
+		if p.config.LeakCallers {
+			return sight.Callers
+		}
 		return sight.Place
 	}
 	return sight.Time

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -26,7 +27,7 @@ type attempt struct {
 	asker *queue.Waiter   // for whom it was begun; nil: no waiter in particular
 	asked context.Context // Open gets its values; may be nil
 	spare bool            // for Warm or MinIdle: no waiter is told if it fails
-	done  func(err error) // tells Warm that it has failed; may be nil
+	done  func(err error) // tells Warm or Add how it has ended: see errNoVerdict; may be nil
 
 	slot   int
 	word   ring.Word
@@ -84,6 +85,17 @@ func (p *Pool) begin(a *attempt) {
 	}
 	p.workers.Inc()
 	go p.open(a)
+}
+
+// errNoVerdict is told of an attempt that has ended without a word about the server: Reset has ended it
+// or what it has opened, or another one was begun in its place. Whoever wants the connection begins anew.
+var errNoVerdict = errors.New("pool: internal error: an attempt has ended without a verdict")
+
+// tell tells who asked for an attempt how it has ended: once, unless nobody is to be told.
+func (a *attempt) tell(err error) {
+	if a.done != nil {
+		a.done(err)
+	}
 }
 
 // end ends an attempt. It reports false if it has been ended already.
@@ -159,6 +171,7 @@ func (p *Pool) open(a *attempt) {
 				go p.callClose(c, errNoRoom, p.closedBehind)
 			}
 			p.forget() // counted by setAside
+			a.tell(errNoVerdict)
 		case err != nil:
 			p.openFailed(a, err)
 		default:
@@ -304,9 +317,11 @@ func (p *Pool) opened(a *attempt) {
 	step.At("opened: established")
 	p.advanceTick(time.Duration(p.now()))
 	h := held{c.slot, b.ring.Fill(i, a.word, uint16(p.tick.Load()))}
+	var verdict error
 	// The other side is in Reset.
 	if a.era != p.era.Load() {
 		p.conns.Add(uint64(words.CensusLeaving))
+		verdict = errNoVerdict
 		p.landing.Dec() // its asker cannot count on it
 		p.release(a)
 		p.destroyLeaving(h, closedByReset, errReset, a.asker)
@@ -321,6 +336,7 @@ func (p *Pool) opened(a *attempt) {
 	// itself, and got nothing.
 	p.ensureOpen(nil)
 	p.attemptOver(a, nil)
+	a.tell(verdict)
 }
 
 // openFailed notes that an attempt has failed. Those who wait keep their places, and
@@ -371,8 +387,10 @@ func (p *Pool) openFailed(a *attempt, err error) {
 	}
 	// First the error, then the capacity: no waiter may get the error of an attempt that
 	// began after its own, and Warm begins no other one. After that the capacity is offered again.
-	if a.done != nil && !stale && !givenUp && !a.slotless {
-		a.done(err)
+	if stale || givenUp || a.slotless {
+		a.tell(errNoVerdict)
+	} else {
+		a.tell(err)
 	}
 	c := p.unlent(a)
 	if a.slotless {

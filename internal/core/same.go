@@ -354,6 +354,9 @@ func (p *Pool) waitSame(ctx context.Context, m Mark) (Lease, error) {
 	p.wakeSweeper()
 
 	l, waited, err := p.awaitSame(ctx, done, k, w, since, m)
+	if err == nil {
+		l.noteWait(waited)
+	}
 	p.hookWaited(ctx, l, waited, err)
 	return l, err
 }

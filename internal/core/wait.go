@@ -83,6 +83,9 @@ func (p *Pool) wait(ctx context.Context, fresh bool, moved time.Duration) (Lease
 			waited += more
 		}
 	}
+	if err == nil {
+		l.noteWait(moved + waited)
+	}
 	p.hookWaited(ctx, l, waited, err)
 	if err == ErrClosed && p.owner != nil {
 		err = &movedError{moved + waited}

@@ -24,6 +24,9 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	}
 	failed := make(chan error, 1)
 	report := func(err error) {
+		if err == nil || err == errNoVerdict {
+			return // the census says so
+		}
 		select {
 		case failed <- err:
 		default: // another one has failed before
@@ -78,10 +81,66 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 	}
 }
 
+// Add opens one connection, for nobody in particular.
+func (p *Pool) Add(ctx context.Context) error {
+	if !p.wake() {
+		return ErrBubble
+	}
+	values := p.openContext(ctx) // not our code
+	if p.elsewhere() {
+		return ErrBubble
+	}
+	told := make(chan error, 1)
+	var verdict <-chan error // set while an attempt is under way
+	pause := time.NewTimer(never)
+	defer pause.Stop()
+	for {
+		if ctx.Err() != nil {
+			return contextEnded(ctx, nil)
+		}
+		ended := p.nextEnd() // before the look: see openEnded
+		if verdict == nil {
+			c := words.Census(p.conns.Load())
+			switch {
+			case p.ending(c):
+				return ErrClosed
+			case c.Open()-c.Leaving() >= c.Max():
+				return ErrFull
+			}
+			begun, retryAt := p.openSpare(math.MaxInt, func(err error) { told <- err }, values)
+			if retryAt > 0 {
+				pause.Reset(max(retryAt-time.Duration(p.now()), 0))
+			}
+			if begun {
+				verdict = told
+			}
+		}
+		if verdict != nil {
+			ended = nil // that of others
+		}
+		select {
+		case err := <-verdict:
+			verdict = nil
+			switch {
+			case p.lifetime.Err() != nil:
+				return ErrClosed
+			case err != errNoVerdict:
+				return err
+			}
+		case <-ended:
+		case <-pause.C:
+		case <-ctx.Done():
+			return p.waitEnded(ctx)
+		case <-p.lifetime.Done():
+			return ErrClosed
+		}
+	}
+}
+
 // openSpare begins to open a connection for no waiter, if fewer than most are open, there is
 // room for one, and no outage forbids it. It looks at most itself: of several that call Warm
-// each may have seen that one is missing. done is told if the attempt fails. If nothing in
-// progress will allow it, only the end of a pause, retryAt is when that ends.
+// each may have seen that one is missing. done is told how the attempt ends. If nothing in
+// progress will allow it, only the end of a pause, retryAt is when that ends. done is called once.
 func (p *Pool) openSpare(most int, done func(error), asked context.Context) (begun bool, retryAt time.Duration) {
 	rights := 0
 	defer func() {

@@ -202,6 +202,36 @@ func TestAddBeginsAnewWhenItsAttemptHasLostItsSlot(t *testing.T) {
 	})
 }
 
+func TestAddBeginsAnewWhenAnOlderAttemptTakesItsSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		older := make(chan struct{})
+		x := testkit.Exchange{Open: func(ctx context.Context, attempt int) error {
+			switch attempt {
+			case 1:
+				<-older
+				return nil
+			case 2:
+				return testkit.ErrDial
+			}
+			return testkit.Pause(ctx, time.Hour)
+		}}
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenTimeout: -1, MaxIdleTime: -1, MaxWaitTime: -1})
+		ctx, cancel := context.WithCancel(t.Context())
+		r := testkit.Ask(ctx, p)
+		time.Sleep(core.OverdueAfter + core.Probation/4) // the first is aside, the second has failed
+		cancel()
+		r.Returned()
+		ended := adding(t.Context(), p)
+		time.Sleep(core.Probation / 4)
+		if got := x.Tried(); got != 3 {
+			t.Fatalf("%d attempts, want a third one, of Add", got)
+		}
+		close(older)
+		is(t, ended, "when its slot is taken", pool.ErrFull)
+		testkit.IdleIs(t, p, "when the older one has opened", 1)
+	})
+}
+
 func TestAddWaitsForTheRoomOfOneThatIsBeingClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closed := make(chan struct{})

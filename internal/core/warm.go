@@ -115,9 +115,6 @@ func (p *Pool) Add(ctx context.Context) error {
 				verdict = told
 			}
 		}
-		if verdict != nil {
-			ended = nil // that of others
-		}
 		select {
 		case err := <-verdict:
 			verdict = nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/S4AK4N/pool/contrib/puddle/interop/postgres"
@@ -26,6 +27,13 @@ var (
 	pause       = flag.Duration("pause", time.Millisecond, "how long a caller pauses after an error")
 	name        = flag.String("name", "", "what is printed in front")
 )
+
+// processorTime returns how long this process has run, without PostgreSQL.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 func main() {
 	log.SetFlags(0)
@@ -81,9 +89,11 @@ func run(server *postgres.Server) error {
 	}
 	time.Sleep(time.Second) // until all is warm
 	counting.Store(true)
-	queries, began := served.Load(), time.Now()
+	queries, began, used := served.Load(), time.Now(), processorTime()
 	time.Sleep(*load)
-	rate := float64(served.Load()-queries) / time.Since(began).Seconds()
+	n := float64(served.Load() - queries)
+	rate := n / time.Since(began).Seconds()
+	each := time.Duration(float64(processorTime()-used) / n)
 	counting.Store(false)
 
 	before, told := dials.Load(), failed.Load()
@@ -106,7 +116,7 @@ func run(server *postgres.Server) error {
 	at := func(q float64) time.Duration {
 		return every[int(q*float64(len(every)-1))].Round(10 * time.Microsecond)
 	}
-	fmt.Printf("%-7s %8.0f queries/s  p50 %v  p99 %v  max %v  |  away for %v: %d attempts, %d callers failed, all served again after %v\n",
-		*name, rate, at(0.5), at(0.99), at(1), *away, attempts, told, back.Round(time.Millisecond))
+	fmt.Printf("%-7s %8.0f queries/s, %v of processor time each  p50 %v  p99 %v  max %v  |  away for %v: %d attempts, %d callers failed, all served again after %v\n",
+		*name, rate, each.Round(100*time.Nanosecond), at(0.5), at(0.99), at(1), *away, attempts, told, back.Round(time.Millisecond))
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -382,6 +383,36 @@ func TestTheConstructorOfACreateResourceEndsWithItsCtx(t *testing.T) {
 	}
 }
 
+func TestTheConstructorOfACreateResourceEndsWithItsCtxWhateverOpenContextSays(t *testing.T) {
+	t.Cleanup(func() { puddle.Configure(nil) })
+	type key struct{}
+	for name, values := range map[string]func(context.Context) context.Context{
+		"nil": nil, "returns nil": func(context.Context) context.Context { return nil },
+		"another": func(context.Context) context.Context {
+			return context.WithValue(context.Background(), key{}, "another")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				puddle.Configure(func(c *pool.Config) { c.OpenContext = values })
+				p := start(t, func(ctx context.Context) (int, error) {
+					if got := ctx.Value(key{}); got == "mine" || (got != nil) != (name == "another") {
+						t.Errorf("it has got the value %v", got)
+					}
+					<-ctx.Done()
+					return 0, ctx.Err()
+				}, func(int) {}, 1)
+				ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), key{}, "mine"), time.Second)
+				defer cancel()
+				if err := p.CreateResource(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("CreateResource returned %v, want its deadline", err)
+				}
+				figures(t, p, "afterwards", 0, 0, 0, 0)
+			})
+		})
+	}
+}
+
 // A Constructor may acquire something of another pool with the ctx that it gets.
 func TestWhatBoundsAConstructorBoundsNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -432,6 +463,29 @@ func TestTryAcquireConstructsInTheBackgroundUpToMaxSize(t *testing.T) {
 	})
 }
 
+func TestTryAcquireLeavesNoCrowdBehindInAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &server{}
+		p := start(t, s.construct, s.destroy, 3)
+		s.down.Store(true)
+		for range 4 { // from then on there are pauses
+			_ = p.CreateResource(t.Context())
+		}
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		for range 1000 {
+			_, _ = p.TryAcquire(t.Context())
+		}
+		synctest.Wait()
+		if got := runtime.NumGoroutine() - before; got > 3 {
+			t.Errorf("%d goroutines wait to construct something, want at most MaxSize", got)
+		}
+		s.down.Store(false)
+		time.Sleep(2 * time.Second)
+		figures(t, p, "after the outage", 0, 0, 3, 3)
+	})
+}
+
 func TestAResourceTellsItsTimes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := &server{}
@@ -450,16 +504,16 @@ func TestAResourceTellsItsTimes(t *testing.T) {
 		idle("never released", time.Second)
 		first := res.LastUsedNanotime()
 		res.Release()
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Hour) // only its user closes what is idle
 		res = acquire(t, p)
-		idle("released two seconds ago", 2*time.Second)
+		idle("released two hours ago", 2*time.Hour)
 		if got := time.Duration(res.LastUsedNanotime() - first); got != time.Second {
 			t.Errorf("released %v after it was made, want 1s", got)
 		}
 		res.ReleaseUnused()
 		time.Sleep(time.Second)
 		res = acquire(t, p)
-		idle("released unused since", 3*time.Second)
+		idle("released unused since", 2*time.Hour+time.Second)
 		if !res.CreationTime().Equal(made) {
 			t.Errorf("made at %v, want %v", res.CreationTime(), made)
 		}
@@ -467,7 +521,7 @@ func TestAResourceTellsItsTimes(t *testing.T) {
 		if res.Value() != 1 || !res.CreationTime().Equal(made) || res.LastUsedNanotime() == 0 {
 			t.Error("a hijacked resource cannot be looked at")
 		}
-		idle("hijacked", 3*time.Second)
+		idle("hijacked", 2*time.Hour+time.Second)
 		figures(t, p, "hijacked", 0, 0, 0, 0)
 	})
 }
@@ -684,9 +738,6 @@ func TestConfigureReachesPoolsThatOthersMake(t *testing.T) {
 		}
 		res.Release() // of what has been revoked
 		figures(t, p, "revoked", 0, 0, 0, 0)
-		if err := p.CreateResource(t.Context()); err != nil {
-			t.Errorf("CreateResource without an OpenContext: %v", err)
-		}
 		if p.Native().Name() != "orders" {
 			t.Errorf("its name is %q", p.Native().Name())
 		}

@@ -16,7 +16,8 @@ const quick = 50 * time.Nanosecond
 
 // Stat returns the figures of the pool.
 func (p *Pool[T]) Stat() *Stat {
-	unasked := p.unasked.Load() // first: never more than the leases among which they are
+	// First what may not be more than the leases.
+	unasked, empty, waited := p.unasked.Load(), p.empty.Load(), time.Duration(p.waited.Load())
 	s := p.pool.Stats()
 	// Active ones include those that are being destroyed. What has been opened and has not
 	// left does not.
@@ -24,9 +25,7 @@ func (p *Pool[T]) Stat() *Stat {
 	for _, n := range s.ClosedBy() {
 		here -= n
 	}
-	acquires, empty := int64(s.Gets-min(unasked, s.Gets)), p.empty.Load()
-	empty = min(empty, acquires)
-	waited := time.Duration(p.waited.Load())
+	acquires := int64(s.Gets - min(unasked, s.Gets))
 	return &Stat{
 		max:              p.max,
 		constructing:     int32(s.OpeningConnections),
@@ -35,7 +34,7 @@ func (p *Pool[T]) Stat() *Stat {
 		acquires:         acquires,
 		emptyAcquires:    empty,
 		canceledAcquires: p.canceled.Load(),
-		acquireDuration:  waited + quick*time.Duration(acquires-empty),
+		acquireDuration:  waited + quick*time.Duration(max(acquires-empty, 0)),
 		emptyAcquireFor:  waited,
 	}
 }

@@ -36,7 +36,7 @@ func TestEachCodeBlockIsInAnExample(t *testing.T) {
 // TestTheDocumentsThatUsersReadHaveCode fails when blocks are not found any more.
 func TestTheDocumentsThatUsersReadHaveCode(t *testing.T) {
 	blocks := codeBlocks(t)
-	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go", "pooltest/doc.go", "contrib/pooldebug/doc.go", "contrib/prompool/doc.go", "contrib/otelpool/doc.go", "docs/metrics.md"} {
+	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go", "pooltest/doc.go", "contrib/pooldebug/doc.go", "contrib/prompool/doc.go", "contrib/otelpool/doc.go", "docs/metrics.md", "contrib/puddle/README.md"} {
 		if len(blocks[root+name]) == 0 {
 			t.Errorf("%s has no block of code", name)
 		}
@@ -68,7 +68,7 @@ var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 // TestLinksLeadToFiles looks at links between the documents and to the code.
 func TestLinksLeadToFiles(t *testing.T) {
 	links := 0
-	for _, name := range files(t, "*.md", "docs/*.md", "check/*/*.md") {
+	for _, name := range files(t, "*.md", "docs/*.md", "check/*/*.md", "contrib/*/*.md") {
 		for _, to := range link.FindAllStringSubmatch(read(t, name), -1) {
 			links++
 			if _, err := os.Stat(filepath.Join(filepath.Dir(name), to[1])); err != nil {
@@ -85,7 +85,7 @@ func TestLinksLeadToFiles(t *testing.T) {
 // the package comment of a doc.go.
 func codeBlocks(t *testing.T) map[string][]string {
 	blocks := map[string][]string{}
-	for _, name := range files(t, "*.md", "docs/*.md") {
+	for _, name := range files(t, "*.md", "docs/*.md", "contrib/*/*.md") {
 		blocks[name] = fenced(read(t, name), "go")
 	}
 	for _, name := range files(t, "doc.go", "*/doc.go", "contrib/*/doc.go") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,9 @@ type Pool[T any] struct {
 	max   int32
 	epoch time.Time // zero of LastUsedNanotime
 
+	resets atomic.Uint64
+	apart  sync.WaitGroup // calls of the Destructor after a Reset
+
 	closed   atomic.Bool
 	creating atomic.Int32  // goroutines of TryAcquire
 	unasked  atomic.Uint64 // acquisitions that Stat does not count
@@ -62,14 +66,21 @@ func NewPool[T any](config *Config[T]) (*Pool[T], error) {
 		Open: func(ctx context.Context) (*Resource[T], error) {
 			ctx, cancel := p.bounded(ctx)
 			defer cancel()
+			era := p.resets.Load()
 			value, err := constructor(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return &Resource[T]{value: value, pool: p, lastUsed: p.now()}, nil
+			return &Resource[T]{value: value, pool: p, era: era, lastUsed: p.now()}, nil
 		},
 		Close: func(res *Resource[T], _ error) error {
-			destructor(res.value)
+			if res.era == p.resets.Load() {
+				destructor(res.value)
+				return nil
+			}
+			// After a Reset nobody waits for its place: the network may be gone, and the
+			// Destructor take long.
+			p.apart.Go(func() { destructor(res.value) })
 			return nil
 		},
 	}
@@ -212,13 +223,18 @@ func (p *Pool[T]) bounded(ctx context.Context) (context.Context, context.CancelF
 }
 
 // Reset destroys all resources: idle ones now, others when they are released. What is being
-// constructed does not get into the pool. It also ends an outage.
-func (p *Pool[T]) Reset() { p.pool.Reset() }
+// constructed does not get into the pool. What is destroyed has no place any more, so there may be more than
+// MaxSize until it is. Reset also ends an outage.
+func (p *Pool[T]) Reset() {
+	p.resets.Add(1)
+	p.pool.Reset()
+}
 
 // Close destroys all resources, and waits until those that are acquired have been released and everything is
 // destroyed. From the call on there are no more resources for anybody.
 func (p *Pool[T]) Close() {
 	p.closed.Store(true)
 	_ = p.pool.Shutdown(context.Background())
+	p.apart.Wait() // nothing is added any more
 	unregister(p)
 }

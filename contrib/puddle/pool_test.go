@@ -606,6 +606,37 @@ func TestWhatIsBeingDestroyedKeepsItsPlaceAndCountsNoMore(t *testing.T) {
 	})
 }
 
+// The network may be gone: then a Destructor takes long, and those who wait need not.
+func TestAfterAResetNobodyWaitsForADestructor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var s server
+		p := start(t, s.construct, func(n int) {
+			if n <= 2 {
+				time.Sleep(15 * time.Second)
+			}
+			s.destroy(n)
+		}, 2)
+		held := acquire(t, p)
+		acquire(t, p).Release()
+		p.Reset()
+		figures(t, p, "after the Reset", 0, 1, 0, 1)
+		began := time.Now()
+		other := acquire(t, p)
+		held.Release() // of before the Reset
+		figures(t, p, "when the old one has come back", 0, 1, 0, 1)
+		last := acquire(t, p)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("who came after a Reset has waited for %v", took)
+		}
+		other.Release()
+		last.Release()
+		p.Close()
+		if s.destroyed.Load() != 4 {
+			t.Errorf("%d are destroyed when Close returns, want all 4", s.destroyed.Load())
+		}
+	})
+}
+
 func TestAMaxSizeThatNobodyHasIsAllowed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := &server{}

@@ -13,6 +13,7 @@ import (
 type Resource[T any] struct {
 	value    T
 	pool     *Pool[T]
+	era      uint64                   // how many Resets there had been when its construction began
 	lease    pool.Lease[*Resource[T]] // the holder's, like the next one
 	lastUsed int64                    // when it was last released, or constructed
 	state    atomic.Uint32

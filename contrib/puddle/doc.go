@@ -28,6 +28,7 @@
 //   - In an outage CreateResource waits for the next attempt, as long as ctx lasts.
 //   - A Constructor that has not returned after a second, or after twice the time that it usually takes if that is
 //     longer, counts as failed, and another one may begin beside it. Its ctx may end for that.
+//   - What is being destroyed keeps its place, but for ten seconds at most.
 //   - A panic in the Constructor is an error of Acquire, and one in the Destructor is ignored. In
 //     puddle both end the process.
 //   - Close refuses callers who wait at once; in puddle they wait until a resource is released.

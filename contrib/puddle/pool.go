@@ -80,7 +80,10 @@ func NewPool[T any](config *Config[T]) (*Pool[T], error) {
 			}
 			// After a Reset nobody waits for its place: the network may be gone, and the
 			// Destructor take long.
-			p.apart.Go(func() { destructor(res.value) })
+			p.apart.Go(func() {
+				defer func() { _ = recover() }() // as the pool does
+				destructor(res.value)
+			})
 			return nil
 		},
 	}

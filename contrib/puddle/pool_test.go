@@ -305,6 +305,17 @@ func TestAPanicInAConstructorIsAnError(t *testing.T) {
 	})
 }
 
+func TestAPanicInADestructorEndsNothingElse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := start(t, func(context.Context) (int, error) { return 0, nil }, func(int) { panic("oh") }, 1)
+		acquire(t, p).Destroy()
+		acquire(t, p).Release()
+		p.Reset()
+		acquire(t, p).Release()
+		p.Close()
+	})
+}
+
 func TestNilIsAResourceLikeAny(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := start(t, func(context.Context) (*int, error) { return nil, nil }, func(*int) {}, 1)

@@ -363,8 +363,8 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error { return p.core.Warm(ct
 // Add opens one connection more than there are, which then goes to the caller that has waited
 // longest, and is idle if nobody waits. Unlike [Pool.Warm] it does not ask how many there are: several calls at
 // the same time open one each. It waits until the connection is open, as Warm does, and returns an error when
-//   - MaxConnections are open or being opened: [ErrFull], at once. If one of them is being closed
-//     ([Config.StrictMax]), Add waits for its room
+//   - MaxConnections are open or being opened: [ErrFull], at once. One whose opening has just failed counts
+//     for a moment longer. If one of them is being closed ([Config.StrictMax]), Add waits for its room
 //   - Factory.Open fails: that error, an [*OpenError]
 //   - ctx ends: an error that wraps ctx.Err. What is being opened goes on, and stays
 //   - the pool is closed: [ErrClosed]

@@ -31,6 +31,7 @@
 //   - What is being destroyed keeps its place, but for ten seconds at most.
 //   - A panic in the Constructor is an error of Acquire, and one in the Destructor is ignored. In
 //     puddle both end the process.
+//   - Reset ends what is being constructed as well; puddle lends it once.
 //   - Close refuses callers who wait at once; in puddle they wait until a resource is released.
 //   - Stat counts an Acquire that has not waited as 50 ns in AcquireDuration, without reading a clock.
 //     TotalResources counts what is being destroyed no more.

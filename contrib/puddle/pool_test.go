@@ -203,6 +203,7 @@ func TestErrorsAreThoseOfPuddleWhereThereIsNothingToAdd(t *testing.T) {
 		if _, err := p.Acquire(t.Context()); err != errDown {
 			t.Errorf("a pool that never had a resource: %v, want the error of the Constructor as it is", err)
 		}
+		synctest.Wait() // its caller is told a moment before its place is free
 		if err := p.CreateResource(t.Context()); err != errDown {
 			t.Errorf("CreateResource: %v, want the error of the Constructor as it is", err)
 		}

@@ -77,7 +77,7 @@ type profile struct {
 	ends    bool // the pool is closed in each window
 	checks  bool // there are Check and Clean, which object now and then
 	slow    bool // Check takes so long now and then that a Get whose ctx ends leaves it behind
-	changes bool // Resize, Reset and Warm are called
+	changes bool // Resize, Reset, Warm and Add are called
 	revokes bool // Revoke is called
 	pauses  bool // long enough now and then for connections to grow old
 }
@@ -349,7 +349,7 @@ func (c *caller) report(conn *wire) {
 	c.write(e)
 }
 
-// change calls Resize, Reset or Warm.
+// change calls Resize, Reset, Warm or Add.
 func (c *caller) change() {
 	e := event{call: c.now()}
 	switch c.rnd.IntN(4) {
@@ -364,7 +364,11 @@ func (c *caller) change() {
 	case 3:
 		e.kind = fruitless
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rnd.IntN(100))*time.Microsecond)
-		_ = c.p.Warm(ctx, 1+c.rnd.IntN(2)) // it may be more than MaxConnections
+		if n := c.rnd.IntN(3); n > 0 {
+			_ = c.p.Warm(ctx, n) // it may be more than MaxConnections
+		} else {
+			_ = c.p.Add(ctx)
+		}
 		cancel()
 	}
 	c.write(e)

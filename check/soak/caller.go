@@ -139,19 +139,25 @@ func (c *caller) refused(ctx context.Context, err error) bool {
 	return true
 }
 
-// warm is a call of Warm, which may fail in many ways.
+// warm is a call of Warm or Add, which may fail in many ways.
 func (c *caller) warm() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rnd.IntN(20000))*time.Microsecond)
 	defer cancel()
 	n := c.rnd.IntN(c.plan.config.MaxConnections + 1)
-	err := c.p.Warm(ctx, n)
+	var err error
+	if c.rnd.IntN(3) == 0 {
+		err = c.p.Add(ctx)
+	} else {
+		err = c.p.Warm(ctx, n)
+	}
 	switch {
+	case err == pool.ErrFull:
 	case err == nil, errors.Is(err, ctx.Err()), errors.Is(err, pool.ErrUnavailable):
 	case errors.Is(err, pool.ErrClosed) && c.ending.Load():
 	case strings.HasPrefix(err.Error(), "pool: open connection: "):
 	case c.plan.resizes && strings.HasPrefix(err.Error(), "pool: Warm: "):
 	default:
-		c.fail("Warm: %v", err)
+		c.fail("Warm or Add: %v", err)
 	}
 }
 

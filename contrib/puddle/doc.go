@@ -1,7 +1,6 @@
 // Package puddle has the API of github.com/jackc/puddle/v2, version 2.2.3, on a pool of
-// [github.com/S4AK4N/pool]. It takes the place of that module by one line in go.mod:
-//
-//	replace github.com/jackc/puddle/v2 => github.com/S4AK4N/pool/contrib/puddle/v2 v2.1.0
+// [github.com/S4AK4N/pool]. It takes the place of that module by a replace line in go.mod, with the path
+// github.com/S4AK4N/pool/contrib/puddle/v2.
 //
 // Nothing else changes in a program that uses puddle, or pgxpool, which stands on puddle. What it
 // gets by that:

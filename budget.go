@@ -1,6 +1,10 @@
 package pool
 
-import "github.com/S4AK4N/pool/internal/core"
+import (
+	"time"
+
+	"github.com/S4AK4N/pool/internal/core"
+)
 
 // A Budget bounds how many connections several pools have open together, on top of
 // [Config.MaxConnections] of each: pools of any types, and, if the Budget keeps its count where
@@ -79,6 +83,14 @@ type RightsStore interface {
 	Give(n int)
 }
 
+// RightsTerm is what a [RightsStore] may have, too, whose rights end by themselves, such as those that are
+// leased from a server. Term is called directly before Factory.Open and when that has returned. An error,
+// or another number than before, is a failed open with that cause, and what was opened is closed and
+// not lent. The number changes whenever rights may have ended since Term was called. It must not block.
+type RightsTerm interface {
+	Term() (number uint64, err error)
+}
+
 // NewRights returns Rights that get everything from store. They have none at first.
 func NewRights(store RightsStore) *Rights {
 	if store == nil {
@@ -105,6 +117,15 @@ func (r *Rights) Reclaim(n int) { r.in.Reclaim(n) }
 // done without breaking a lease: the one that has been idle longest first, then those that come back.
 // What is closed so does not go back by Give.
 func (r *Rights) Lose(n int) { r.in.Lose(n) }
+
+// Cut is Lose for rights that must not be exceeded any longer: leases are revoked, as by [Pool.Revoke],
+// where nothing is idle. Cut returns when as many connections as are lost are being closed, or none is left.
+// What is being opened is closed when Open has returned, if a [RightsTerm] says so.
+func (r *Rights) Cut(n int) { r.in.Cut(n) }
+
+// Idle returns how many connections could be closed at once for others, and since when the first of them
+// has been idle. Those that [Pool.PutFor] has reserved count while no other one is idle.
+func (r *Rights) Idle() (n int, since time.Time) { return r.in.Idle() }
 
 func (r *Rights) core() *core.Rights {
 	if r == nil {

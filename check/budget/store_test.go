@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -221,5 +222,146 @@ func TestRightsThatAreLostAreMadeUpForWithoutBreakingALease(t *testing.T) {
 		}
 		p.Close()
 		s.are(t, "two of the three are lost", 2, 0)
+	})
+}
+
+// A leased is a store whose rights end by themselves.
+type leased struct {
+	*store
+	asked  int // calls of Term
+	number uint64
+	over   error
+}
+
+func newLeased(most int) *leased {
+	s := &leased{store: &store{most: most}}
+	s.rights = pool.NewRights(s)
+	return s
+}
+
+func (s *leased) Term() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	return s.number, s.over
+}
+
+// A process that was stopped between the grant and the dial asks before it opens.
+func TestARightThatHasEndedOpensNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := errors.New("the lease is over")
+		s := newLeased(2)
+		s.over = over
+		p, sv := begin(t, s, pool.Config{FailFastAfter: testkit.AtOnce})
+		_, err := p.Get(t.Context())
+		var opening *pool.OpenError
+		if !errors.Is(err, over) || !errors.As(err, &opening) || len(sv.Opened()) != 0 {
+			t.Errorf("Get returned %v, want an OpenError, and %d were opened, want 0", err, len(sv.Opened()))
+		}
+		s.are(t, "nothing is open", 0, 0)
+		s.mu.Lock()
+		s.over = nil
+		s.mu.Unlock()
+		time.Sleep(time.Second) // at most a pause
+		testkit.GiveBack(t, p, testkit.Borrow(t, p))
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// What was dialed too late is closed, and not lent.
+func TestWhatIsOpenedInAnotherTermIsNotLent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLeased(2)
+		x := &testkit.Exchange{}
+		f := x.Factory()
+		open := f.Open
+		f.Open = func(ctx context.Context) (*testkit.Wire, error) {
+			w, err := open(ctx)
+			s.mu.Lock()
+			if s.number == 0 {
+				s.number = 1 // the lease has ended and begun again
+			}
+			s.mu.Unlock()
+			return w, err
+		}
+		p := testkit.Start(t, f, pool.Config{Budget: s, FailFastAfter: testkit.AtOnce})
+		_, err := p.Get(t.Context())
+		var opening *pool.OpenError
+		synctest.Wait()
+		if got := x.Opened(); !errors.As(err, &opening) || len(got) != 1 || len(got[0].ClosedWith()) != 1 {
+			t.Errorf("Get returned %v, want an OpenError; %d were opened, want 1, which is closed", err, len(got))
+		}
+		s.are(t, "it is closed again", 0, 0)
+		time.Sleep(time.Second) // at most a pause
+		l := testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// Rights that must not be exceeded are made up for at once: by what is idle, then by leases.
+func TestRightsThatAreCutRevokeLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(4)
+		p, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
+		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		testkit.GiveBack(t, p, leases[0])
+		if n, _ := s.rights.Idle(); n != 1 {
+			t.Errorf("%d are idle, want 1", n)
+		}
+		s.rights.Cut(3)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 3 || got.ActiveConnections != 1 {
+			t.Errorf("%d were closed, want 3, %d are leased, want 1", got.ClosedBudget, got.ActiveConnections)
+		}
+		var revoked, fine int
+		for _, l := range leases[1:] {
+			switch err := p.Put(l); {
+			case err == nil:
+				fine++
+			default:
+				t.Errorf("Put of a lease returned %v", err)
+			}
+			if len(l.Value().ClosedWith()) == 1 {
+				revoked++
+			}
+		}
+		if revoked != 2 || fine != 3 || len(sv.Opened()) != 4 {
+			t.Errorf("%d leases were revoked, want 2, and %d of Put returned nil, want 3", revoked, fine)
+		}
+		p.Close()
+		s.are(t, "three of the four are lost", 3, 0)
+	})
+}
+
+// A connection that is being handed over when rights are cut is closed, and one who waits gets no other.
+func TestWhatIsOpenedAfterACutIsClosedForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		x := &testkit.Exchange{}
+		f := x.Factory()
+		open, hold := f.Open, make(chan struct{})
+		f.Open = func(ctx context.Context) (*testkit.Wire, error) {
+			<-hold
+			return open(ctx)
+		}
+		p := testkit.Start(t, f, pool.Config{Budget: s, MaxWaitTime: -1})
+		r := testkit.Ask(t.Context(), p)
+		synctest.Wait()
+		s.mu.Lock()
+		s.most = 0
+		s.mu.Unlock()
+		s.rights.Cut(1)
+		close(hold)
+		r.Pending(t, "its right is lost")
+		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 0 {
+			t.Errorf("%d were closed, want 1, and %d are leased, want 0", got.ClosedBudget, got.ActiveConnections)
+		}
+		s.grant(1)
+		testkit.GiveBack(t, p, r.Served(t, "there is a right"))
+		p.Close()
+		s.are(t, "one is lost", 1, 0)
 	})
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"log/slog"
 	std "sync/atomic"
 	"time"
@@ -291,7 +292,7 @@ func (p *Pool) wantedElsewhere() bool {
 // waits for it here; nil: nobody does. It reports whether it has. What has just been opened serves
 // somebody here first: otherwise connections would be opened and closed, and nobody served.
 func (p *Pool) yieldsTo(h held, c *conn, w *queue.Waiter) bool {
-	if w != nil && c.born == h.word.Generation() {
+	if w != nil && c.born == h.word.Generation() && !p.budget.cuts() {
 		return false
 	}
 	since := p.epoch
@@ -345,7 +346,7 @@ func (p *Pool) longestIdle() (i idleness) {
 			var this idleness
 			switch c := b.slots[slot].Load(); word.Phase() {
 			case ring.Idle:
-				this = idleness{true, false, p.epoch.Add(now - time.Duration(p.idleFor(word))*p.sweeper.tickLength)}
+				this = idleness{any: true, since: p.epoch.Add(now - time.Duration(p.idleFor(word))*p.sweeper.tickLength)}
 			case ring.Leased:
 				if c == nil {
 					continue
@@ -354,12 +355,18 @@ func (p *Pool) longestIdle() (i idleness) {
 				if r == nil {
 					continue
 				}
-				this = idleness{true, true, p.epoch.Add(r.since)}
+				this = idleness{any: true, reserved: true, since: p.epoch.Add(r.since)}
 			default:
 				continue
 			}
+			if i.any && this.reserved == i.reserved {
+				this.number = i.number
+			}
+			this.number++
 			if !i.any || this.before(i) {
 				i = this
+			} else if this.reserved == i.reserved {
+				i.number = this.number
 			}
 		}
 	}
@@ -389,6 +396,60 @@ func (p *Pool) evictFor(s *share) {
 	p.conns.Add(uint64(words.CensusLeaving))
 	p.closeFor(s.bit, h)
 }
+
+// cuts reports whether leases are revoked for rights of the budget that are lost.
+func (b *budget) cuts() bool {
+	for _, s := range b.shares {
+		if s.rights.cuts() {
+			return true
+		}
+	}
+	return false
+}
+
+// cutFor ends up to n leases for what the process has lost of the rights of s, and closes their
+// connections. It returns how many.
+func (p *Pool) cutFor(s *share, n int) (cut int) {
+	if words.Gate(p.gate.Load()).Asleep() {
+		return 0
+	}
+	for _, b := range *p.banks.Load() {
+		for i := range b.ring.High() {
+			c := b.slots[i].Load()
+			if c == nil || cut == n {
+				continue
+			}
+			word := b.ring.At(i)
+			if word.Phase() != ring.Leased || word.Stamp() == revokedStamp || b.slots[i].Load() != c {
+				continue
+			}
+			if !s.yields(false, p.epoch) {
+				return cut
+			}
+			if p.revokeFor(s.bit, Lease{c, word}, closedByBudget, ErrRevoked) {
+				cut++
+			} else {
+				s.keeps()
+			}
+		}
+	}
+	return cut
+}
+
+// terms asks the stores of the budget in which terms their rights are, if those end by themselves.
+func (b *budget) terms() (numbers [2]uint64, err error) {
+	for i, s := range b.shares {
+		if t, ok := s.rights.store.(Term); ok {
+			if numbers[i], err = t.Term(); err != nil {
+				return numbers, err
+			}
+		}
+	}
+	return numbers, nil
+}
+
+// errTermOver is why a connection is closed that was opened too late.
+var errTermOver = errors.New("pool: the right to open it has ended meanwhile")
 
 // budgetFailed notes that rights cannot be had. It counts as an attempt that has failed, but
 // Factory.Open was not called.

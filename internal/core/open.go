@@ -178,6 +178,17 @@ func (p *Pool) open(a *attempt) {
 			p.opened(a)
 		}
 	}()
+	var terms [2]uint64
+	if p.budget != nil {
+		err = guard("RightsStore.Term", func() (err error) {
+			terms, err = p.budget.terms() // directly before: the process may have been stopped since it got the right
+			return err
+		})
+		if err != nil {
+			return
+		}
+		err = errGoexit
+	}
 	told := opentime.In(ctx)
 	err = guard("Factory.Open", func() (err error) {
 		c.box, err = p.factory.Open(told)
@@ -201,6 +212,19 @@ func (p *Pool) open(a *attempt) {
 	c.claimed, c.born = a.word, a.word.Generation()
 	carries = false
 	a.conn.Store(c)
+	if p.budget != nil {
+		err = errGoexit
+		err = guard("RightsStore.Term", func() error {
+			now, err := p.budget.terms()
+			if err == nil && now != terms {
+				err = errTermOver
+			}
+			return err
+		})
+		if err != nil {
+			return
+		}
+	}
 	if p.factory.Expires != nil {
 		err = errGoexit
 		if err = guard("Factory.Expires", func() error { return p.askEnd(c) }); err != nil {

@@ -33,6 +33,11 @@ func (p *Pool) Revoke(l Lease) bool {
 // because Claim begins another generation. From the swap on the slot is ours. revokedStamp
 // keeps Close and other Revokes away, and everybody else has an older word.
 func (p *Pool) revokeLease(l Lease, why reason, cause error) bool {
+	return p.revokeFor(0, l, why, cause)
+}
+
+// revokeFor is revokeLease, for the line of a budget: yielded has the bit of its share.
+func (p *Pool) revokeFor(yielded uint8, l Lease, why reason, cause error) bool {
 	c := l.conn
 	word, ok := c.ring.Renew(c.index, l.word, revokedStamp) // the lease ends here
 	if !ok {
@@ -44,6 +49,7 @@ func (p *Pool) revokeLease(l Lease, why reason, cause error) bool {
 	c.revoked.Store(&revocation{word, cause})
 	step.At("revoke: noted")
 	k := p.endCall(c)
+	c.yielded = yielded // the slot is ours
 	p.destroy(held{c.slot, word}, why, cause)
 	p.leaveLook(k)
 	return true

@@ -49,12 +49,19 @@ type Rights struct {
 	toldOf  [2]int     // what it was told: for the line, and for those who hope
 	outside share      // those in other processes who wait, as one in the line
 	lost    share      // rights that this process has lost, as one who comes before all
+	cutting bool       // what is lost is not waited for: leases are revoked for it
 }
 
 // A Store is where Rights get further rights from. It is the one of the root package.
 type Store interface {
 	Want(waiting, hoping int)
 	Give(n int)
+}
+
+// A Term is what a Store may have, too, whose rights end by themselves. It is the one of the root
+// package.
+type Term interface {
+	Term() (number uint64, err error)
 }
 
 // NewRights returns max rights, or those that a store grants.
@@ -142,6 +149,7 @@ func (r *Rights) dispatch(to *settlement) {
 		r.place(s, s.wants-1, now)
 		switch s {
 		case &r.lost:
+			r.cutting = r.cutting && s.wants > 0
 		case &r.outside:
 			to.give++
 		default:
@@ -328,6 +336,68 @@ func (r *Rights) Lose(n int) {
 	r.look()
 }
 
+// Cut says that n more rights are lost, and that leases are revoked where nothing is idle.
+//
+// The race: here what is lost stands in the line and cutting is set, then the slots are looked at.
+// What has just been opened is stored in its slot, then cutting is read (yieldsTo).
+func (r *Rights) Cut(n int) {
+	r.enter()
+	waited := len(r.line) > 0
+	r.place(&r.lost, r.lost.wants+n, time.Time{})
+	r.cutting = r.lost.wants > 0
+	r.leave(waited)
+	r.look()
+	for {
+		step.At("budget: cuts")
+		r.enter()
+		lacking, holders := r.lost.wants-r.coming, slices.Clone(r.holders)
+		r.mu.Unlock()
+		cut := false
+		for _, s := range holders {
+			if lacking <= 0 {
+				return
+			}
+			n := s.pool.cutFor(s, lacking)
+			lacking -= n
+			cut = cut || n > 0
+		}
+		if !cut {
+			return
+		}
+	}
+}
+
+// cuts reports whether leases are revoked for what is lost.
+func (r *Rights) cuts() bool {
+	r.enter()
+	defer r.mu.Unlock()
+	return r.cutting && r.lost.wants > r.coming
+}
+
+// Idle returns how many connections could be closed at once for others, and since when the first of
+// them has been of no use. What is reserved counts only while nothing is idle.
+func (r *Rights) Idle() (n int, since time.Time) {
+	r.enter()
+	holders := slices.Clone(r.holders)
+	r.mu.Unlock()
+	var longest idleness
+	for _, s := range holders {
+		i := s.pool.longestIdle()
+		if !i.any {
+			continue
+		}
+		if n == 0 || longest.reserved && !i.reserved {
+			longest, n = i, i.number
+		} else if longest.reserved == i.reserved {
+			n += i.number
+			if i.before(longest) {
+				longest = i
+			}
+		}
+	}
+	return n, longest.since
+}
+
 // Held returns how many rights the pools have.
 func (r *Rights) Held() (n int) {
 	r.enter()
@@ -342,6 +412,7 @@ func (r *Rights) Held() (n int) {
 type idleness struct {
 	any, reserved bool
 	since         time.Time
+	number        int // of those that are so
 }
 
 // before reports whether what is idle so is closed before that. What is reserved comes last.

@@ -75,7 +75,7 @@ type RightsStore interface {
 	// Want says how many rights more than it has the process could use: waiting for callers who
 	// wait for them, and whether any are taken beyond that, if nobody waits anywhere: hoping pools
 	// want some for MinIdle or Warm. Each call replaces the one before, and zeros say that nothing
-	// is wanted any more. Calls come one at a time, and not for what has been wanted already.
+	// is wanted any more. Calls come one at a time: after each Grant, and when the figures have changed.
 	// The store answers by Grant or Fail, at once or later. It may fetch more than is wanted and keep it.
 	Want(waiting, hoping int)
 
@@ -86,7 +86,8 @@ type RightsStore interface {
 // RightsTerm is what a [RightsStore] may have, too, whose rights end by themselves, such as those that are
 // leased from a server. Term is called directly before Factory.Open and when that has returned. An error,
 // or another number than before, is a failed open with that cause, and what was opened is closed and
-// not lent. The number changes whenever rights may have ended since Term was called. It must not block.
+// not lent. The number changes whenever rights may have ended since Term was called. Term may block
+// while it asks, as Open may, but not for long: nothing cancels it.
 type RightsTerm interface {
 	Term() (number uint64, err error)
 }

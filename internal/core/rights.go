@@ -292,6 +292,7 @@ func (r *Rights) Grant(n int) {
 	r.enter()
 	waited := len(r.line) > 0
 	r.free += n
+	r.toldOf = [2]int{-1, -1} // the store counts from here on: it is told also if as many are wanted as before
 	r.leave(waited)
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 
 	// Logger gets warnings. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	timeout time.Duration // of one call, for tests. If zero, Lease/6
 }
 
 // A Budget is a [pool.Budget] that all processes have in common that name it. All methods are safe for
@@ -77,6 +79,9 @@ func NewBudget(client redis.UniversalClient, name string, max int, opts *Options
 	case o.Lease < 100*time.Millisecond:
 		return nil, fmt.Errorf("fleet: NewBudget: Options.Lease must be at least 100ms: %v", o.Lease)
 	}
+	if o.timeout == 0 {
+		o.timeout = o.Lease / 6
+	}
 	if o.Label == "" {
 		host, _ := os.Hostname()
 		o.Label = fmt.Sprintf("%s/%d", host, os.Getpid())
@@ -84,7 +89,7 @@ func NewBudget(client redis.UniversalClient, name string, max int, opts *Options
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	own, closes, err := ownClient(client, o.Lease/6)
+	own, closes, err := ownClient(client, o.timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func newStore(client redis.UniversalClient, closes bool, name string, max int, o
 
 // The parts of a lease. The server's clock may jump by a third of it, so a process must be done after two thirds.
 func (s *store) renewal() time.Duration  { return s.options.Lease / 3 }
-func (s *store) timeout() time.Duration  { return s.options.Lease / 6 }
+func (s *store) timeout() time.Duration  { return s.options.timeout }
 func (s *store) opensFor() time.Duration { return s.options.Lease / 2 }
 func (s *store) losesAt() time.Duration  { return s.options.Lease * 3 / 5 }
 
@@ -164,8 +164,13 @@ func (s *store) grant(n int) {
 // Give is called by the rights of this process: nobody there needs n of them.
 func (s *store) Give(n int) {
 	s.mu.Lock()
-	n = min(n, s.out)
-	s.out -= n
+	if s.out -= n; s.out < 0 {
+		// They are lost, and the pools, who have yet to be told so, would make up for them once more.
+		over := -s.out
+		s.out = 0
+		n -= over
+		s.orders.add(func() { s.rights.Grant(over) })
+	}
 	if s.spare == 0 {
 		s.spareAt = s.clock()
 	}

@@ -1,0 +1,5 @@
+package fleet
+
+import "unsafe"
+
+func pointer(b *[128]byte) unsafe.Pointer { return unsafe.Pointer(b) }

@@ -162,7 +162,8 @@ else
     used, r.count = used + back, r.count + back
     lost = held - r.count
   else -- we count what it does not have: offered, or its answer has been lost, or given back
-    local keep = math.min(extra, want)
+    -- Only what was offered is kept: others may have come before the caller for the rest.
+    local keep = math.min(extra, want, r.offered)
     used, r.count = used - (extra - keep), held + keep
     want = want - keep
     given = extra - keep
@@ -277,6 +278,11 @@ local function blind(not_) -- one who is asked without having anything idle
     if id ~= not_ and o.ask > math.max(0, o.idle) and (not found or o.tried < found.tried or o.tried == found.tried and id < found.id) then found = o end
   end
   return found
+end
+if asked > 0 then -- nobody is asked for what it has not, or waits for itself
+  for _, o in pairs(everybody()) do
+    if o.ask > 0 and able(o) < 0 then asks(o, math.max(0, o.ask + able(o))) end
+  end
 end
 if asked > lacking then
   for _ = 1, asked - lacking do

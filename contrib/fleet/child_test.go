@@ -124,12 +124,6 @@ func beChild(p plan) {
 				_ = q.Put(l)
 			}
 			has()
-		case "dump":
-			s := b.store
-			s.mu.Lock()
-			fmt.Fprintf(os.Stderr, "waiting %d granting %d out %d spare %d given %d told %d asked %v others %v queued %v lapsed %v failures %d\n%+v\n", s.waiting, s.granting, s.out, s.spare, s.given, s.told, s.asked, s.others, s.queued, s.lapsed, s.failures, q.Stats())
-			s.mu.Unlock()
-			fmt.Println("dumped")
 		case "has":
 			has()
 		case "load": // n callers, for ever

@@ -44,7 +44,8 @@ type Options struct {
 	// Logger gets warnings. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	timeout time.Duration // of one call, for tests. If zero, Lease/6
+	timeout time.Duration  // of one call, for tests. If zero, Lease/6
+	clock   func() instant // for tests
 }
 
 // A Budget is a [pool.Budget] that all processes have in common that name it. All methods are safe for

@@ -91,6 +91,9 @@ func clockFrom(epoch time.Time) func() instant {
 func newStore(client redis.UniversalClient, closes bool, name string, max int, o Options) *store {
 	s := &store{name: name, max: max, options: o, keys: keys(name), client: client, closes: closes, clock: clockFrom(time.Now()),
 		wake: make(chan struct{}, 1), gave: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}), id: rand.Text()}
+	if o.clock != nil {
+		s.clock = o.clock
+	}
 	s.rights = pool.NewRights(s)
 	s.listens = newListener(s)
 	return s

@@ -225,6 +225,24 @@ func TestRightsThatAreLostAreMadeUpForWithoutBreakingALease(t *testing.T) {
 	})
 }
 
+// Warm gets what a store has to spare, at once or later. What it does not need goes back.
+func TestWarmGetsWhatAStoreHasToSpare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		p, sv := begin(t, s, pool.Config{})
+		w := testkit.Warm(t.Context(), p, 3)
+		w.Pending(t, "there are two rights")
+		if got := len(sv.Opened()); got != 2 {
+			t.Errorf("%d were opened, want 2", got)
+		}
+		s.grant(4)
+		w.Is(t, "there are enough", nil)
+		s.are(t, "the rest has gone back", 3, 0)
+		p.Close()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
 // A leased is a store whose rights end by themselves.
 type leased struct {
 	*store

@@ -170,7 +170,7 @@ func (r *Rights) dispatch(to *settlement) {
 		s.hopes = false
 	}
 	to.told, r.hoping = r.hoping, nil
-	if r.store != nil {
+	if r.store != nil && len(to.told) == 0 { // else they are there until the next call: those who hope may take them
 		to.give += r.free
 		r.free = 0
 	}

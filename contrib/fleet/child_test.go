@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,8 +28,14 @@ type plan struct {
 	Max                    int
 	Lease                  time.Duration
 	Strict, Found          bool
+	Fences                 bool // has Options.Fence, which does nothing
 	StopsInOpen            bool // stops itself in its first open, before it dials
 	Verbose                bool
+}
+
+func (p plan) fenced() plan {
+	p.Fences = true
+	return p
 }
 
 func TestMain(m *testing.M) {
@@ -46,6 +53,9 @@ func TestMain(m *testing.M) {
 // beChild does what it is told on its standard input, one line each, and answers one line each.
 func beChild(p plan) {
 	opts := &Options{Lease: p.Lease, Strict: p.Strict, Found: p.Found}
+	if p.Fences {
+		opts.Fence = func(context.Context, string) error { return errors.New("not by this one") }
+	}
 	if p.Verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}

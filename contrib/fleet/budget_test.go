@@ -1,0 +1,437 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/S4AK4N/pool"
+	"github.com/redis/go-redis/v9"
+)
+
+// operations returns how many scripts the server has carried out.
+func (s *server) operations() (n int) {
+	s.t.Helper()
+	c := s.client()
+	defer c.Close()
+	info, err := c.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`cmdstat_eval(sha)?:calls=(\d+),.*failed_calls=(\d+)`).FindAllStringSubmatch(info, -1) {
+		calls, _ := strconv.Atoi(m[2])
+		failed, _ := strconv.Atoi(m[3]) // the server did not know the script: carried out by EVAL
+		n += calls - failed
+	}
+	return n
+}
+
+// rig is some processes, which are not processes, in one.
+type rig struct {
+	*server
+	sv *protected
+	t  *testing.T
+}
+
+func newRig(t *testing.T) rig {
+	t.Helper()
+	t.Parallel()
+	return rig{newServer(t), newProtected(t), t}
+}
+
+func (r rig) budget(max int, o Options) *Budget {
+	r.t.Helper()
+	o.Found = true
+	if o.Lease == 0 {
+		o.Lease = time.Minute
+	}
+	b, err := NewBudget(r.newClient(), "account", max, &o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b
+}
+
+func take(t *testing.T, p *pool.Pool[*link], n int) (leases []pool.Lease[*link]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	for range n {
+		l, err := p.Get(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+	}
+	return leases
+}
+
+func giveBack(t *testing.T, p *pool.Pool[*link], leases ...pool.Lease[*link]) {
+	t.Helper()
+	for _, l := range leases {
+		if err := p.Put(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func endAll(t *testing.T, closers ...interface{ Close() error }) {
+	t.Helper()
+	for _, c := range closers {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTenOpensTakeTwoRoundTripsAtMostAndWhatIsIdleTakesNone(t *testing.T) {
+	r := newRig(t)
+	b := r.budget(100, Options{})
+	p := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 100})
+	before := r.operations()
+	leases := take(t, p, 10)
+	if got := r.operations() - before; got > 2 {
+		t.Errorf("ten opens took %d round trips, want at most 2", got)
+	}
+	giveBack(t, p, leases...)
+	before = r.operations()
+	for range 1000 {
+		giveBack(t, p, take(t, p, 1)...)
+	}
+	if got := r.operations() - before; got > 1 { // there may be a renewal
+		t.Errorf("a thousand Gets of what is idle took %d round trips, want none", got)
+	}
+	endAll(t, p, b)
+	r.isFree("account")
+}
+
+func TestNearItsEndTheBudgetIsUsedUpToTheLastRight(t *testing.T) {
+	r := newRig(t)
+	b, d := r.budget(12, Options{}), r.budget(12, Options{})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 50}), newPool(t, r.sv.addr, d, pool.Config{MaxConnections: 50})
+	some := take(t, p, 1) // some are fetched ahead
+	more := take(t, q, 11)
+	r.sv.mu.Lock()
+	if got := len(r.sv.conns); got != 12 {
+		t.Errorf("%d are open, want 12", got)
+	}
+	r.sv.mu.Unlock()
+	giveBack(t, p, some...)
+	giveBack(t, q, more...)
+	endAll(t, p, q, b, d)
+	r.sv.atMost(t, 12)
+	r.isFree("account")
+}
+
+func TestAFleetAtRestSendsOneRenewalAProcessEachThirdOfALease(t *testing.T) {
+	r := newRig(t)
+	const lease = 900 * time.Millisecond
+	var budgets []*Budget
+	var pools []*pool.Pool[*link]
+	for range 3 {
+		b := r.budget(30, Options{Lease: lease})
+		p := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 9})
+		giveBack(t, p, take(t, p, 3)...)
+		budgets, pools = append(budgets, b), append(pools, p)
+	}
+	time.Sleep(lease) // what was fetched ahead goes back
+	before, start := r.operations(), time.Now()
+	time.Sleep(2 * lease)
+	got, most := r.operations()-before, 3*(int(time.Since(start)/(lease/3))+1)
+	if got > most || got == 0 {
+		t.Errorf("there were %d operations, want at most %d", got, most)
+	}
+	for i := range pools {
+		endAll(t, pools[i], budgets[i])
+	}
+	r.isFree("account")
+}
+
+// Who waits while another process has something idle gets that, and that which has been idle longest.
+func TestAProcessGivesUpWhatIsIdleLongest(t *testing.T) {
+	r := newRig(t)
+	b, d := r.budget(3, Options{}), r.budget(3, Options{})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{}), newPool(t, r.sv.addr, d, pool.Config{})
+	leases := take(t, p, 3)
+	giveBack(t, p, leases[1])
+	time.Sleep(2500 * time.Millisecond) // idle times are known to within a second
+	giveBack(t, p, leases[0], leases[2])
+	first := leases[1].Number()
+	giveBack(t, q, take(t, q, 1)...)
+	for _, l := range take(t, p, 2) {
+		if l.Number() == first {
+			t.Error("the one that has been idle longest is still there")
+		}
+		giveBack(t, p, l)
+	}
+	if got := p.Stats(); got.ClosedBudget != 1 {
+		t.Errorf("%d were closed, want 1", got.ClosedBudget)
+	}
+	endAll(t, p, q, b, d)
+	r.sv.atMost(t, 3)
+	r.isFree("account")
+}
+
+// A process whose connections are never idle gives way, too.
+func TestABusyProcessDoesNotKeepItsRightsForEver(t *testing.T) {
+	r := newRig(t)
+	b, d := r.budget(2, Options{}), r.budget(2, Options{})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{MaxWaitTime: -1}), newPool(t, r.sv.addr, d, pool.Config{MaxWaitTime: -1})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	for range 4 { // more than there are connections
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for ctx.Err() == nil {
+				if l, err := p.Get(ctx); err == nil {
+					_ = p.Put(l)
+				}
+			}
+		}()
+	}
+	for range 20 {
+		giveBack(t, q, take(t, q, 1)...)
+	}
+	stop()
+	for range 4 {
+		<-done
+	}
+	endAll(t, p, q, b, d)
+	r.sv.atMost(t, 2)
+	r.isFree("account")
+}
+
+func TestAWaiterThatStopsReactingHoldsNobodyUpForItsLease(t *testing.T) {
+	s, sv, p := scene(t, 1)
+	p.Lease = 10 * time.Minute // not until it is over
+	a, b, c := newChild(t, p), newChild(t, p), newChild(t, p)
+	a.does("has 1", "get 1")
+	b.does("asked", "ask 1")
+	for len(s.state(p.Name).Processes) != 3 || s.waits(p.Name) != 1 {
+	}
+	b.stop()
+	c.tells("get 1")
+	for s.waits(p.Name) != 2 {
+	}
+	a.does("has 0", "put 1")
+	c.hears("has 1")
+	b.carryOn()
+	c.does("has 0", "put 1")
+	sv.until(t, "it is served at last", func() bool { return sv.of(b.id) == 1 })
+	sv.atMost(t, 1)
+	a.ends()
+	b.ends()
+	c.ends()
+	s.isFree(p.Name)
+}
+
+// waits returns how many processes wait.
+func (s *server) waits(name string) (n int) {
+	for _, p := range s.state(name).Processes {
+		if p.Waiting > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// The wall clock may be set. A process whose clock has run ahead may have slept: it asks before it opens, and closes nothing.
+func TestAWallClockThatIsSetCostsAQuestion(t *testing.T) {
+	r := newRig(t)
+	var ahead atomic.Int64
+	clock := clockFrom(time.Now())
+	b := r.budget(100, Options{clock: func() instant {
+		now := clock()
+		now.wall += time.Duration(ahead.Load())
+		return now
+	}})
+	p := newPool(t, r.sv.addr, b, pool.Config{})
+	leases := take(t, p, 2) // more were fetched ahead
+	term, err := b.store.Term()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.operations()
+	ahead.Add(int64(time.Hour))
+	leases = append(leases, take(t, p, 1)...)
+	if again, err := b.store.Term(); err != nil || again == term {
+		t.Errorf("the term is %d after the clock was set, and was %d; %v", again, term, err)
+	}
+	if got := r.operations(); got == before {
+		t.Error("it has opened without a question")
+	}
+	ahead.Add(int64(-2 * time.Hour))
+	leases = append(leases, take(t, p, 1)...)
+	if got := p.Stats(); got.ActiveConnections != 4 || got.ClosedBudget != 0 || got.OpenErrors != 0 {
+		t.Errorf("%d are leased, want 4; %d were closed, and %d failed, want none", got.ActiveConnections, got.ClosedBudget, got.OpenErrors)
+	}
+	giveBack(t, p, leases...)
+	endAll(t, p, b)
+	r.isFree("account")
+}
+
+func TestCloseWithConnectionsOpenLeavesTheirRightsToTheLease(t *testing.T) {
+	r := newRig(t)
+	b := r.budget(4, Options{})
+	p := newPool(t, r.sv.addr, b, pool.Config{FailFastAfter: 1})
+	leases := take(t, p, 3)
+	giveBack(t, p, leases[0])
+	if err := b.Close(); err == nil || !strings.Contains(err.Error(), "2 connections") {
+		t.Errorf("Close returned %v, want that 2 connections are open", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Errorf("the second Close returned %v", err)
+	}
+	if st := r.state("account"); st.Used != 2 {
+		t.Errorf("after Close\n%v", st)
+	}
+	if _, err := p.Get(context.Background()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Get returned %v, want ErrClosed", err)
+	}
+	giveBack(t, p, leases[1:]...)
+	endAll(t, p)
+}
+
+func TestTheClientOfTheCallerIsNeitherClosedNorUsed(t *testing.T) {
+	r := newRig(t)
+	c := r.newClient()
+	b, err := NewBudget(c, "account", 3, &Options{Found: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPool(t, r.sv.addr, b, pool.Config{})
+	giveBack(t, p, take(t, p, 2)...)
+	if got := c.PoolStats().Misses; got != 0 {
+		t.Errorf("%d connections of the caller's client were opened, want 0", got)
+	}
+	endAll(t, p, b)
+	if err := c.Ping(context.Background()).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutAServerABudgetIsThereAndOpensNothing(t *testing.T) {
+	s := newServer(t)
+	sv := newProtected(t)
+	s.kill()
+	c := s.newClient()
+	b, err := NewBudget(c, "account", 3, &Options{Found: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPool(t, sv.addr, b, pool.Config{FailFastAfter: 1})
+	var opening *pool.OpenError
+	if _, err := p.Get(context.Background()); !errors.As(err, &opening) || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("Get returned %v, want an OpenError with its cause", err)
+	}
+	s.start()
+	l, err := p.Get(context.Background())
+	for err != nil { // until the pause is over
+		l, err = p.Get(context.Background())
+	}
+	giveBack(t, p, l)
+	endAll(t, p, b)
+	s.isFree("account")
+}
+
+func TestWarmAndMinIdleTakeWhatIsFreeAndNothingElse(t *testing.T) {
+	r := newRig(t)
+	b, d := r.budget(6, Options{}), r.budget(6, Options{})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 20}), newPool(t, r.sv.addr, d, pool.Config{MaxConnections: 20})
+	leases := take(t, p, 2)
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	if err := q.Warm(ctx, 4); err != nil {
+		t.Error(err)
+	}
+	giveBack(t, p, leases...)
+	warm, stop := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer stop()
+	if err := q.Warm(warm, 6); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Warm returned %v; what is idle elsewhere is not for it", err)
+	}
+	if got := p.Stats(); got.IdleConnections != 2 || got.ClosedBudget != 0 {
+		t.Errorf("%d are idle, want 2", got.IdleConnections)
+	}
+	warmed := make(chan error, 1)
+	go func() { warmed <- q.Warm(ctx, 6) }()
+	p.Close() // what it had is free
+	if err := <-warmed; err != nil {
+		t.Errorf("Warm returned %v", err)
+	}
+	endAll(t, q, b, d)
+	r.sv.atMost(t, 6)
+	r.isFree("account")
+}
+
+func TestACluster(t *testing.T) {
+	s := newServer(t, "--cluster-enabled", "yes")
+	sv := newProtected(t)
+	ctx := context.Background()
+	c := s.newClient()
+	if err := c.ClusterAddSlotsRange(ctx, 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for info := ""; !strings.Contains(info, "cluster_state:ok"); time.Sleep(10 * time.Millisecond) {
+		info = c.ClusterInfo(ctx).Val()
+	}
+	open := func() *Budget {
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}})
+		t.Cleanup(func() { cluster.Close() })
+		b, err := NewBudget(cluster, "account", 3, &Options{Found: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b, d := open(), open()
+	p, q := newPool(t, sv.addr, b, pool.Config{}), newPool(t, sv.addr, d, pool.Config{})
+	giveBack(t, p, take(t, p, 3)...)
+	giveBack(t, q, take(t, q, 3)...)
+	endAll(t, p, q, b, d)
+	sv.atMost(t, 3)
+	slots := map[int64]bool{}
+	for _, k := range keys("account") {
+		slots[c.ClusterKeySlot(ctx, k).Val()] = true
+	}
+	if len(slots) != 1 {
+		t.Errorf("the keys are in %d slots, want 1", len(slots))
+	}
+	s.isFree("account")
+}
+
+func TestFencingKeepsTheBoundWhileAProcessIsStopped(t *testing.T) {
+	s, sv, p := scene(t, 3)
+	a := newChild(t, p.fenced())
+	a.does("has 2", "get 2")
+	fenced := make(chan string, 10)
+	b, err := NewBudget(s.newClient(), p.Name, p.Max, &Options{Lease: p.Lease, Fence: func(_ context.Context, id string) error {
+		sv.fence(id)
+		sv.until(t, "it is fenced", func() bool { return sv.of(id) == 0 })
+		fenced <- id
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	q := newPool(t, sv.addr, b, pool.Config{MaxWaitTime: -1})
+	leases := take(t, q, 3)
+	if id := <-fenced; id != a.id || len(fenced) > 0 {
+		t.Errorf("%q was fenced, want %q", id, a.id)
+	}
+	sv.atMost(t, 3)
+	a.carryOn()
+	giveBack(t, q, leases...)
+	a.does("has 3", "get 1")
+	sv.until(t, "its old ones are gone", func() bool { return len(sv.conns) == 3 || sv.of(a.id) == 1 })
+	sv.atMost(t, 3)
+	a.ends()
+	endAll(t, q, b)
+	s.isFree(p.Name)
+}

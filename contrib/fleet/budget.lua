@@ -326,7 +326,10 @@ if asked > 0 and r and records[me] then
     end
   end
 end
-if asked == 0 then query = false end
+if query then -- is there anybody to be asked, beside those who are asked already?
+  query = false
+  for id, o in pairs(everybody()) do query = query or id ~= me and o.ask == 0 and o.count > o.offered end
+end
 
 -- One of those that must be fenced, for a caller who can.
 local toFence, fenceLabel = '', ''

@@ -70,6 +70,7 @@ type store struct {
 	asking   []chan error
 	lapsed   bool   // rights may be over, until a request is carried out
 	term     uint64 // how often that was so
+	fetched  uint64 // rights that the server has granted, ever
 	full     bool   // the budget is near its end
 	grace    time.Duration
 }
@@ -347,6 +348,7 @@ func (s *store) apply(r request, a reply, err error) {
 		}
 	}
 	if got := a.mine - r.held; got > 0 {
+		s.fetched += uint64(got)
 		n := min(got, max(0, s.waiting-s.granting))
 		if s.hoping > 0 {
 			n = got

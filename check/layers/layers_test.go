@@ -32,6 +32,7 @@ var may = map[string]string{
 	"netconn":            ". internal/peek",
 	"pooltest":           ".",
 	"contrib/pooldebug":  ".",
+	"contrib/fleet":      ". github.com/redis/go-redis/v9 github.com/redis/go-redis/v9/maintnotifications",
 	"wsconn":             ". internal/opentime internal/peek go.uber.org/atomic github.com/coder/websocket",
 	"contrib/prompool":   ". github.com/prometheus/client_golang/prometheus github.com/prometheus/client_model/go",
 	"contrib/otelpool": ". go.opentelemetry.io/otel go.opentelemetry.io/otel/attribute go.opentelemetry.io/otel/codes go.opentelemetry.io/otel/metric " +

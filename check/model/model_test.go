@@ -131,7 +131,7 @@ var leftOut = []struct{ reason, operations string }{
 		fresh.go GetFresh fresh.Inc
 		fresh.go GetFresh fresh.Dec`},
 	{"Which error a holder gets whose lease Close or Revoke has ended.", `
-		revoke.go revokeLease revoked.Store
+		revoke.go revokeFor revoked.Store
 		revoke.go notLeased told.CompareAndSwap`},
 	{"How many are being closed whose slots are free already. It decides whether a slot is free before or after its Close; a model with STRICT=2 may do either.", `
 		close.go closeBehind behind.CompareAndSwap

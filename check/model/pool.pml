@@ -996,7 +996,7 @@ revoke:
     if
     :: cell[own]!=w -> w=0; own=0; goto revoke
     :: cell[own]==w && PH(w)==IDLE -> w=AS(w,LEASED); cell[own]=w; rd=7; goto destroy
-    :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7   /* @ revoke.go revokeLease ring.Renew */
+    :: cell[own]==w && PH(w)==LEASED -> w=NEXT(w,LEASED,1); cell[own]=w; lent[slot[own]]=0; rd=7   /* @ revoke.go revokeFor ring.Renew */
     fi };
   atomic { unfit[slot[own]]=1; goto destroy };                               /* @ conn.go mark notice.CompareAndSwap */
 

@@ -3,7 +3,6 @@ package fleet
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // ErrClosed is the cause when a pool opens nothing because its Budget has been closed.
@@ -20,19 +19,3 @@ type FormatError struct {
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("fleet: budget %q is in format %d, of %s; this is %s", e.Budget, e.Format, e.By, release)
 }
-
-// A silenceError says that nothing may be opened, because the lease may be over.
-type silenceError struct {
-	budget string
-	silent time.Duration
-	cause  error // what the last call has returned; may be nil
-}
-
-func (e *silenceError) Error() string {
-	if e.cause == nil {
-		return fmt.Sprintf("fleet: budget %q: nothing has been heard from the server for %v", e.budget, e.silent.Round(time.Millisecond))
-	}
-	return fmt.Sprintf("fleet: budget %q: nothing has been heard from the server for %v: %v", e.budget, e.silent.Round(time.Millisecond), e.cause)
-}
-
-func (e *silenceError) Unwrap() error { return e.cause }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package fleet
 
 import (
@@ -233,18 +235,18 @@ func TestAFailoverToAReplicaThatHasMissedGrantsGivesNothingTwice(t *testing.T) {
 	a, b := newChild(t, p), newChild(t, p)
 	a.does("has 1", "get 1")
 	r := replica.newClient()
-	if err := r.SlaveOf(ctx, "127.0.0.1", s.port()).Err(); err != nil {
+	if err := r.ReplicaOf(ctx, "127.0.0.1", s.port()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for have := ""; have == ""; { // bounded by the test's timeout
 		have, _ = r.HGet(ctx, keys(p.Name)[1], a.id).Result()
 	}
-	if err := r.SlaveOf(ctx, "127.0.0.1", "1").Err(); err != nil { // nobody is there
+	if err := r.ReplicaOf(ctx, "127.0.0.1", "1").Err(); err != nil { // nobody is there
 		t.Fatal(err)
 	}
 	a.does("has 4", "get 3") // after the link was cut
 	s.kill()
-	if err := r.SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+	if err := r.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
 	way.leads(replica.addr)

@@ -1,8 +1,9 @@
+//go:build linux
+
 package fleet
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -105,8 +106,7 @@ func (s *server) kill() {
 	}
 }
 
-func (s *server) pause()      { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
-func (s *server) carryOn()    { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
-func (s *server) restart()    { s.kill(); s.start() }
-func (s *server) forget()     { _ = os.RemoveAll(filepath.Join(s.dir, "appendonlydir")) }
-func (s *server) url() string { return fmt.Sprintf("redis://%s", s.addr) }
+func (s *server) pause()   { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *server) carryOn() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *server) restart() { s.kill(); s.start() }
+func (s *server) forget()  { _ = os.RemoveAll(filepath.Join(s.dir, "appendonlydir")) }

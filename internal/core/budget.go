@@ -423,17 +423,24 @@ func (p *Pool) cutFor(s *share, n int) (cut int) {
 			if word.Phase() != ring.Leased || word.Stamp() == revokedStamp || b.slots[i].Load() != c {
 				continue
 			}
-			if !s.yields(false, p.epoch) {
-				return cut
-			}
-			if p.revokeFor(s.bit, Lease{c, word}, closedByBudget, ErrRevoked) {
+			if p.cutOne(s, Lease{c, word}) {
 				cut++
-			} else {
-				s.keeps()
 			}
 		}
 	}
 	return cut
+}
+
+// cutOne ends a lease for what is lost. It reports false if nothing is lacking any more, or if somebody else has ended it.
+func (p *Pool) cutOne(s *share, l Lease) bool {
+	if !s.yields(false, p.epoch) {
+		return false
+	}
+	if p.revokeFor(s.bit, l, closedByBudget, ErrRevoked) {
+		return true
+	}
+	s.keeps()
+	return false
 }
 
 // terms asks the stores of the budget in which terms their rights are, if those end by themselves.

@@ -136,6 +136,14 @@ func beChild(p plan) {
 				_ = q.Put(l)
 			}
 			has()
+		case "lost": // waits until the pool knows that n rights are lost
+			for lost := 0; lost < n; time.Sleep(time.Millisecond) {
+				b.store.mu.Lock()
+				lost = b.store.missing
+				b.store.mu.Unlock()
+			}
+			b.store.orders.end()
+			fmt.Println("lost", n)
 		case "has":
 			has()
 		case "load": // n callers, for ever

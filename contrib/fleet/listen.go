@@ -64,7 +64,7 @@ func (l *listener) hear(m any, all string) {
 	switch m := m.(type) {
 	case *redis.Subscription:
 		s.mu.Lock()
-		s.need = s.need || s.waiting > s.granting || s.asked // something may have been missed
+		s.need = s.need || s.queued && !s.flying // something may have been missed
 		s.mu.Unlock()
 	case *redis.Message:
 		var a, b int

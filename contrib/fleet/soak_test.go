@@ -18,8 +18,8 @@ func TestSoak(t *testing.T) {
 		t.Skip("not in short mode")
 	}
 	duration := 8 * time.Second
-	long := os.Getenv("FLEET_SOAK") != ""
-	if long {
+	judged := os.Getenv("FLEET_SOAK") != ""
+	if judged {
 		var err error
 		if duration, err = time.ParseDuration(os.Getenv("FLEET_SOAK")); err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestSoak(t *testing.T) {
 	}
 	sv.until(t, "all is closed", func() bool { return len(sv.conns) == 0 })
 	t.Logf("%v: at most %d rights of %d, %d connections; %d were opened", actions, most, limit, worst, sv.total)
-	if long && worst > limit {
+	if judged && worst > limit {
 		t.Errorf("there were %d connections beside those of processes that were stopped, want at most %d", worst, limit)
 	}
 	if most < limit {

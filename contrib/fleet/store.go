@@ -71,6 +71,7 @@ type store struct {
 	lapsed   bool   // rights may be over, until a request is carried out
 	term     uint64 // how often that was so
 	fetched  uint64 // rights that the server has granted, ever
+	missing  int    // rights that were lost, ever
 	full     bool   // the budget is near its end
 	grace    time.Duration
 }
@@ -156,10 +157,9 @@ func (s *store) grant(n int) {
 		return
 	}
 	s.orders.add(func() {
-		s.rights.Grant(n) // calls Want
+		s.rights.Grant(n) // Want is called afterwards, here or by who is calling it now, with what is still wanted
 		s.mu.Lock()
 		s.granting -= n
-		s.need = s.need || s.waiting > s.granting
 		s.mu.Unlock()
 		s.kick()
 	})
@@ -347,6 +347,7 @@ func (s *store) apply(r request, a reply, err error) {
 			s.lose(min(lost, s.out))
 		}
 	}
+	s.queued = r.want > max(0, a.mine-r.held)
 	if got := a.mine - r.held; got > 0 {
 		s.fetched += uint64(got)
 		n := min(got, max(0, s.waiting-s.granting))
@@ -376,6 +377,7 @@ func (s *store) lose(n int) {
 		return
 	}
 	s.out -= n
+	s.missing += n
 	s.void = s.void || s.flying
 	strict := s.options.Strict
 	s.options.Logger.Warn("fleet: rights are lost", "budget", s.name, "rights", n)

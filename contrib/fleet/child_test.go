@@ -144,6 +144,12 @@ func beChild(p plan) {
 			}
 			b.store.orders.end()
 			fmt.Println("lost", n)
+		case "dump":
+			s := b.store
+			s.mu.Lock()
+			fmt.Fprintf(os.Stderr, "waiting %d granting %d out %d spare %d given %d told %d asked %v others %v queued %v lapsed %v failures %d term %d losing %d missing %d\n%+v\n", s.waiting, s.granting, s.out, s.spare, s.given, s.told, s.asked, s.others, s.queued, s.lapsed, s.failures, s.term, s.losing, s.missing, q.Stats())
+			s.mu.Unlock()
+			fmt.Println("dumped")
 		case "has":
 			has()
 		case "load": // n callers, for ever
@@ -229,7 +235,7 @@ func (c *child) tells(format string, args ...any) {
 // hears waits for an answer that begins with that.
 func (c *child) hears(begins string) string {
 	c.t.Helper()
-	late := time.AfterFunc(answerless, c.kill) // so that the read ends
+	late := time.AfterFunc(answerless, func() { _ = c.cmd.Process.Kill() }) // so that the read ends
 	line, err := c.out.ReadString('\n')
 	if line = strings.TrimSpace(line); !late.Stop() || err != nil || !strings.HasPrefix(line, begins) {
 		c.t.Fatalf("the child says %q, want %q…; %v", line, begins, err)

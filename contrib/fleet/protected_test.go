@@ -118,7 +118,7 @@ func (p *protected) until(t *testing.T, what string, f func() bool) {
 			for w := range maps.Values(p.conns) {
 				who[w]++
 			}
-			t.Fatalf("%s: it does not come to that; there are %d connections: %v", what, len(p.conns), who)
+			t.Fatalf("%s: it does not come to that; there are %d connections, of %d: %v", what, len(p.conns), p.total, who)
 		}
 		p.more.Wait()
 	}

@@ -72,6 +72,7 @@ type store struct {
 	term     uint64 // how often that was so
 	fetched  uint64 // rights that the server has granted, ever
 	missing  int    // rights that were lost, ever
+	losing   int    // times that the pools have yet to be told of that
 	full     bool   // the budget is near its end
 	grace    time.Duration
 }
@@ -207,6 +208,11 @@ func (s *store) Term() (uint64, error) {
 		s.mu.Unlock()
 		return 0, ErrClosed
 	}
+	if s.losing > 0 { // the pools have yet to hear of it
+		s.mu.Unlock()
+		s.orders.end()
+		s.mu.Lock()
+	}
 	if !s.lapse() {
 		defer s.mu.Unlock()
 		return s.term, nil
@@ -218,8 +224,12 @@ func (s *store) Term() (uint64, error) {
 	s.kick()
 	err := <-done
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.term, err
+	losing, term := s.losing, s.term
+	s.mu.Unlock()
+	if losing > 0 {
+		s.orders.end()
+	}
+	return term, err
 }
 
 // lapse reports whether the rights may be over, and notes it. What was in store is given back: it was good for half a lease.
@@ -378,6 +388,7 @@ func (s *store) lose(n int) {
 	}
 	s.out -= n
 	s.missing += n
+	s.losing++
 	s.void = s.void || s.flying
 	strict := s.options.Strict
 	s.options.Logger.Warn("fleet: rights are lost", "budget", s.name, "rights", n)
@@ -387,6 +398,9 @@ func (s *store) lose(n int) {
 		} else {
 			s.rights.Lose(n)
 		}
+		s.mu.Lock()
+		s.losing--
+		s.mu.Unlock()
 	})
 }
 

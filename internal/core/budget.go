@@ -443,13 +443,17 @@ func (p *Pool) cutOne(s *share, l Lease) bool {
 	return false
 }
 
-// terms asks the stores of the budget in which terms their rights are, if those end by themselves.
-func (b *budget) terms() (numbers [2]uint64, err error) {
+// terms asks the stores of the budget in which terms their rights are, if those end by themselves. begins says that
+// something is about to be opened: that is no time for it while rights are lost and nothing is being closed for them.
+func (b *budget) terms(begins bool) (numbers [2]uint64, err error) {
 	for i, s := range b.shares {
 		if t, ok := s.rights.store.(Term); ok {
 			if numbers[i], err = t.Term(); err != nil {
 				return numbers, err
 			}
+		}
+		if begins && s.rights.owes() {
+			return numbers, errTermOver
 		}
 	}
 	return numbers, nil

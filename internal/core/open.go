@@ -181,7 +181,7 @@ func (p *Pool) open(a *attempt) {
 	var terms [2]uint64
 	if p.budget != nil {
 		err = guard("RightsStore.Term", func() (err error) {
-			terms, err = p.budget.terms() // directly before: the process may have been stopped since it got the right
+			terms, err = p.budget.terms(true) // directly before: the process may have been stopped since it got the right
 			return err
 		})
 		if err != nil {
@@ -215,7 +215,7 @@ func (p *Pool) open(a *attempt) {
 	if p.budget != nil {
 		err = errGoexit
 		err = guard("RightsStore.Term", func() error {
-			now, err := p.budget.terms()
+			now, err := p.budget.terms(false)
 			if err == nil && now != terms {
 				err = errTermOver
 			}

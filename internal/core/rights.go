@@ -375,6 +375,16 @@ func (r *Rights) cuts() bool {
 	return r.cutting && r.lost.wants > r.coming
 }
 
+// owes reports whether rights are lost for which no connection is being closed.
+func (r *Rights) owes() bool {
+	if r.store == nil {
+		return false // none is ever lost
+	}
+	r.enter()
+	defer r.mu.Unlock()
+	return r.lost.wants > r.coming
+}
+
 // Idle returns how many connections could be closed at once for others, and since when the first of
 // them has been of no use. What is reserved counts only while nothing is idle.
 func (r *Rights) Idle() (n int, since time.Time) {

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +74,10 @@ func beChild(p plan) {
 		Open: func(ctx context.Context) (*link, error) {
 			if p.StopsInOpen && !stopped.Swap(true) {
 				fmt.Println("stopping")
-				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+				// Sent to this thread, it is obeyed before the call returns; sent to the process, some time later.
+				runtime.LockOSThread()
+				_ = syscall.Tgkill(os.Getpid(), syscall.Gettid(), syscall.SIGSTOP)
+				runtime.UnlockOSThread()
 			}
 			return open(ctx)
 		},
@@ -144,12 +148,6 @@ func beChild(p plan) {
 			}
 			b.store.orders.end()
 			fmt.Println("lost", n)
-		case "dump":
-			s := b.store
-			s.mu.Lock()
-			fmt.Fprintf(os.Stderr, "waiting %d granting %d out %d spare %d given %d told %d asked %v others %v queued %v lapsed %v failures %d term %d losing %d missing %d\n%+v\n", s.waiting, s.granting, s.out, s.spare, s.given, s.told, s.asked, s.others, s.queued, s.lapsed, s.failures, s.term, s.losing, s.missing, q.Stats())
-			s.mu.Unlock()
-			fmt.Println("dumped")
 		case "has":
 			has()
 		case "load": // n callers, for ever

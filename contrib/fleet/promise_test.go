@@ -143,7 +143,6 @@ func TestWhatIsDialedTooLateIsClosedAndNotLent(t *testing.T) {
 	a.hears("") // "asked" and "stopping", whichever comes first
 	a.hears("")
 	sv.until(t, "it has dialed", func() bool { return sv.total == 2 })
-	time.AfterFunc(15*time.Second, func() { a.tells("dump") })
 	sv.until(t, "it has closed it", func() bool { return sv.of(a.id) == 0 })
 	a.does("has 0", "has")
 	b.does("has 0", "put 1")

@@ -135,7 +135,7 @@ func (p *protected) atMost(t *testing.T, n int) {
 }
 
 // patienceOfTests is how long a test waits for what must come. None waits for it that passes.
-const patienceOfTests = 20 * time.Second
+const patienceOfTests = 60 * time.Second
 
 // A link is a connection to the protected server.
 type link struct {

@@ -4,6 +4,7 @@ package schedules
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/S4AK4N/pool"
@@ -259,5 +260,97 @@ func TestExploreTwoGetsOfAPoolTakeIdleConnectionsOfAnother(t *testing.T) {
 		s[1].getter("getter 0")
 		s[1].getter("getter 1")
 		quiet(s) // one may have served both, and then only one is open
+	})
+}
+
+// A vault is a store that grants what is wanted while it has it.
+type vault struct {
+	rights *pool.Rights
+	mu     sync.Mutex // held for a few plain steps
+	free   int
+	out    int
+}
+
+func (v *vault) Rights() (*pool.Rights, error) { return v.rights, nil }
+
+func (v *vault) Want(waiting, hoping int) {
+	v.mu.Lock()
+	n := min(waiting, v.free)
+	v.free -= n
+	v.out += n
+	v.mu.Unlock()
+	if n > 0 {
+		v.rights.Grant(n)
+	}
+}
+
+func (v *vault) Give(n int) {
+	v.mu.Lock()
+	v.free += n
+	v.out -= n
+	v.mu.Unlock()
+}
+
+// cut returns a scene of a pool with max rights from elsewhere, so many of them in use, one of which is cut.
+func cut(r *explore.Run, max, leased int) (*scene, []pool.Lease[*testkit.Wire]) {
+	v := &vault{free: max}
+	v.rights = pool.NewRights(v)
+	x := new(testkit.Exchange)
+	c := timeless(max + 1)
+	c.Budget = v
+	s := newScene(r, x, x.Factory(), c)
+	s.rights = true
+	l := s.lend(leased)
+	s.Go("cutter", func() { v.rights.Cut(1) })
+	s.End(func() {
+		if n := s.in.Promised(); n != 0 {
+			r.Errorf("%d rights are still to come at the end", n)
+		}
+		if got := s.in.Rights(); got != v.out-1 {
+			r.Errorf("the pool has %d rights, and %d were granted and one is lost", got, v.out)
+		}
+	})
+	return s, l
+}
+
+func TestExploreACutAgainstAPut(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := cut(r, 2, 2)
+		s.Go("putter", func() { _ = s.p.Put(l[0]) })
+		s.End(func() {
+			if got := s.p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections+got.IdleConnections != 1 {
+				s.Errorf("%d were closed, want 1, %d are leased and %d idle, want 1", got.ClosedBudget, got.ActiveConnections, got.IdleConnections)
+			}
+		})
+	})
+}
+
+func TestExploreACutAgainstAPutAndAGet(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := cut(r, 2, 2)
+		s.Go("putter", func() { _ = s.p.Put(l[0]) })
+		s.Go("getter", func() {
+			if _, err := s.p.Get(background); err != nil {
+				s.Errorf("Get: %v", err)
+			}
+		})
+		s.Go("other putter", func() { _ = s.p.Put(l[1]) })
+	})
+}
+
+func TestExploreACutAgainstAGetThatOpens(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, l := cut(r, 2, 1)
+		s.Go("getter", func() {
+			if _, err := s.p.Get(background); err != nil {
+				s.Errorf("Get: %v", err)
+			}
+		})
+		s.Go("putter", func() { _ = s.p.Put(l[0]) })
+		s.End(func() {
+			if got := s.p.Stats(); got.ActiveConnections+got.IdleConnections > 1 {
+				s.Errorf("%d are leased and %d idle, want 1 in all", got.ActiveConnections, got.IdleConnections)
+			}
+		})
 	})
 }

@@ -408,10 +408,11 @@ func (b *budget) cuts() bool {
 }
 
 // cutFor ends up to n leases for what the process has lost of the rights of s, and closes their
-// connections. It returns how many.
-func (p *Pool) cutFor(s *share, n int) (cut int) {
+// connections. It returns how many, and whether somebody else has ended one meanwhile, so that the connection may be in
+// other hands.
+func (p *Pool) cutFor(s *share, n int) (cut int, missed bool) {
 	if words.Gate(p.gate.Load()).Asleep() {
-		return 0
+		return 0, false
 	}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
@@ -423,24 +424,18 @@ func (p *Pool) cutFor(s *share, n int) (cut int) {
 			if word.Phase() != ring.Leased || word.Stamp() == revokedStamp || b.slots[i].Load() != c {
 				continue
 			}
-			if p.cutOne(s, Lease{c, word}) {
-				cut++
+			if !s.yields(false, p.epoch) {
+				return cut, missed // no more is lacking
 			}
+			if p.revokeFor(s.bit, Lease{c, word}, closedByBudget, ErrRevoked) {
+				cut++
+				continue
+			}
+			missed = true
+			s.keeps()
 		}
 	}
-	return cut
-}
-
-// cutOne ends a lease for what is lost. It reports false if nothing is lacking any more, or if somebody else has ended it.
-func (p *Pool) cutOne(s *share, l Lease) bool {
-	if !s.yields(false, p.epoch) {
-		return false
-	}
-	if p.revokeFor(s.bit, l, closedByBudget, ErrRevoked) {
-		return true
-	}
-	s.keeps()
-	return false
+	return cut, missed
 }
 
 // terms asks the stores of the budget in which terms their rights are, if those end by themselves. begins says that

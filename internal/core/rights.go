@@ -353,16 +353,16 @@ func (r *Rights) Cut(n int) {
 		r.enter()
 		lacking, holders := r.lost.wants-r.coming, slices.Clone(r.holders)
 		r.mu.Unlock()
-		cut := false
+		again := false
 		for _, s := range holders {
 			if lacking <= 0 {
 				return
 			}
-			n := s.pool.cutFor(s, lacking)
+			n, missed := s.pool.cutFor(s, lacking)
 			lacking -= n
-			cut = cut || n > 0
+			again = again || n > 0 || missed
 		}
-		if !cut {
+		if !again {
 			return
 		}
 	}

@@ -8,7 +8,8 @@ import (
 
 // A Budget bounds how many connections several pools have open together, on top of
 // [Config.MaxConnections] of each: pools of any types, and, if the Budget keeps its count where
-// other processes see it, pools of a whole fleet. [NewBudget] returns one for a process. Set
+// other processes see it, pools of a whole fleet: github.com/S4AK4N/pool/contrib/fleet has one that does, on Redis or
+// Valkey. [NewBudget] returns one for a process. Set
 // [Config.Budget] of all the pools to it, or [GroupConfig.MaxConnections].
 //
 // A connection has a right of the Budget from before Factory.Open is called until Factory.Close has

@@ -439,3 +439,23 @@ func TestFencingKeepsTheBoundWhileAProcessIsStopped(t *testing.T) {
 	endAll(t, q, b)
 	s.isFree(p.Name)
 }
+
+// Who has heard from the server knows that there was a budget: one that is gone is no new one.
+func TestFoundDoesNotCountForDataThatAreLost(t *testing.T) {
+	r := newRig(t)
+	b := r.budget(3, Options{})
+	p := newPool(t, r.sv.addr, b, pool.Config{})
+	leases := take(t, p, 1)
+	r.restart() // it keeps nothing
+	for len(r.state("account").Processes) == 0 {
+		b.store.mu.Lock()
+		b.store.need = true
+		b.store.mu.Unlock()
+		b.store.kick()
+	}
+	if st := r.state("account"); st.Grace == 0 || st.Used == 0 {
+		t.Errorf("after the loss\n%v", st)
+	}
+	giveBack(t, p, leases...)
+	endAll(t, p, b)
+}

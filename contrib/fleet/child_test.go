@@ -34,6 +34,8 @@ type plan struct {
 	Fences                 bool // has Options.Fence, which does nothing
 	StopsInOpen            bool // stops itself in its first open, before it dials
 	Verbose                bool
+	Record                 string    // the file that operations are written to
+	Mutant                 [2]string // an error that is put into the script: the second instead of the first
 }
 
 func (p plan) fenced() plan {
@@ -61,6 +63,16 @@ func beChild(p plan) {
 	}
 	if p.Verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if p.Record != "" {
+		r, err := newRecorder(p.Record)
+		if err != nil {
+			panic(err)
+		}
+		opts.observe = r.observe
+	}
+	if p.Mutant != [2]string{} {
+		script = redis.NewScript(strings.Replace(source, p.Mutant[0], p.Mutant[1], 1))
 	}
 	client := redis.NewClient(&redis.Options{Addr: p.Redis})
 	b, err := NewBudget(client, p.Name, p.Max, opts)

@@ -28,7 +28,8 @@ type Options struct {
 	// Found says that this budget is new: if the server knows nothing of it, rights are granted at once. Without Found,
 	// none is granted for one Lease then, because the server may have been restarted without its data, and
 	// processes that have connections need the time to say so. Set it in the program that sets up a
-	// system, and in tests, not in a service: it would give out what others still have.
+	// system, and in tests, not in a service: it would give out what others still have. It counts until the server has
+	// answered for the first time: data that are lost later are another matter.
 	Found bool
 
 	// Fence is called in one of the processes that have it when another one has not been heard of for a Lease and had rights.
@@ -44,8 +45,9 @@ type Options struct {
 	// Logger gets warnings. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	timeout time.Duration  // of one call, for tests. If zero, Lease/6
-	clock   func() instant // for tests
+	timeout time.Duration                    // of one call, for tests. If zero, Lease/6
+	clock   func() instant                   // for tests
+	observe func(request) func(reply, error) // is called before each operation, and what it returns afterwards; for tests
 }
 
 // A Budget is a [pool.Budget] that all processes have in common that name it. All methods are safe for

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/S4AK4N/pool v0.0.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/redis/go-redis/v9 v9.23.0
 )
 

@@ -47,7 +47,7 @@ func (c *count) peer(id string) *peer {
 func (p *peer) says(r request) reply {
 	p.t.Helper()
 	p.seq++
-	r.id, r.seq = p.named, p.seq
+	r.id, r.seq, r.founds = p.named, p.seq, p.s.options.Found
 	if r.idle == 0 {
 		r.idle = -1
 	}

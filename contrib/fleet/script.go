@@ -45,6 +45,7 @@ type request struct {
 	idle   int // how many could be closed at once; -1: not asked
 	idleMs int64
 	leaves bool
+	founds bool   // Options.Found, and nothing has been heard from the server yet
 	fenced string // the process that has been fenced
 }
 
@@ -54,7 +55,7 @@ func (r request) args(s *store) []any {
 		leaves = "1"
 	}
 	founding, fence := "0", "0"
-	if s.options.Found {
+	if r.founds {
 		founding = "1"
 	}
 	if s.options.Fence != nil {
@@ -87,7 +88,11 @@ type reply struct {
 }
 
 // operate carries out a request. The server may carry it out later, though an error is returned.
-func (s *store) operate(ctx context.Context, r request) (reply, error) {
+func (s *store) operate(ctx context.Context, r request) (a reply, err error) {
+	if s.options.observe != nil {
+		done := s.options.observe(r)
+		defer func() { done(a, err) }()
+	}
 	values, err := script.Run(ctx, s.client, s.keys, r.args(s)...).Slice()
 	if err != nil {
 		return reply{}, s.explain(err)

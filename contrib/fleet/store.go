@@ -269,7 +269,7 @@ func (s *store) request() request {
 	s.need, s.flying, s.void, s.given = false, true, false, 0
 	s.tried = s.clock()
 	s.spare = s.keeps() // the rest is not ours any more
-	r := request{id: s.id, seq: s.seq, idle: -1, fenced: s.fenced, leaves: s.closing}
+	r := request{id: s.id, seq: s.seq, idle: -1, fenced: s.fenced, leaves: s.closing, founds: s.options.Found && !s.heard}
 	if !s.closing {
 		r.want = max(0, s.waiting-s.granting-s.spare)
 		if r.want > 0 && !s.others {

@@ -22,7 +22,7 @@ local seq, held, want, ahead, hope = tonumber(ARGV[2]), tonumber(ARGV[3]), tonum
 local idle, idleFor = tonumber(ARGV[7]), tonumber(ARGV[8])
 local lease, limit = tonumber(ARGV[9]), tonumber(ARGV[10])
 local founding, mustFence, label = ARGV[11] == '1', ARGV[12], ARGV[13]
-local channel, patience, release = ARGV[16], tonumber(ARGV[17]), ARGV[18]
+local channel, patience, release, overdue = ARGV[16], tonumber(ARGV[17]), ARGV[18], ARGV[19] == '1'
 
 local format = redis.call('HGET', S, 'format')
 if format and format ~= '1' then
@@ -155,6 +155,11 @@ else
   end
   r.seq = seq
   if leaves then r.fence = '0' end
+  if overdue and now < open then
+    -- Its lease was over before the grace, or may have been. Then others have what it had, and may not have said so yet.
+    used, lost = used - r.count, held
+    r.count, held = 0, 0
+  end
   local extra = r.count - held
   local given = 0
   if extra < 0 then -- it has what we do not know of: it gets it back if it is free

@@ -248,11 +248,17 @@ func (s *server) waits(name string) (n int) {
 func TestAWallClockThatIsSetCostsAQuestion(t *testing.T) {
 	r := newRig(t)
 	var ahead atomic.Int64
+	var late atomic.Bool
 	clock := clockFrom(time.Now())
 	b := r.budget(100, Options{clock: func() instant {
 		now := clock()
 		now.wall += time.Duration(ahead.Load())
 		return now
+	}, observe: func(q request) func(reply, error) {
+		if q.late {
+			late.Store(true)
+		}
+		return func(reply, error) {}
 	}})
 	p := newPool(t, r.sv.addr, b, pool.Config{})
 	leases := take(t, p, 2) // more were fetched ahead
@@ -261,13 +267,16 @@ func TestAWallClockThatIsSetCostsAQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := r.operations()
+	if late.Load() {
+		t.Error("it has said that its lease is over before the clock was set")
+	}
 	ahead.Add(int64(time.Hour))
 	leases = append(leases, take(t, p, 1)...)
 	if again, err := b.store.Term(); err != nil || again == term {
 		t.Errorf("the term is %d after the clock was set, and was %d; %v", again, term, err)
 	}
-	if got := r.operations(); got == before {
-		t.Error("it has opened without a question")
+	if got := r.operations(); got == before || !late.Load() {
+		t.Errorf("it has opened without a question, or has not said that its lease may be over: %v", late.Load())
 	}
 	ahead.Add(int64(-2 * time.Hour))
 	leases = append(leases, take(t, p, 1)...)

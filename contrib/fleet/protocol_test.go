@@ -178,7 +178,7 @@ func TestWhatIsHeldByAProcessThatIsNotHeardOfIsFreeAfterItsLease(t *testing.T) {
 	c.passes(2 * time.Second)
 	b.gets(2, request{held: 1, want: 1})
 	// It wakes up. One is free, the other one is lost.
-	if got := a.gets(1, request{held: 2}); got.lost != 1 {
+	if got := a.gets(1, request{held: 2, late: true}); got.lost != 1 {
 		t.Errorf("%d rights are lost, want 1", got.lost)
 	}
 	c.is("in the end", "b 2", "a 1")
@@ -197,6 +197,25 @@ func TestAnEmptyServerGrantsNothingForOneLease(t *testing.T) {
 	c.passes(2 * time.Second)
 	a.gets(1, request{want: 1})
 	c.is("in the end", "b 2 waits 1 at 1", "a 1 asked 1")
+}
+
+// It was stopped, others got what it had, and then the server lost its data: it may be the first one that claims something.
+func TestWhoseLeaseWasOverBeforeTheGraceClaimsNothing(t *testing.T) {
+	c := newCount(t, 2, Options{Found: true})
+	a, b := c.peer("a"), c.peer("b")
+	a.gets(2, request{want: 2})
+	c.passes(11 * time.Second)
+	b.gets(2, request{want: 2})
+	if err := c.c.FlushAll(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.s.options.Found, b.s.options.Found = false, false
+	if got := a.gets(0, request{held: 2, late: true}); got.lost != 2 {
+		t.Errorf("%d rights are lost, want 2", got.lost)
+	}
+	if got := b.gets(2, request{held: 2}); got.lost != 0 {
+		t.Errorf("%d rights of who has them are lost, want none", got.lost)
+	}
 }
 
 func TestTheLeastLimitCountsAsLongAsItsProcessLives(t *testing.T) {

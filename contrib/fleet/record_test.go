@@ -31,7 +31,7 @@ type line struct {
 	ID                      string `json:",omitempty"`
 	Seq                     uint64 `json:",omitempty"`
 	Held, Want, Ahead, Hope int    `json:",omitempty"`
-	Leaves, Founds          bool   `json:",omitempty"`
+	Leaves, Founds, Late    bool   `json:",omitempty"`
 
 	Failed, Unsent             bool  `json:",omitempty"` // Unsent: not carried out, for sure
 	Status, Mine, Missing, Max int   `json:",omitempty"`
@@ -65,7 +65,7 @@ func (r *recorder) write(l line) {
 
 // observe is Options.observe.
 func (r *recorder) observe(q request) func(reply, error) {
-	l := line{ID: q.id, Seq: q.seq, Held: q.held, Want: q.want, Ahead: q.ahead, Hope: q.hope, Leaves: q.leaves, Founds: q.founds}
+	l := line{ID: q.id, Seq: q.seq, Held: q.held, Want: q.want, Ahead: q.ahead, Hope: q.hope, Leaves: q.leaves, Founds: q.founds, Late: q.late}
 	l.Kind = lineCall
 	r.write(l)
 	return func(a reply, err error) {

@@ -46,6 +46,7 @@ type request struct {
 	idleMs int64
 	leaves bool
 	founds bool   // Options.Found, and nothing has been heard from the server yet
+	late   bool   // the lease is over, by the clock of the process: it may claim nothing of what nobody knows
 	fenced string // the process that has been fenced
 }
 
@@ -54,7 +55,10 @@ func (r request) args(s *store) []any {
 	if r.leaves {
 		leaves = "1"
 	}
-	founding, fence := "0", "0"
+	founding, fence, late := "0", "0", "0"
+	if r.late {
+		late = "1"
+	}
 	if r.founds {
 		founding = "1"
 	}
@@ -62,7 +66,7 @@ func (r request) args(s *store) []any {
 		fence = "1"
 	}
 	return []any{r.id, r.seq, r.held, r.want, r.ahead, r.hope, r.idle, r.idleMs, s.options.Lease.Milliseconds(), s.max,
-		founding, fence, s.options.Label, leaves, r.fenced, channel(s.name), patience.Milliseconds(), release}
+		founding, fence, s.options.Label, leaves, r.fenced, channel(s.name), patience.Milliseconds(), release, late}
 }
 
 // What became of a request.

@@ -239,9 +239,12 @@ func (w *world) operate(id uint8, r line, limit int) (a line) {
 	} else {
 		p.known, p.seq, p.at = true, r.Seq, r.At
 		want := r.Want
+		if r.Late && w.closed { // others may have that
+			a.Missing, r.Held, p.count, p.offered = r.Held, 0, 0, 0
+		}
 		if r.Held > p.count { // it has what is not known here
 			p.count += min(r.Held-p.count, max(0, limit-w.used()))
-			a.Missing = r.Held - p.count
+			a.Missing += r.Held - p.count
 		} else { // what it does not have is counted. It keeps what was offered
 			keep := min(p.count-r.Held, want, p.offered)
 			p.count = r.Held + keep

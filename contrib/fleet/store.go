@@ -280,6 +280,7 @@ func (s *store) request() request {
 		}
 	}
 	r.held = s.out + s.spare
+	r.late = r.held > 0 && s.tried.since(s.sent) >= s.losesAt()
 	s.queued = r.want > 0
 	return r
 }

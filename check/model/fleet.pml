@@ -224,9 +224,10 @@ end:
              keep=(extra<offered[p] -> extra : offered[p]);
              keep=(keep<w -> keep : w);
              w=w-keep;
-             cnt[p]=mheld[m]+keep
 #if BUG==118
-             +(extra-keep)
+             cnt[p]=cnt[p]
+#else
+             cnt[p]=mheld[m]+keep
 #endif
           fi;
           offered[p]=0; want[p]=w;

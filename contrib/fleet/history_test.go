@@ -178,6 +178,10 @@ func TestTheSpecificationOfGrantsRefuses(t *testing.T) {
 		{"something is granted by a server without data", false, []tale{{id: "a", want: 2, mine: 2, used: 2}, {restart: true, lost: true}, {id: "b", want: 1, mine: 1, used: 1}}},
 		{"what there was is claimed", true, []tale{{id: "a", want: 2, mine: 2, used: 2}, {restart: true, lost: true}, {id: "b", want: 1}, {id: "a", held: 2, mine: 2, used: 2, others: 1},
 			{id: "b", want: 1, mine: 1, used: 3, after: time.Second}}},
+		{"the grace is longer than a lease", true, []tale{{id: "a", want: 2, mine: 2, used: 2}, {restart: true}, {id: "a", held: 2, mine: 2, used: 2, after: 900 * time.Millisecond},
+			{id: "b", want: 1, used: 2, after: 200 * time.Millisecond}, {id: "b", want: 1, mine: 1, used: 3, after: 100 * time.Millisecond}}},
+		{"who comes back too late claims nothing", true, []tale{{id: "a", want: 1, mine: 1, used: 1}, {restart: true, lost: true}, {id: "a", held: 1, late: true, missing: 1}}},
+		{"who comes back too late claims it", false, []tale{{id: "a", want: 1, mine: 1, used: 1}, {restart: true, lost: true}, {id: "a", held: 1, late: true, mine: 1, used: 1}}},
 	} {
 		lines := tell(c.ops)
 		ops, err := history(lines)
@@ -196,7 +200,8 @@ type tale struct {
 	seq                uint64 // 0: one more than the last
 	held, want         int
 	mine, used, others int
-	status             int
+	status, missing    int
+	late               bool
 	silent             bool          // there is no answer
 	never              bool          // and it is not carried out
 	after              time.Duration // that has passed since the one before
@@ -225,6 +230,7 @@ func tell(ops []tale) (lines []line) {
 			rev--
 		}
 		ret.Kind, ret.Mine, ret.Used, ret.Others, ret.Status, ret.Failed, ret.Rev = lineReturn, o.mine, o.used, o.others, o.status, o.silent, rev
+		call.Late, ret.Missing = o.late, o.missing
 		lines = append(lines, call, ret)
 	}
 	return lines

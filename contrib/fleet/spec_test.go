@@ -195,13 +195,12 @@ func (r rules) unseen(worlds set, o operation, until int64) set {
 // aged returns what time may have done until then.
 func (r rules) aged(w world, until int64) []world {
 	const slack = 2 * time.Millisecond // the server counts in whole ones
+	worlds := []world{w}
 	if w.closed && !w.fresh && until >= w.since+int64(r.lease-slack) {
 		open := w
 		open.closed = false
-		w.since = 1 << 62 // so that it is not asked again
-		return append(r.aged(w, until), r.aged(open, until)...)
+		worlds = append(worlds, open)
 	}
-	worlds := []world{w}
 	for i := range w.procs {
 		p, id := w.procs[i], uint8(i)
 		switch {
@@ -213,7 +212,7 @@ func (r rules) aged(w world, until int64) []world {
 				worlds = append(worlds, w)
 			}
 			if idle {
-				worlds = worlds[len(worlds)/2:]
+				worlds = worlds[len(worlds)/2:] // those that have forgotten it
 			}
 		case p.offered > 0 && until >= p.offeredAt+int64(patience-slack):
 			for _, w := range worlds {

@@ -72,7 +72,7 @@ local function everybody()
 end
 
 -- What processes are told when all is done.
-local notes, query, free = {}, false, false
+local notes, query, free, spare = {}, false, false, false
 local function asks(r, n) -- changes what others would have from r
   asked = asked + n - r.ask
   r.ask = n
@@ -244,7 +244,7 @@ if now >= open then
   -- What nobody waits for: for Warm and MinIdle, and a few ahead while the end is far.
   if records[me] and status == 0 and lost == 0 and wants == 0 and not leaves then
     local n = math.max(0, math.min(hope, max - used))
-    if n < hope then hopes = true end
+    if n < hope then hopes, spare = true, true end -- who has something in store gives it back
     if ahead > 0 then n = math.max(n, math.min(ahead, math.floor((max - used) / 4))) end
     if n > 0 then used, r.count = used + n, r.count + n end
   end
@@ -363,7 +363,7 @@ for id in pairs(notes) do
   local o = records[id]
   if o then redis.call('PUBLISH', channel .. id, text(o.offered) .. ' ' .. text(o.ask) .. ' ' .. text(rev)) end
 end
-if query or free then redis.call('PUBLISH', channel .. 'all', (query and '1' or '0') .. ' ' .. (free and '1' or '0')) end
+if query or free or spare then redis.call('PUBLISH', channel .. 'all', (query and '1' or spare and '2' or '0') .. ' ' .. (free and '1' or '0')) end
 
 local ask, wanting = 0, 0
 if records[me] then mine, ask, wanting = r.count, r.ask, r.want end

@@ -354,31 +354,51 @@ func TestWithoutAServerABudgetIsThereAndOpensNothing(t *testing.T) {
 
 func TestWarmAndMinIdleTakeWhatIsFreeAndNothingElse(t *testing.T) {
 	r := newRig(t)
-	b, d := r.budget(6, Options{}), r.budget(6, Options{})
+	b, d := r.budget(4, Options{}), r.budget(4, Options{}) // so few that none is fetched ahead
 	p, q := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 20}), newPool(t, r.sv.addr, d, pool.Config{MaxConnections: 20})
 	leases := take(t, p, 2)
 	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
 	defer cancel()
-	if err := q.Warm(ctx, 4); err != nil {
+	if err := q.Warm(ctx, 2); err != nil {
 		t.Error(err)
 	}
 	giveBack(t, p, leases...)
 	warm, stop := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer stop()
-	if err := q.Warm(warm, 6); !errors.Is(err, context.DeadlineExceeded) {
+	if err := q.Warm(warm, 4); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Warm returned %v; what is idle elsewhere is not for it", err)
 	}
 	if got := p.Stats(); got.IdleConnections != 2 || got.ClosedBudget != 0 {
 		t.Errorf("%d are idle, want 2", got.IdleConnections)
 	}
 	warmed := make(chan error, 1)
-	go func() { warmed <- q.Warm(ctx, 6) }()
-	p.Close() // what it had is free
+	go func() { warmed <- q.Warm(ctx, 4) }()
+	endAll(t, p, b) // what it had is free
 	if err := <-warmed; err != nil {
 		t.Errorf("Warm returned %v", err)
 	}
-	endAll(t, q, b, d)
-	r.sv.atMost(t, 6)
+	endAll(t, q, d)
+	r.sv.atMost(t, 4)
+	r.isFree("account")
+}
+
+// What others have fetched ahead does not wait for its end.
+func TestWarmGetsWhatOthersHaveInStore(t *testing.T) {
+	r := newRig(t)
+	b, d := r.budget(8, Options{Lease: long}), r.budget(8, Options{Lease: long})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{MaxConnections: 20}), newPool(t, r.sv.addr, d, pool.Config{MaxConnections: 20})
+	leases := take(t, p, 1)
+	if st := r.state("account"); st.Used != 2 {
+		t.Errorf("one is fetched ahead; the state is\n%v", st)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	if err := q.Warm(ctx, 7); err != nil {
+		t.Error(err)
+	}
+	giveBack(t, p, leases...)
+	endAll(t, p, q, b, d)
+	r.sv.atMost(t, 8)
 	r.isFree("account")
 }
 

@@ -74,12 +74,15 @@ func (l *listener) hear(m any, all string) {
 				return
 			}
 			idle := 0
-			if a != 0 {
+			if a == 1 {
 				idle, _ = s.rights.Idle()
 			}
 			s.mu.Lock()
-			if a != 0 && s.waiting == 0 {
+			if a == 1 && s.waiting == 0 {
 				s.others = true
+			}
+			if a == 2 && s.hoping == 0 { // a Warm elsewhere would have what is in store
+				s.spareAt = s.clock().less(s.renewal())
 			}
 			s.answer = s.answer || idle > 0
 			s.need = s.need || idle > 0 || s.keeps() < s.spare || b != 0 && s.hoping > 0

@@ -84,6 +84,9 @@ type instant struct{ mono, wall time.Duration }
 // the machine sleeps, the wall clock is set.
 func (i instant) since(o instant) time.Duration { return max(i.mono-o.mono, i.wall-o.wall) }
 
+// less returns the instant that was d before.
+func (i instant) less(d time.Duration) instant { return instant{i.mono - d, i.wall - d} }
+
 func clockFrom(epoch time.Time) func() instant {
 	return func() instant {
 		now := time.Now()

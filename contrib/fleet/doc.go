@@ -32,9 +32,12 @@
 //     is closed by then. With [Options].Strict leases are revoked then, and max is not exceeded.
 //   - A process is stopped for longer than a Lease: they exceed max by all that it has, until it wakes up. Then it closes what is idle, with
 //     Strict everything. With [Options].Fence max is not exceeded.
-//   - The server is restarted, or a replica takes over: max is not exceeded. Nothing is granted for one Lease, in which processes say what they have.
+//   - The server is restarted, or a replica takes over: max is not exceeded. Nothing is granted for one Lease, in which processes say what they have. One
+//     that was stopped for longer than a Lease until then gets nothing back: others may have it.
 //   - The server is down, or silent: max is not exceeded. Nothing is opened, and after 3/5 of a Lease each process is cut off.
 //   - A wall clock is set, of the server or of a process: max is not exceeded.
+//
+// docs/fleet.md of the repository has this as a table, and how each row is tested.
 //
 // A process that has been stopped opens nothing before it has asked the server, and a connection that was dialed too late, because the process
 // stood still between the question and the dial, is closed and not lent.

@@ -42,6 +42,7 @@ func record(t *testing.T, limit int, d time.Duration, mutant [2]string) (lines [
 		switch random.IntN(8) {
 		case 0:
 			c.kill()
+			r.write(line{Kind: lineKilled, ID: c.id})
 		case 1, 2:
 			c.stop()
 			time.Sleep(time.Duration(random.IntN(2200)) * time.Millisecond)

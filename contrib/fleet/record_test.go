@@ -19,6 +19,7 @@ const (
 	lineReturn    = "return"    // it has ended, well or not
 	lineRestart   = "restart"   // the server is about to be killed
 	lineRestarted = "restarted" // it answers again
+	lineKilled    = "killed"    // a process is no more
 )
 
 // A line is one event. Each is written by one write to the end of a file that all processes have open: so their order in the

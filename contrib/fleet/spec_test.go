@@ -82,7 +82,7 @@ type operation struct {
 	proc       uint8
 	asked      line
 	answer     line // Kind is empty if there is none
-	call, ret  int  // numbers of lines
+	call, ret  int  // numbers of lines. Without an answer, it has been carried out before whatever is called after ret, or never
 	restart    bool
 	unanswered *[]operation   // of the whole history
 	answered   map[int64]bool // revs, of the same life of the data
@@ -176,6 +176,9 @@ func (r rules) unseen(worlds set, o operation, until int64) set {
 		for _, u := range *o.unanswered {
 			if u.call > o.ret {
 				break
+			}
+			if o.call > u.ret {
+				continue
 			}
 			if p := w.procs[u.proc]; p.known && u.asked.Seq <= p.seq {
 				late := w
@@ -329,6 +332,7 @@ func history(lines []line) (ops []porcupine.Operation, err error) {
 			case ok && lines[n].Unsent:
 				continue
 			case !ok || lines[n].Failed:
+				o.ret = lastOf(lines, i)
 				unanswered = append(unanswered, o)
 				continue
 			}
@@ -352,6 +356,28 @@ func history(lines []line) (ops []porcupine.Operation, err error) {
 		ops = append(ops, porcupine.Operation{ClientId: int(o.proc), Input: o, Call: int64(o.call), Return: int64(o.ret)})
 	}
 	return ops, nil
+}
+
+// lastOf returns until when the operation at line i, which has no answer, may be carried out. When its process has given it up,
+// it has arrived at the server, or never will. The server takes what has arrived at all of its connections, in any order, before it waits
+// for more. So when another one that began afterwards has been answered, it is over.
+func lastOf(lines []line, i int) int {
+	gone := slices.IndexFunc(lines[i+1:], func(l line) bool {
+		return l.ID == lines[i].ID && (l.Kind == lineKilled || l.Kind == lineReturn && l.Seq == lines[i].Seq)
+	})
+	if gone < 0 {
+		return len(lines)
+	}
+	began := map[string]uint64{}
+	for j := i + 1 + gone; j < len(lines); j++ {
+		switch l := lines[j]; {
+		case l.Kind == lineCall:
+			began[l.ID] = l.Seq
+		case l.Kind == lineReturn && !l.Failed && began[l.ID] == l.Seq:
+			return j
+		}
+	}
+	return len(lines)
 }
 
 // judge returns what is wrong with a record; nothing, if there is an order that explains it.

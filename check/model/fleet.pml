@@ -1,12 +1,13 @@
 /* A budget for a fleet: contrib/fleet, with Options.Strict. P processes share MAX rights.
  *
- * Time passes in ticks. A lease lasts LEASE of them by the clock of the server, which may stand still, and
- * run ahead by JUMP, JUMPS times. A process opens nothing when OPENS have passed since it sent the last
- * operation that was answered, and has given up all after LOSES; so it does before the next tick, unless
- * it is stopped (STOPS times). Operations and answers are lost, and operations are carried out late; with -DLATE up to two of
- * a process are on their way. REQS is how many each process sends, REQS1 the second. The server is restarted RESTARTS times, with its data; with -DLOSS also
- * without; with -DCOPY also with those of an earlier time, as a replica has them that takes over.
- * What is offered lapses at any time. Nobody waits for anything in particular: what must come is no matter of this model.
+ * Time passes in ticks. A lease lasts LEASE of them by the clock of the server, which may run ahead by JUMP, JUMPS
+ * times, and with -DBACK stand still. A process opens nothing when OPENS have passed since it sent the last operation
+ * that was answered, and has given up all after LOSES; so it does before the next tick, unless it is stopped
+ * (STOPS times). Operations and answers are lost, and operations are carried out late; with -DLATE up to two of a
+ * process are on their way. REQS is how many each process sends, REQS1 the second. The server is restarted RESTARTS
+ * times, with its data; with -DLOSS also without, with -DONLY as well never with them; with -DCOPY also with those of an
+ * earlier time, as a replica has them that takes over. What is offered lapses at any time. What must come at last is no
+ * matter of this model.
  *
  * Always: no more rights are counted than there are. No more connections are lent than there are rights, by
  * processes other than those that have been stopped for longer than their lease and have not been answered since.
@@ -257,7 +258,9 @@ end:
   :: atomic { restarts<RESTARTS ->
        restarts++;
        if
+#ifndef ONLY
        :: true -> rebooted=1
+#endif
 #ifdef LOSS
        :: true -> drop(0); drop(1); grace=0; rebooted=0; gone=1
 #endif

@@ -488,3 +488,42 @@ func TestFoundDoesNotCountForDataThatAreLost(t *testing.T) {
 	giveBack(t, p, leases...)
 	endAll(t, p, b)
 }
+
+// What docs/fleet.md says that a user of the server needs is enough.
+func TestAUserWithTheRightsThatTheDocumentsNameIsEnough(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	c := r.newClient()
+	rule := []any{"ACL", "SETUSER", "service", "on", ">secret", "~{account}:fleet:*", "&{account}:fleet:*", "-@all"}
+	for _, command := range strings.Fields("eval evalsha info publish subscribe time del hdel hexists hget hgetall hlen hmget hset hvals zadd zcard zrange zrem zscore") {
+		rule = append(rule, "+"+command)
+	}
+	if err := c.Do(ctx, rule...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	service := redis.NewClient(&redis.Options{Addr: r.addr, Username: "service", Password: "secret"})
+	defer service.Close()
+	b, err := NewBudget(service, "account", 2, &Options{Found: true, Lease: long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.budget(2, Options{Lease: long})
+	p, q := newPool(t, r.sv.addr, b, pool.Config{}), newPool(t, r.sv.addr, d, pool.Config{})
+	giveBack(t, p, take(t, p, 2)...)
+	giveBack(t, q, take(t, q, 2)...) // p is told
+	if _, err := Inspect(ctx, service, "account"); err != nil {
+		t.Error(err)
+	}
+	if err := service.Set(ctx, "else", 1, 0).Err(); err == nil {
+		t.Error("the user may do anything")
+	}
+	denied, err := c.Do(ctx, "ACL", "LOG").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(denied) != 1 { // that SET
+		t.Errorf("the server has denied %v", denied)
+	}
+	endAll(t, p, q, b, d)
+	r.isFree("account")
+}

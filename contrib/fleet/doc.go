@@ -59,8 +59,7 @@
 //
 // # How the server must be configured
 //
-// Redis 7 or Valkey 7.2 or later, with Sentinel, as a cluster (all keys of a budget are in one slot), or alone. A user needs EVAL, EVALSHA, INFO, PUBLISH, SUBSCRIBE, and the
-// commands of hashes and sorted sets.
+// Redis 7 or Valkey 7.2 or later, with Sentinel, as a cluster (all keys of a budget are in one slot), or alone. docs/fleet.md has what a user must be allowed.
 //
 //   - maxmemory-policy noeviction. Any allkeys policy may evict the count.
 //   - appendonly yes, appendfsync everysec. Without, a restart loses the count: no harm, but for the Lease of grace.

@@ -39,14 +39,15 @@ type benchmark struct {
 	addresses []string  // of the embedded server
 	limit     int64     // of dials in a phase; 0: none
 	progress  *display
+	page      *live // nil: none
 	report    *report
 }
 
 // bench runs the phases and returns what has come of them when they are done or
 // ctx ends. An error means that there is nothing to show.
-func bench(ctx context.Context, o options, p *display) (*report, error) {
+func bench(ctx context.Context, o options, p *display, page *live) (*report, error) {
 	defer p.clear()
-	b := &benchmark{options: o, progress: p, limit: dialLimit(o)}
+	b := &benchmark{options: o, progress: p, page: page, limit: dialLimit(o)}
 	if o.url == "" {
 		server, err := startEmbedded(o.rtt)
 		if err != nil {
@@ -150,6 +151,7 @@ func (b *benchmark) phase(ctx context.Context, w way) (*phaseReport, error) {
 		return nil, err
 	}
 	defer s.close()
+	b.page.shows(s)
 
 	early := make(chan struct{})
 	over := make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -29,7 +30,10 @@ type options struct {
 	warmup   time.Duration
 	only     []string // keys of the ways; none: all
 	asserts  []assertion
-	html     string // file for the page; empty: none
+	html     string   // file for the page; empty: none
+	http     string   // address for the live page; empty: none
+	budget   string   // URL of the server of budgets to be shown
+	budgets  *budgets // to be shown instead of measuring; nil: none
 	json     bool
 }
 
@@ -63,6 +67,8 @@ func parseFlags(args []string) (options, error) {
 	set.Func("ways", "", o.addWays)
 	set.Func("assert", "", o.addAsserts)
 	set.StringVar(&o.html, "html", "", "")
+	set.StringVar(&o.http, "http", "", "")
+	set.StringVar(&o.budget, "budget", "", "")
 	set.BoolVar(&o.json, "json", false, "")
 	if err := set.Parse(args); err != nil {
 		return o, err
@@ -131,6 +137,18 @@ func isToken(s string) bool {
 
 // check says what is wrong with o, in which the flags named in given were set.
 func (o *options) check(given map[string]bool) error {
+	if given["budget"] {
+		var err error
+		if o.budgets, err = parseBudgets(o.budget); err != nil { // not the flag's own: that would repeat a password
+			return fmt.Errorf("-budget: %w", err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(given)) {
+			if name != "budget" && name != "json" {
+				return fmt.Errorf("-budget measures nothing: it does not go with -%s", name)
+			}
+		}
+		return nil
+	}
 	switch {
 	case o.clients < 1 || o.clients > maxClients:
 		return fmt.Errorf("-clients must be from 1 to %d, not %d", maxClients, o.clients)
@@ -148,6 +166,8 @@ func (o *options) check(given map[string]bool) error {
 		return fmt.Errorf("-warmup must be from 0s to %v, not %v", maxDuration, o.warmup)
 	case given["html"] && o.html == "":
 		return errors.New("-html names no file")
+	case given["http"] && o.http == "":
+		return errors.New("-http names no address, such as :6060")
 	}
 	for _, a := range o.asserts {
 		if len(o.only) > 0 && !slices.Contains(o.only, a.way) {

@@ -62,11 +62,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.budgets != nil {
+		if err := o.budgets.show(ctx, stdout, o.json); err != nil {
+			fmt.Fprintf(stderr, "poolbench: -budget: %v\n", err)
+			return exitFailed
+		}
+		return exitDone
+	}
+	var page *live
+	if o.http != "" {
+		if page, err = showLive(o.http, o.max); err != nil {
+			fmt.Fprintf(stderr, "poolbench: -http: %v\n", describe(err))
+			return exitFailed
+		}
+		defer page.close()
+		fmt.Fprintf(stderr, "the pool, live: %s\n", page.url)
+	}
 	// The first signal asks for the table so far. With the handler gone, the
 	// second one kills.
 	context.AfterFunc(ctx, stop)
 
-	r, err := bench(ctx, o, newDisplay(stderr, isTerminal(stderr)))
+	r, err := bench(ctx, o, newDisplay(stderr, isTerminal(stderr)), page)
 	if err != nil {
 		fmt.Fprintf(stderr, "poolbench: %v\n", err)
 		return exitFailed

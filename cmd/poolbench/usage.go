@@ -2,13 +2,16 @@ package main
 
 const usage = `Usage: poolbench [flags]
        poolbench compare a.json b.json
+       poolbench -budget redis://host:6379 [-json]
 
 Poolbench drives a WebSocket echo server with many clients at once, in three
 ways: first each client dials a connection for every request (dial, write, read
 the echo, close), then all of them share one connection behind a mutex, then
 they share a pool of a few connections. It ends with a table of the three.
 Without flags it starts a server of its own, in a second process, on the
-loopback interface. The second form compares two results of -json.
+loopback interface. The second form compares two results of -json. The third one
+measures nothing: it shows who has how many connections of the budgets that
+processes share by contrib/fleet, and who waits.
 
 The load:
   -clients n     clients that send requests at the same time (1000)
@@ -33,9 +36,17 @@ The pool and the server:
 The result:
   -json          print the result as JSON, and nothing else, to standard output
   -html file     write a page with charts as well; it needs nothing from outside
+  -http addr     show the pool on a live page at addr, such as :6060, as long as
+                 the program runs; looking takes time from what is measured
   -assert list   end with status 3 unless all of the list holds, such as
                  'p99<50ms,errors<0.1%'; see below
   -h             print this text
+
+A fleet:
+  -budget u      show the budgets on the Redis or Valkey server at u, such as
+                 redis://localhost:6379, rediss://user:password@host:6379/2 or,
+                 of a cluster, redis://a:6379?addr=b:6379; one of them alone if
+                 its name follows: redis://localhost:6379#account-7
 
 Examples:
   poolbench -rtt 20ms
@@ -127,4 +138,8 @@ run:
     demand: connections in use on average; at_least: the pool was the limit
   assertions[] {assertion value holds}        value: milliseconds, percent or a
                                               number, as in the assertion
+and with -budget:
+  budgets[] {name max used grace_seconds processes[] fencing[]}
+    processes[], fencing[] {id label rights offered waiting place asked
+    expires_seconds}
 `

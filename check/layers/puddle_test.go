@@ -25,16 +25,3 @@ func TestPuddlesPlaceIsTakenWithTheRootPackageAlone(t *testing.T) {
 		t.Errorf("contrib/puddle imports %v, want %v", imports, want)
 	}
 }
-
-// If it were in go.work, puddle would be that module in all others, and bench would compare the pool with itself.
-func TestPuddleIsNotReplacedInTheWorkspace(t *testing.T) {
-	cmd := exec.Command("go", "list", "-m", "-f", "{{.Main}} {{.Replace}} {{.Version}}", "github.com/jackc/puddle/v2")
-	cmd.Dir = "../../bench"
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := strings.TrimSpace(string(out)), "false <nil> v2.2.3"; got != want {
-		t.Errorf("puddle is %q in the workspace, want %q: puddle itself", got, want)
-	}
-}

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,24 +21,20 @@ type live struct {
 	url    string
 }
 
-// showLive serves the page at address until close is called.
+// showLive serves the page at address until close is called. Without a host that is localhost alone:
+// the page is for whoever can reach it.
 func showLive(address string, size int) (*live, error) {
+	if strings.HasPrefix(address, ":") {
+		address = "localhost" + address
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	v := &live{size: size, url: "http://" + reachable(l.Addr().(*net.TCPAddr)) + "/"}
+	v := &live{size: size, url: "http://" + l.Addr().String() + "/"}
 	v.server = &http.Server{Handler: pooldebug.Handler(v), ReadHeaderTimeout: 10 * time.Second}
 	go v.server.Serve(l)
 	return v, nil
-}
-
-// reachable is where a browser on this machine finds what listens at a.
-func reachable(a *net.TCPAddr) string {
-	if a.IP.IsUnspecified() {
-		return fmt.Sprintf("localhost:%d", a.Port)
-	}
-	return a.String()
 }
 
 // shows has the page show p. A nil live page shows nothing to nobody.

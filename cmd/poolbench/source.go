@@ -226,11 +226,22 @@ func newPooled(o options, n *network, longest time.Duration) (*pooled, error) {
 		MaxConnections: o.max,
 		// Nobody waits longer than the phase lasts.
 		MaxWaitTime: longest,
+		// What the live page shows of leases, and what costs some time.
+		TimeUse:   o.http != "",
+		LeakAfter: leakAfter(o, longest),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &pooled{n, p, newTallies(o.urls), options.Distribution}, nil
+}
+
+// leakAfter has the live page show the ages of leases. None is reported: they end sooner.
+func leakAfter(o options, longest time.Duration) time.Duration {
+	if o.http == "" {
+		return 0
+	}
+	return longest
 }
 
 func (p *pooled) get(ctx context.Context) (held, error) {

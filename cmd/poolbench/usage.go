@@ -37,7 +37,8 @@ The result:
   -json          print the result as JSON, and nothing else, to standard output
   -html file     write a page with charts as well; it needs nothing from outside
   -http addr     show the pool on a live page at addr, such as :6060, as long as
-                 the program runs; looking takes time from what is measured
+                 the program runs. Without a host it is on localhost. The page,
+                 and timing each lease for it, take time from what is measured
   -assert list   end with status 3 unless all of the list holds, such as
                  'p99<50ms,errors<0.1%'; see below
   -h             print this text

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -63,6 +65,22 @@ func TestTheLivePageShowsThePoolOnceThereIsOne(t *testing.T) {
 		t.Errorf("%d connections at most, %d opened, %d leased; want 7, 1, 1", size, opened, leases)
 	}
 	p.Put(l)
+}
+
+// It has no access control.
+func TestTheLivePageIsOnLocalhostUnlessAHostIsGiven(t *testing.T) {
+	v, err := showLive(":0", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	u, err := url.Parse(v.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ip := net.ParseIP(u.Hostname()); !ip.IsLoopback() {
+		t.Errorf("it is at %s, want an address of the loopback interface", v.url)
+	}
 }
 
 func TestHTTPSaysWhereThePageIs(t *testing.T) {

@@ -181,26 +181,31 @@ func (p *Pool[T]) CreateResource(ctx context.Context) error {
 }
 
 // add constructs a resource, for at most as long as ctx lasts.
-func (p *Pool[T]) add(ctx context.Context) error {
-	return p.pool.Add(context.WithValue(ctx, boundKey{p}, ctx))
-}
+func (p *Pool[T]) add(ctx context.Context) error { return p.pool.Add(&binding{ctx}) }
 
-// boundKey is that of the ctx that bounds a call of the Constructor: the values of the ctx are all
-// that gets there.
-type boundKey struct{ pool any }
+// A binding is the ctx of a call that bounds the Constructor.
+type binding struct{ context.Context }
 
-// passing returns an OpenContext that also passes on the ctx that bounds the call.
+// boundBy is the key of the value by which the Constructor gets it: values are all that it gets.
+type boundBy struct{ pool any }
+
+// passing returns an OpenContext that also passes on the ctx that bounds the call. For all other callers it
+// costs no look at their values.
 func (p *Pool[T]) passing(values func(context.Context) context.Context) func(context.Context) context.Context {
 	return func(ctx context.Context) context.Context {
+		b, bound := ctx.(*binding)
+		if bound {
+			ctx = b.Context
+		}
 		var passed context.Context
 		if values != nil {
 			passed = values(ctx)
 		}
-		if bound := ctx.Value(boundKey{p}); bound != nil {
+		if bound {
 			if passed == nil {
 				passed = context.Background()
 			}
-			passed = context.WithValue(passed, boundKey{p}, bound)
+			passed = context.WithValue(passed, boundBy{p}, b.Context)
 		}
 		return passed
 	}
@@ -208,7 +213,7 @@ func (p *Pool[T]) passing(values func(context.Context) context.Context) func(con
 
 // bounded returns ctx with the end of the ctx that bounds the call, if there is one.
 func (p *Pool[T]) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	bound, ok := ctx.Value(boundKey{p}).(context.Context)
+	bound, ok := ctx.Value(boundBy{p}).(context.Context)
 	if !ok {
 		return ctx, func() {}
 	}

@@ -25,3 +25,14 @@ func TestPuddlesPlaceIsTakenWithTheRootPackageAlone(t *testing.T) {
 		t.Errorf("contrib/puddle imports %v, want %v", imports, want)
 	}
 }
+
+// If it were in go.work, all modules of the workspace that use puddle would get it instead.
+func TestPuddlesPlaceIsNotTakenInTheWorkspace(t *testing.T) {
+	out, err := exec.Command("go", "work", "edit", "-json", "../../go.work").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "contrib/puddle") || !strings.Contains(string(out), "cmd/poolbench") {
+		t.Errorf("go.work: %s", out)
+	}
+}

@@ -4,6 +4,7 @@ package schedules
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -350,6 +351,20 @@ func TestExploreACutAgainstAGetThatOpens(t *testing.T) {
 		s.End(func() {
 			if got := s.p.Stats(); got.ActiveConnections+got.IdleConnections > 1 {
 				s.Errorf("%d are leased and %d idle, want 1 in all", got.ActiveConnections, got.IdleConnections)
+			}
+		})
+	})
+}
+
+// Nothing else is there to be cut than what is being opened.
+func TestExploreACutAgainstAGetThatOpensTheFirst(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		s, _ := cut(r, 2, 0)
+		s.Go("getter", func() {
+			_, err := s.p.Get(background)
+			var opening *pool.OpenError // the right has ended just before Open
+			if err != nil && !errors.As(err, &opening) {
+				s.Errorf("Get: %v", err)
 			}
 		})
 	})

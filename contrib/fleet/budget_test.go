@@ -5,7 +5,9 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -435,6 +437,11 @@ func TestACluster(t *testing.T) {
 	if len(slots) != 1 {
 		t.Errorf("the keys are in %d slots, want 1", len(slots))
 	}
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}})
+	defer cluster.Close()
+	if names, err := Names(ctx, cluster); err != nil || !slices.Equal(names, []string{"account"}) {
+		t.Errorf("the budgets are %q (%v), want account", names, err)
+	}
 	s.isFree("account")
 }
 
@@ -526,4 +533,37 @@ func TestAUserWithTheRightsThatTheDocumentsNameIsEnough(t *testing.T) {
 	}
 	endAll(t, p, q, b, d)
 	r.isFree("account")
+}
+
+func TestNamesAreThoseOfAllBudgetsAndOfNothingElse(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	c := r.newClient()
+	if names, err := Names(ctx, c); err != nil || len(names) != 0 {
+		t.Errorf("an empty server has %q (%v)", names, err)
+	}
+	for i := range 3000 { // more than one round of SCAN
+		c.HSet(ctx, fmt.Sprintf("{%d}:other:state", i), "a", "b")
+	}
+	c.Set(ctx, "{no hash}:fleet:state", "text", 0)
+	c.HSet(ctx, "{a}{b}:fleet:state", "a", "b")
+	want := []string{"account: 7", "models/large", "z*"}
+	for _, name := range want {
+		b, err := NewBudget(c, name, 3, &Options{Found: true, Lease: long})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer endAll(t, b)
+	}
+	if names, err := Names(ctx, c); err != nil || !slices.Equal(names, want) {
+		t.Errorf("the budgets are %q (%v), want %q", names, err, want)
+	}
+	r.kill()
+	if names, err := Names(ctx, c); err == nil {
+		t.Errorf("without a server the budgets are %q", names)
+	}
+	r.start()
+	if _, err := Names(ctx, nil); err == nil {
+		t.Error("no client has names")
+	}
 }

@@ -33,6 +33,26 @@ func ExampleNewBudget() {
 	_ = serve
 }
 
+func ExampleNames() {
+	client := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR")})
+	defer client.Close()
+	show := func(ctx context.Context) error {
+		names, err := fleet.Names(ctx, client)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			state, err := fleet.Inspect(ctx, client, name)
+			if err != nil {
+				return err
+			}
+			fmt.Print(state)
+		}
+		return nil
+	}
+	_ = show
+}
+
 // What operators want to know: who has how many, and who waits.
 func ExampleInspect() {
 	client := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR")})

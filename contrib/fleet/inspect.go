@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -77,6 +79,45 @@ func Inspect(ctx context.Context, client redis.UniversalClient, name string) (St
 		return cmp.Or(b.Rights-a.Rights, cmp.Compare(a.Label, b.Label), cmp.Compare(a.ID, b.ID))
 	})
 	return st, nil
+}
+
+// Names returns the names of all budgets on the server of client, sorted; on all masters of a cluster. It looks at all keys, with SCAN, which a user
+// that is meant for a service need not be allowed. It blocks until it is done, a call fails, or ctx ends.
+func Names(ctx context.Context, client redis.UniversalClient) ([]string, error) {
+	var mu sync.Mutex // guards names: masters are asked at the same time
+	var names []string
+	scan := func(ctx context.Context, c *redis.Client) error { return scanNames(ctx, c, &mu, &names) }
+	var err error
+	switch c := client.(type) {
+	case nil:
+		return nil, errors.New("fleet: Names: the client is nil")
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(ctx, scan)
+	case *redis.Ring:
+		err = c.ForEachShard(ctx, scan)
+	default:
+		err = scanNames(ctx, c, &mu, &names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fleet: Names: %w", err)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil // SCAN may return a key more than once
+}
+
+func scanNames(ctx context.Context, c redis.Cmdable, mu *sync.Mutex, names *[]string) error {
+	const first, rest = "{", "}:fleet:state"
+	found := c.ScanType(ctx, 0, first+"*"+rest, 1000, "hash").Iterator()
+	for found.Next(ctx) {
+		name := strings.TrimSuffix(strings.TrimPrefix(found.Val(), first), rest)
+		if strings.ContainsAny(name, "{}") {
+			continue // not one of ours
+		}
+		mu.Lock()
+		*names = append(*names, name)
+		mu.Unlock()
+	}
+	return found.Err()
 }
 
 // String returns a table.

@@ -528,8 +528,10 @@ func TestAUserWithTheRightsThatTheDocumentsNameIsEnough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(denied) != 1 { // that SET
-		t.Errorf("the server has denied %v", denied)
+	for _, entry := range denied { // newer servers would be told the name of the library, and are not
+		if text := fmt.Sprint(entry); !strings.Contains(text, "object:set ") && !strings.Contains(text, "object:client|setinfo") {
+			t.Errorf("the server has denied %v", text)
+		}
 	}
 	endAll(t, p, q, b, d)
 	r.isFree("account")

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/S4AK4N/pool/contrib/fleet"
@@ -69,7 +68,7 @@ func (b *budgets) show(ctx context.Context, w io.Writer, asJSON bool) error {
 	names := []string{b.name}
 	if b.name == "" {
 		var err error
-		if names, err = budgetNames(ctx, client); err != nil {
+		if names, err = fleet.Names(ctx, client); err != nil {
 			return b.failed(err)
 		}
 	}
@@ -108,31 +107,6 @@ func (b *budgets) failed(err error) error {
 		return fmt.Errorf("%s does not answer within %v", b.server, budgetTimeout)
 	}
 	return fmt.Errorf("%s: %s", b.server, describe(err))
-}
-
-// budgetNames returns the names of all budgets that the server has, sorted. It walks over its keys.
-func budgetNames(ctx context.Context, client redis.UniversalClient) ([]string, error) {
-	const suffix = "}:fleet:state"
-	var mu sync.Mutex
-	var names []string
-	scan := func(ctx context.Context, c redis.Cmdable) error {
-		all := c.Scan(ctx, 0, "{*"+suffix, 1000).Iterator()
-		for all.Next(ctx) {
-			name := strings.TrimSuffix(strings.TrimPrefix(all.Val(), "{"), suffix)
-			mu.Lock()
-			names = append(names, name)
-			mu.Unlock()
-		}
-		return all.Err()
-	}
-	var err error
-	if c, ok := client.(*redis.ClusterClient); ok {
-		err = c.ForEachMaster(ctx, func(ctx context.Context, m *redis.Client) error { return scan(ctx, m) })
-	} else {
-		err = scan(ctx, client)
-	}
-	slices.Sort(names)
-	return slices.Compact(names), err
 }
 
 // jsonBudget and jsonProcess are what -budget -json writes.

@@ -47,6 +47,14 @@ func (a *asking) pool(size int, more ...func(*harness.Settings)) (harness.Pool, 
 	return a.peer.New(s)
 }
 
+// lent makes a pool of which one connection is leased.
+func (a *asking) lent(size int) (p harness.Pool, l harness.Lease, err error) {
+	if p, err = a.pool(size); err == nil {
+		l, err = p.Get(context.Background())
+	}
+	return p, l, err
+}
+
 // A getter is a caller of Get.
 type getter struct {
 	*harness.Call
@@ -178,11 +186,7 @@ func within(d time.Duration, so func() bool) bool {
 }
 
 func afterClose(a *asking) (string, string, error) {
-	p, err := a.pool(1)
-	if err != nil {
-		return "", "", err
-	}
-	l, err := p.Get(context.Background())
+	p, l, err := a.lent(1)
 	if err != nil {
 		return "", "", err
 	}
@@ -207,11 +211,7 @@ func afterClose(a *asking) (string, string, error) {
 }
 
 func closeTwice(a *asking) (string, string, error) {
-	p, err := a.pool(1)
-	if err != nil {
-		return "", "", err
-	}
-	l, err := p.Get(context.Background())
+	p, l, err := a.lent(1)
 	if err != nil {
 		return "", "", err
 	}
@@ -346,11 +346,7 @@ func openHangs(a *asking) (string, string, error) {
 		return nil
 	}
 	defer close(goes)
-	p, err := a.pool(2)
-	if err != nil {
-		return "", "", err
-	}
-	held, err := p.Get(context.Background())
+	p, held, err := a.lent(2)
 	if err != nil {
 		return "", "", err
 	}
@@ -685,11 +681,7 @@ func cancelError(a *asking) (string, string, error) {
 }
 
 func endedCtx(a *asking) (string, string, error) {
-	p, err := a.pool(1)
-	if err != nil {
-		return "", "", err
-	}
-	l, err := p.Get(context.Background())
+	p, l, err := a.lent(1)
 	if err != nil {
 		return "", "", err
 	}
@@ -752,11 +744,7 @@ func returner(a *asking) (string, string, error) {
 }
 
 func secondPut(a *asking) (string, string, error) {
-	p, err := a.pool(1)
-	if err != nil {
-		return "", "", err
-	}
-	first, err := p.Get(context.Background())
+	p, first, err := a.lent(1)
 	if err != nil {
 		return "", "", err
 	}

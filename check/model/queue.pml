@@ -166,9 +166,27 @@ inline pass() {
   atomic { s=0; nx=0; h=0 }
 }
 
+/* Nobody waits at this instant. */
+inline nobody() {
+  g1=0; do :: g1<tail -> assert(!LIVE(g1)); g1++ :: else -> break od; g1=0
+}
+
 inline front() {
   do
-  :: s=first;
+#if BUG==15
+  :: n=tail;
+     if
+     :: atomic { head==n -> f=NIL; nobody(); break }
+     :: head!=n -> skip
+     fi;
+#else
+  :: n=head;
+     if
+     :: atomic { tail==n -> f=NIL; nobody(); break }                         /* nobody has come since */
+     :: tail!=n -> skip
+     fi;
+#endif
+     s=first;
      atomic { n=head; h=n };
      search();
      if
@@ -201,7 +219,7 @@ inline send(c) {
 }
 
 proctype Caller(byte me; bit canc) {
-  byte nd=0, tok=0, r=0, s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0;
+  byte nd=0, tok=0, r=0, s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0, g1=0;
   if :: me<PRELINK -> nd=(me>0 -> me+GONE : me); r=1; goto end_wait :: else -> skip fi;
 again:
   if :: r>=ROUNDS -> goto done :: else -> r++ fi;
@@ -286,7 +304,7 @@ proctype Granter() {
 
 /* openFailed for an asker: it is told wherever it stands, then the front is trimmed. */
 proctype Refuser() {
-  byte s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0;
+  byte s=0, n=0, nx=0, h=0, f=0, ok=0, e=0, m=0, s2=0, any=0, lv=0, g1=0;
   if
   :: atomic { cellOf[0]!=0 && LIVE(cellOf[0]-1) -> f=cellOf[0]-1; st[f]=TAKEN };
      U--;                                                                    /* @ wait.go unregister gate.Sub */

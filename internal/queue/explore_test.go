@@ -186,3 +186,23 @@ func TestExploreAFrontThatFindsNobody(t *testing.T) {
 		r.End(func() { walk(r, q) })
 	})
 }
+
+// One comes before the other one is served: there is always somebody.
+func TestExploreAFrontWhileThereIsAlwaysSomebody(t *testing.T) {
+	explore.Test(t, explore.Options{}, func(r *explore.Run) {
+		q, all := queued(1)
+		gapless, found := false, (*Waiter)(nil)
+		r.Go("enqueuer", func() {
+			q.link(9)
+			gapless = all[0].Live()
+		})
+		r.Go("granter", func() { serve(q, 1) })
+		r.Go("looker", func() { found = q.Front() })
+		r.End(func() {
+			if gapless && found == nil {
+				r.Errorf("nobody is found, and somebody has been waiting all the time")
+			}
+			walk(r, q)
+		})
+	})
+}

@@ -369,6 +369,9 @@ func (q *Queue) anyone(s *segment, n uint64) (yes, ok bool) {
 // waiters in front of it.
 func (q *Queue) Front() *Waiter {
 	for {
+		if n := q.head.Load(); n == q.tail.Load() {
+			return nil // at the instant of the second load: nobody had come but those who were passed over by the first
+		}
 		s := q.first.Load() // before head: it has that cell, or comes before it
 		n := q.head.Load()
 		step.At("front: head read")

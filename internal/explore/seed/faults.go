@@ -51,6 +51,8 @@ var faults = []fault{
 		"		if w.state.CompareAndSwap(empty, looking|uint32(kind)) { // the wait begins here", "		if w.state.CompareAndSwap(empty, looking|uint32(kind)) || FAULT && w.state.CompareAndSwap(broken, looking|uint32(kind)) {"), false},
 	{128, "a cell is broken although somebody has been written down meanwhile", queueCode, queueCode, "TestExploreEnqueuersAgainst.*", one("queue.go",
 		"		if w.state.CompareAndSwap(empty, broken) {", "		if w.state.CompareAndSwap(empty, broken) || FAULT && w.state.CompareAndSwap(looking, broken) {"), false},
+	{129, "front reads how many have come, then how many are passed over", queueCode, queueCode, "TestExploreAFrontWhile.*", one("queue.go",
+		"		if n := q.head.Load(); n == q.tail.Load() {", "		if n, m := q.tail.Load(), q.head.Load(); FAULT && n == m {\n			return nil\n		}\n		if n := q.head.Load(); n == q.tail.Load() {"), false},
 	{7, "who is first is asked of the gate", coreCode, schedulesPkg, "TestExploreTwoRegistrantsAndTwoGranters", []edit{
 		{"wait.go", "if words.Gate(p.gate.Add(uint64(words.GateWaiter))).Closed() {",
 			"if g := words.Gate(p.gate.Add(uint64(words.GateWaiter))); FAULT && seededNote(g.Waiters() == 1) || g.Closed() {"},

@@ -33,8 +33,10 @@ func TestMemoryDoesNotGrowBehindAPatientWaiter(t *testing.T) {
 		if grown := leftover.Heap() - before; grown > 1<<19 {
 			t.Errorf("the heap has grown by %d bytes with 200,000 who have left, want no growth", grown)
 		}
-		if got := testkit.Inside(p).Queue.Segments(); got > 4 {
-			t.Errorf("%d segments are left at rest, for one who waits", got)
+		// The sweeper is woken for 66 of them. Of the first two segments, the last one, and the one in which somebody
+		// waited just then, with 62 places each at most, none is removed.
+		if got := testkit.Inside(p).Queue.Listed(); got > 66+4*62 {
+			t.Errorf("%d places are left at rest, for one who waits", got)
 		}
 		testkit.GiveBack(t, p, l)
 		testkit.GiveBack(t, p, patient.Served(t, "after the Put"))

@@ -59,14 +59,6 @@ func (q *Queue) Walk() (live []*Waiter, faults []error) {
 	return live, faults
 }
 
-// Segments returns how many segments the row has. It is for tests.
-func (q *Queue) Segments() (n int) {
-	for s := q.first.Load(); s != nil; s = s.next.Load() {
-		n++
-	}
-	return n
-}
-
 // Listed returns how many cells the row has that are taken and not passed over. It is for tests.
 func (q *Queue) Listed() (n int) {
 	head, tail := q.head.Load(), q.tail.Load()

@@ -96,6 +96,7 @@ func (c *chart) render(theme string, names, legend []string, values [][]float64)
 	axis := charts.ValueAxisOption{Min: &zero, Max: &top, LabelCount: int(math.Round(top/step)) + 1, ValueFormatter: func(v float64) string {
 		return strings.ReplaceAll(c.unit.show(value(v)), ".00", "")
 	}}
+	axis.LabelFontStyle = charts.FontStyle{FontSize: 8} // larger ones of a logarithmic axis meet
 	opt.ValueAxis = []charts.ValueAxisOption{axis}
 	for i := range opt.SeriesList {
 		opt.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: func(v float64) string {

@@ -454,6 +454,15 @@ func (b *budget) terms(begins bool) (numbers [2]uint64, err error) {
 	return numbers, nil
 }
 
+// askTerms is terms in a guard: a store is not our code.
+func (b *budget) askTerms(begins bool) (numbers [2]uint64, err error) {
+	err = guard("RightsStore.Term", func() (err error) {
+		numbers, err = b.terms(begins)
+		return err
+	})
+	return numbers, err
+}
+
 // errTermOver is why a connection is closed that was opened too late.
 var errTermOver = errors.New("pool: the right to open it has ended meanwhile")
 

@@ -180,11 +180,8 @@ func (p *Pool) open(a *attempt) {
 	}()
 	var terms [2]uint64
 	if p.budget != nil {
-		err = guard("RightsStore.Term", func() (err error) {
-			terms, err = p.budget.terms(true) // directly before: the process may have been stopped since it got the right
-			return err
-		})
-		if err != nil {
+		// Directly before: the process may have been stopped since it got the right.
+		if terms, err = p.budget.askTerms(true); err != nil {
 			return
 		}
 		err = errGoexit
@@ -214,13 +211,10 @@ func (p *Pool) open(a *attempt) {
 	a.conn.Store(c)
 	if p.budget != nil {
 		err = errGoexit
-		err = guard("RightsStore.Term", func() error {
-			now, err := p.budget.terms(false)
-			if err == nil && now != terms {
-				err = errTermOver
-			}
-			return err
-		})
+		now, e := p.budget.askTerms(false)
+		if err = e; err == nil && now != terms {
+			err = errTermOver
+		}
 		if err != nil {
 			return
 		}

@@ -39,7 +39,7 @@ type Group[K comparable, M any] struct {
 	past    core.Stats                 // counters of those that are not even in gone any more
 	names   map[string]*name
 
-	statsM sync.Mutex // guards most
+	statsM sync.Mutex // guards the next field alone: Stats holds it, and no Get or Put
 	most   core.Stats // counters that Stats has returned: they never fall
 }
 

@@ -22,7 +22,7 @@ var may = map[string]string{
 	"internal/leftover":  "",
 	"ring":               "internal/atomic internal/step",
 	"internal/queue":     "internal/atomic internal/step ring",
-	"internal/sight":     "internal/atomic ring",
+	"internal/sight":     "internal/atomic internal/step ring",
 	"internal/histogram": "internal/atomic internal/words",
 	"internal/opentime":  "",
 	"internal/core":      "internal/atomic internal/opentime internal/histogram internal/queue internal/sight internal/step internal/words ring",

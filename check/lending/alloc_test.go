@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/testkit"
 )
 
@@ -61,6 +62,9 @@ func TestGetAndPutAllocateNothing(t *testing.T) {
 func TestAWaitAllocatesNextToNothing(t *testing.T) {
 	if testkit.RaceEnabled {
 		t.Skip("under the race detector sync.Pool drops what it is given now and then")
+	}
+	if step.Enabled {
+		t.Skip("a segment of the queue has two cells there, not 62")
 	}
 	const turns = 50_000
 	p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1})

@@ -377,17 +377,73 @@ func TestSinceIsNotFromWhenThePoolHeldTheConnection(t *testing.T) {
 		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
 		l := testkit.Borrow(t, p)
+		synctest.Wait()
 		putter := putTo(s, "settle: nobody waits", p, l)
-		time.Sleep(5 * time.Second)
+		time.Sleep(5500 * time.Millisecond) // not when the sweeper looks
 		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
 			t.Fatalf("the sweeper has not seen what the pool holds: %+v", got)
 		}
 		putter.End()
+		leasedAfterAnHour(t, p)
+	})
+}
+
+// The same, but it has only read the slot when the pool makes it idle, and notes it then.
+func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		f := x.Factory()
+		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		synctest.Wait()
+		putter := putTo(s, "settle: nobody waits", p, l)
+		sweeper := s.StopNext("see: slot read")
+		time.Sleep(1500 * time.Millisecond)
+		sweeper.Arrived(t)
+		putter.End()
+		sweeper.GoOn()
+		leasedAfterAnHour(t, p)
+	})
+}
+
+// leasedAfterAnHour checks of the next lease, in an hour, that its Since is not before it began.
+func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
+	t.Helper()
+	time.Sleep(time.Hour)
+	began := time.Now()
+	l := testkit.Borrow(t, p)
+	time.Sleep(100 * time.Millisecond)
+	if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
+		t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
+	}
+	time.Sleep(2 * time.Second)
+	if got := p.Leases(); len(got) != 1 || got[0].Since.Before(began) {
+		t.Errorf("the sweeper has not seen the lease: %+v", got)
+	}
+	endWith(t, p, 1, l)
+}
+
+// Leases has begun to read what the sweeper noted of the lease before, and goes on when it has
+// noted this one.
+func TestSinceIsNotThatOfTheLeaseBefore(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		time.Sleep(1500 * time.Millisecond)
+		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+			t.Fatalf("the sweeper has not seen the lease before: %+v", got)
+		}
+		testkit.GiveBack(t, p, l)
 		time.Sleep(time.Hour)
 		began := time.Now()
 		l = testkit.Borrow(t, p)
-		time.Sleep(100 * time.Millisecond)
-		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
+		var got []pool.LeaseInfo
+		reader := s.Act("since: word read", func() { got = p.Leases() })
+		time.Sleep(2 * time.Second)
+		reader.End()
+		if len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
 			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
 		}
 		endWith(t, p, 1, l)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/sight"
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/internal/words"
 	"github.com/S4AK4N/pool/ring"
 )
@@ -62,8 +63,16 @@ const sampleLeases = 32
 // see is called by the sweeper for a leased slot. It remembers when the lease was first
 // seen. It reports the lease once it has been in force for LeakAfter.
 func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
+	step.At("see: slot read")
 	noted := c.sight.Noted(word) // asked first, so that See is about the noted lease
 	held := c.sight.See(word, now)
+	if held == 0 {
+		step.At("see: noted")
+		if c.ring.At(c.index) != word { // the other side is in publish
+			c.sight.Forget(word)
+			return
+		}
+	}
 	if !noted || c.sight.Reported(word) || held < p.config.LeakAfter {
 		return
 	}

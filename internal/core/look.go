@@ -84,7 +84,7 @@ func (p *Pool) admitFor(ctx context.Context, h held, any bool) (Lease, bool, err
 	}
 	k := &look{began: time.Duration(p.now()), done: make(chan struct{})}
 	if p.isElsewhere(int64(k.began)) {
-		p.publish(h)
+		p.publish(h, p.connIn(h.slot))
 		return Lease{}, false, ErrBubble
 	}
 	p.workers.Inc()

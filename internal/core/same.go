@@ -93,7 +93,7 @@ func (p *Pool) GetSame(ctx context.Context, m Mark) (Lease, error) {
 		}
 		if p.outranked(c, h) {
 			if p.elsewhere() {
-				p.publish(h)
+				p.publish(h, c)
 				return Lease{}, ErrBubble
 			}
 			p.settle(h, false) // whoever came first
@@ -129,7 +129,7 @@ func (p *Pool) TryGetSame(m Mark) (Lease, bool) {
 	}
 	if p.outranked(c, h) {
 		if p.elsewhere() {
-			p.publish(h)
+			p.publish(h, c)
 		} else {
 			p.settle(h, false)
 		}

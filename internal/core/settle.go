@@ -83,7 +83,6 @@ func (p *Pool) settle(h held, checked bool) {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			c.justPut = false
-			c.sight.Forget(h.word) // the lease that begins under this word may begin much later
 			if kept {
 				if done, back := p.reserveKept(c, h); done {
 					return
@@ -91,7 +90,7 @@ func (p *Pool) settle(h held, checked bool) {
 					continue
 				}
 			}
-			published, ok := p.publish(h)
+			published, ok := p.publish(h, c)
 			if !ok {
 				return // revoked
 			}

@@ -92,11 +92,20 @@ func (p *Pool) claim() (slot int, word ring.Word) {
 	}
 }
 
-// publish makes a held slot idle. retake takes it back, unless somebody has taken it
+// publish makes a held slot idle, in which c is. retake takes it back, unless somebody has taken it
 // since.
-func (p *Pool) publish(h held) (held, bool) {
+//
+// The sweeper may have seen the slot under h.word, and the lease that begins under that word
+// may begin much later. The other side is in see, which notes the word, then reads the slot.
+// Here the slot is published, then the note is read. So one of them forgets it. A lease that
+// begins in between may be forgotten as well: then it is seen at the next pass.
+func (p *Pool) publish(h held, c *conn) (held, bool) {
 	b, i := p.bankOf(h.slot)
 	word, ok := b.ring.Publish(i, h.word)
+	if ok {
+		step.At("publish: published")
+		c.sight.Forget(h.word)
+	}
 	return held{h.slot, word}, ok
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool/internal/atomic"
+	"github.com/S4AK4N/pool/internal/step"
 	"github.com/S4AK4N/pool/ring"
 )
 
@@ -66,8 +67,8 @@ func (s *Sight) Note(word ring.Word, depth Depth, above int) {
 	s.taken.Store(uint64(word))
 }
 
-// Forget is called before a lease begins under a word under which the sweeper may have seen the
-// slot already, while the pool itself held it.
+// Forget removes what the sweeper has noted under a word. The sweeper may have seen the slot
+// while the pool itself held it, before the lease of that word began.
 func (s *Sight) Forget(word ring.Word) {
 	if s.word.Load() == uint64(word) {
 		s.word.Store(0)
@@ -108,9 +109,13 @@ func (s *Sight) Where(word ring.Word) string {
 
 // Since returns when the sweeper first saw a lease, on the pool's clock. ok is false if
 // it has not seen it yet.
+//
+// It reads the word, then the time. See writes the time, then the word. So the time is of that
+// lease, or of a later one; then that lease has ended by now, which the caller has to rule out.
 func (s *Sight) Since(word ring.Word) (at time.Duration, ok bool) {
-	at = time.Duration(s.at.Load()) // before the word: see See
-	return at, s.word.Load() == uint64(word)
+	ok = s.word.Load() == uint64(word)
+	step.At("since: word read")
+	return time.Duration(s.at.Load()), ok
 }
 
 // See is called by the sweeper, at now, for a lease that is in force. It returns how long
@@ -119,8 +124,7 @@ func (s *Sight) See(word ring.Word, now time.Duration) time.Duration {
 	if s.word.Load() == uint64(word) {
 		return now - time.Duration(s.at.Load())
 	}
-	s.word.Store(0) // for Since: at and word belong together
-	s.at.Store(int64(now))
+	s.at.Store(int64(now)) // before the word: see Since
 	s.word.Store(uint64(word))
 	return 0
 }

@@ -65,10 +65,11 @@ type Snapshot struct {
 // count for every bucket, and callers that record in different stripes never share a
 // line.
 //
-// It is one block of 4 KiB without a pointer. It consists of 64-bit words alone, so that
-// all of them are aligned on 386, too, if it is allocated by itself.
+// Stripes are made when they are first recorded in, each a block of 1 KiB without a pointer:
+// a pool in which nobody has waited yet has no room for waits. A block consists of 64-bit words
+// alone, so that all of them are aligned on 386, too.
 type Recorder struct {
-	stripes [stripes]stripe
+	stripes [stripes]atomic.Pointer[stripe]
 }
 
 const stripes = 4
@@ -76,13 +77,16 @@ const stripes = 4
 type stripe struct {
 	sum    atomic.Uint64 // nanoseconds
 	counts [Buckets]atomic.Uint64
-	_      [(words.Pad - 8*(1+Buckets)%words.Pad) % words.Pad]byte // the next stripe lies apart
+	_      [(words.Pad - 8*(1+Buckets)%words.Pad) % words.Pad]byte // the next block lies apart
 }
 
 // Record counts d. Callers that are likely to record at the same time should pass
 // different stripes. Any number is valid.
 func (r *Recorder) Record(stripe uint, d time.Duration) {
-	s := &r.stripes[stripe%stripes]
+	s := r.stripes[stripe%stripes].Load()
+	if s == nil {
+		s = r.begin(stripe % stripes)
+	}
 	// The sum first, then the count. The other side is in Snapshot, which reads the
 	// counts first: whatever it has counted is in the sum.
 	if d > 0 && s.sum.Add(uint64(d)) > math.MaxInt64 {
@@ -92,6 +96,14 @@ func (r *Recorder) Record(stripe uint, d time.Duration) {
 		s.sum.Store(math.MaxInt64)
 	}
 	s.counts[BucketOf(d)].Inc() // d is recorded here
+}
+
+// begin makes a stripe. Of several goroutines that do, one has its own used by all.
+func (r *Recorder) begin(i uint) *stripe {
+	if s := new(stripe); r.stripes[i].CompareAndSwap(nil, s) {
+		return s
+	}
+	return r.stripes[i].Load()
 }
 
 // Snapshot returns what has been recorded. It reads the buckets one after the other: it
@@ -105,7 +117,10 @@ func (r *Recorder) Snapshot() Snapshot {
 		counts [Buckets]uint64
 	)
 	for i := range r.stripes {
-		s := &r.stripes[i]
+		s := r.stripes[i].Load()
+		if s == nil {
+			continue // what is recorded in it from now on is recorded after this
+		}
 		for b := range counts {
 			n := s.counts[b].Load()
 			counts[b] += n

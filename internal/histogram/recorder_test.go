@@ -158,7 +158,7 @@ func TestRecordersWithDifferentStripesNeverMeet(t *testing.T) {
 		r.Record(stripe, time.Second)
 	}
 	for i := range r.stripes {
-		if got := time.Duration(r.stripes[i].sum.Load()); got != 3*time.Second {
+		if got := time.Duration(r.stripes[i].Load().sum.Load()); got != 3*time.Second {
 			t.Errorf("stripe %d has %v, want 3s", i, got)
 		}
 	}
@@ -170,21 +170,48 @@ func TestRecordersWithDifferentStripesNeverMeet(t *testing.T) {
 	}
 }
 
-func TestARecorderIsOneBlockOfWordsThatLieApart(t *testing.T) {
-	if size := unsafe.Sizeof(Recorder{}); size != 4096 {
-		t.Errorf("a recorder has %d bytes, want 4096", size)
+func TestStripesLieApart(t *testing.T) {
+	if size := unsafe.Sizeof(stripe{}); size%words.Pad != 0 || size != 1024 {
+		t.Errorf("a stripe has %d bytes, want 1024, which is a multiple of %d", size, words.Pad)
 	}
-	var r Recorder
-	for i := range r.stripes[1:] {
-		end := uintptr(unsafe.Pointer(&r.stripes[i].counts[Buckets-1])) + 8
-		if next := uintptr(unsafe.Pointer(&r.stripes[i+1])); next%words.Pad != uintptr(unsafe.Pointer(&r))%words.Pad || next < end {
-			t.Errorf("stripe %d begins at %d of a block of %d bytes", i+1, next-uintptr(unsafe.Pointer(&r)), words.Pad)
+	r := new(Recorder)
+	for i := range uint(stripes) {
+		r.Record(i, time.Second)
+		if at := uintptr(unsafe.Pointer(r.stripes[i].Load())); at%words.Pad != 0 {
+			t.Errorf("stripe %d begins at %#x, which is no multiple of %d", i, at, words.Pad)
 		}
+	}
+}
+
+func TestARecorderHasOnlyTheStripesThatAreRecordedIn(t *testing.T) {
+	r := new(Recorder)
+	r.Snapshot()
+	r.Record(stripes+1, time.Second)
+	r.Record(1, time.Second)
+	for i := range r.stripes {
+		if got, want := r.stripes[i].Load() != nil, i == 1; got != want {
+			t.Errorf("stripe %d is there: %v, want %v", i, got, want)
+		}
+	}
+	if h := r.Snapshot(); h.Count != 2 || h.Sum != 2*time.Second {
+		t.Errorf("it has %d, %v together, want 2, 2s", h.Count, h.Sum)
+	}
+}
+
+// Two find no stripe, and each makes one: both record in the same.
+func TestTwoWhoMakeAStripeHaveTheSame(t *testing.T) {
+	r := new(Recorder)
+	first, second := r.begin(2), r.begin(2)
+	if first != second || r.stripes[2].Load() != first {
+		t.Errorf("they have %p and %p, and the recorder has %p", first, second, r.stripes[2].Load())
 	}
 }
 
 func TestRecordAllocatesNothing(t *testing.T) {
 	r := new(Recorder)
+	for i := range uint(stripes) {
+		r.Record(i, 0)
+	}
 	var d time.Duration
 	if n := testing.AllocsPerRun(1000, func() {
 		r.Record(uint(d), d)

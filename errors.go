@@ -77,9 +77,12 @@ type ExhaustedError struct {
 }
 
 func (e *ExhaustedError) Error() string {
-	s := fmt.Sprintf("%v: waited %v, %d active of %d, %d opening, %d waiting",
-		core.Named(e.Pool, ErrExhausted.Error()), e.Waited.Round(time.Millisecond),
-		e.Stats.ActiveConnections, e.Stats.MaxConnections, e.Stats.OpeningConnections, e.Stats.WaitingRequests)
+	s := fmt.Sprintf("%v: waited %v, %d active of %d", core.Named(e.Pool, ErrExhausted.Error()), e.Waited.Round(time.Millisecond),
+		e.Stats.ActiveConnections, e.Stats.MaxConnections)
+	if n := e.Stats.Leaked; n > 0 {
+		s += fmt.Sprintf(" (leaks reported so far: %d)", n) // the log and Leases say where
+	}
+	s += fmt.Sprintf(", %d opening, %d waiting", e.Stats.OpeningConnections, e.Stats.WaitingRequests)
 	if n := e.Stats.AwaitingBudget; n > 0 {
 		s += fmt.Sprintf(", the budget has no right for %d more", n)
 	}

@@ -2,10 +2,12 @@ package pool
 
 import (
 	"encoding/json"
+	"fmt"
 	"iter"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -197,6 +199,33 @@ func (s Stats) LogValue() slog.Value {
 		slog.Any("open_time", s.OpenTime),
 		slog.Any("use_time", s.UseTime),
 	)
+}
+
+// String returns s in one line, by the names of LogValue. Of what is zero it has only max, active,
+// idle and waiting.
+func (s Stats) String() string {
+	var b strings.Builder
+	for _, a := range s.LogValue().Group() {
+		v := a.Value.Any()
+		switch a.Key {
+		case "max", "active", "idle", "waiting":
+		case "": // there is no last_open_error
+			continue
+		default:
+			if h, ok := v.(Histogram); ok && h.Count == 0 || v == any(int64(0)) || v == any(uint64(0)) || v == any(time.Duration(0)) {
+				continue
+			}
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		if a.Value.Kind() == slog.KindInt64 || a.Value.Kind() == slog.KindUint64 || a.Value.Kind() == slog.KindDuration {
+			fmt.Fprintf(&b, "%s %v", a.Key, v)
+		} else {
+			fmt.Fprintf(&b, "%s (%v)", a.Key, v) // its text has commas
+		}
+	}
+	return b.String()
 }
 
 // statsOf makes a Stats of what the core has.

@@ -161,6 +161,35 @@ func TestACtxThatHadEndedBeforeSaysNothingOfOpening(t *testing.T) {
 	})
 }
 
+// "4 active of 4" makes operators raise MaxConnections while leases are forgotten.
+func TestExhaustedErrorSaysHowManyLeaksThereWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: time.Second, LeakAfter: time.Second})
+		forgotten := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
+		time.Sleep(10 * time.Second)
+		r := testkit.Ask(t.Context(), p)
+		time.Sleep(time.Second)
+		r.Failed(t, "while two are forgotten", pool.ErrExhausted)
+		want := "pool: connection pool exhausted: waited 1s, 2 active of 2 (leaks reported so far: 2), 0 opening, 1 waiting (the first for 1s)"
+		if got := r.Err.Error(); got != want {
+			t.Errorf("the error says\n%s, want\n%s", got, want)
+		}
+		for _, l := range forgotten {
+			testkit.GiveBack(t, p, l)
+		}
+	})
+}
+
+// Who reads it must know which limit to look at, and that there are two.
+func TestErrRejectedNamesTheLimits(t *testing.T) {
+	for _, limit := range []string{"MaxWaiters", "MaxPools"} {
+		if got := pool.ErrRejected.Error(); !strings.Contains(got, limit) {
+			t.Errorf("the error says %q, and does not name %s", got, limit)
+		}
+	}
+}
+
 func TestExhaustedErrorIsOneLineWithTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}

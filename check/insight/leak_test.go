@@ -544,6 +544,28 @@ func TestThePlaceIsNotedOfASampleUntilThereIsALeak(t *testing.T) {
 }
 
 // The first lease of a connection is one that begins when it has been idle, too.
+// The line of the log that has no place says what to expect.
+func TestTheLogOfALeakWithoutAPlaceSaysThatTheNextHasOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var x testkit.Exchange
+		var log testkit.Logbook
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, LeakAfter: time.Second, Logger: log.Logger()})
+		for { // one lease in 32 is noted, and the first
+			l := testkit.Borrow(t, p)
+			if p.Leases()[0].Where == "" {
+				break
+			}
+			testkit.GiveBack(t, p, l)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		const want = `taken_by="not noted; from now on it is, of every lease"`
+		if got := log.With(slog.LevelWarn); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("the log has %q, want %s", got, want)
+		}
+	})
+}
+
 func TestThePlaceOfTheFirstLeaseOfEachConnectionIsNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange

@@ -337,6 +337,24 @@ func TestStatsLogsEveryFieldAsAGroup(t *testing.T) {
 	}
 }
 
+// Println of a struct is a row of numbers that nobody can tell apart.
+func TestStatsAsATextAreNamedAndLeaveOutWhatIsZero(t *testing.T) {
+	for _, tt := range []struct {
+		s    pool.Stats
+		want string
+	}{
+		{pool.Stats{}, "max 0, active 0, idle 0, waiting 0"},
+		{pool.Stats{MaxConnections: 4, ActiveConnections: 3, IdleConnections: 1, AwaitingBudget: 6, WaitingRequests: 2, OldestWait: time.Second, LastOpenError: testkit.ErrDial,
+			Gets: 5, Leaked: 1, ClosedCheck: 7, WaitTime: pool.Histogram{Count: 1}},
+			"max 4, active 3, idle 1, awaiting_budget 6, waiting 2, oldest_wait 1s, last_open_error (wrong password), gets 5, leaked 1, closed_check 7, wait_time (" +
+				pool.Histogram{Count: 1}.String() + ")"},
+	} {
+		if got := fmt.Sprint(tt.s); got != tt.want {
+			t.Errorf("Stats are\n%s, want\n%s", got, tt.want)
+		}
+	}
+}
+
 // A connection that the sweeper is checking is still idle, and does not count as a Get. A
 // dashboard takes a counter that goes back for a restart.
 func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // The errors that the root package documents under the same names.
 var (
 	ErrExhausted   = errors.New("pool: connection pool exhausted")
-	ErrRejected    = errors.New("pool: too many callers wait for a connection")
+	ErrRejected    = errors.New("pool: rejected: MaxWaiters callers wait already, or, in a Group, MaxPools pools are in use")
 	ErrUnavailable = errors.New("pool: opening connections keeps failing")
 	ErrClosed      = errors.New("pool: closed")
 	ErrNotLeased   = errors.New("pool: connection is not leased")

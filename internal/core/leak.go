@@ -92,7 +92,7 @@ func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 // takenBy is Where for the log.
 func (i LeaseInfo) takenBy() string {
 	if i.Where == "" {
-		return "not noted: that of the next leak is"
+		return "not noted; from now on it is, of every lease"
 	}
 	return i.Where
 }

@@ -36,7 +36,7 @@ func TestEachCodeBlockIsInAnExample(t *testing.T) {
 // TestTheDocumentsThatUsersReadHaveCode fails when blocks are not found any more.
 func TestTheDocumentsThatUsersReadHaveCode(t *testing.T) {
 	blocks := codeBlocks(t)
-	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go", "pooltest/doc.go", "contrib/pooldebug/doc.go", "contrib/prompool/doc.go", "contrib/otelpool/doc.go", "docs/metrics.md", "contrib/puddle/README.md"} {
+	for _, name := range []string{"README.md", "doc.go", "netconn/doc.go", "wsconn/doc.go", "pooltest/doc.go", "contrib/pooldebug/doc.go", "contrib/prompool/doc.go", "contrib/otelpool/doc.go", "docs/metrics.md", "docs/fleet.md", "contrib/puddle/README.md"} {
 		if len(blocks[root+name]) == 0 {
 			t.Errorf("%s has no block of code", name)
 		}

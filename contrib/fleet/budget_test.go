@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -492,6 +493,62 @@ func TestFoundDoesNotCountForDataThatAreLost(t *testing.T) {
 	if st := r.state("account"); st.Grace == 0 || st.Used == 0 {
 		t.Errorf("after the loss\n%v", st)
 	}
+	giveBack(t, p, leases...)
+	endAll(t, p, b)
+}
+
+// lines is a handler that passes on what is logged.
+type lines struct {
+	slog.Handler
+	said chan string
+}
+
+func (l lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l lines) Handle(_ context.Context, r slog.Record) error {
+	l.said <- r.Level.String() + " " + r.Message
+	return nil
+}
+
+// until waits for a line.
+func (l lines) until(t *testing.T, line string) {
+	t.Helper()
+	for late := time.After(time.Minute); ; {
+		select {
+		case got := <-l.said:
+			if strings.HasPrefix(got, line) {
+				return
+			}
+		case <-late:
+			t.Fatalf("within a minute nobody has logged %q", line)
+		}
+	}
+}
+
+// Callers see no more than that there is no right for them. On a new server, and after an outage, the log says why.
+func TestTheLogSaysThatTheServerIsBackAndGrantsNothingYet(t *testing.T) {
+	t.Parallel()
+	s, sv := newServer(t), newProtected(t)
+	log := lines{slog.DiscardHandler, make(chan string, 1000)}
+	const grace = "WARN fleet: nothing is granted yet: the server knows nothing of this budget, or has been restarted"
+	first, err := NewBudget(s.newClient(), "first", 3, &Options{Lease: time.Minute, Logger: slog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.until(t, grace)
+	endAll(t, first)
+	// Long enough for a busy machine to renew it.
+	b, err := NewBudget(s.newClient(), "account", 3, &Options{Lease: 8 * time.Second, Logger: slog.New(log), Found: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPool(t, sv.addr, b, pool.Config{MaxWaitTime: -1})
+	leases := take(t, p, 1)
+	s.kill()
+	log.until(t, "WARN fleet: the server cannot be reached")
+	s.start()
+	log.until(t, "INFO fleet: the server is reached again")
+	log.until(t, grace)
 	giveBack(t, p, leases...)
 	endAll(t, p, b)
 }

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	// Lease is how long a process keeps its rights without a word from it. What a process had that has died is
 	// free again after so long, and a process that cannot reach the server opens nothing after half of it
-	// and has given up its rights after two thirds of it. If zero, ten seconds is used. Less than 100 ms is refused.
+	// and has given up its rights after 3/5 of it. If zero, ten seconds is used. Less than 100 ms is refused.
 	// Give all processes the same. Where they differ, each keeps its own.
 	Lease time.Duration
 
@@ -42,7 +42,8 @@ type Options struct {
 	// Label is what [Inspect] calls this process. If empty, host and process id are used.
 	Label string
 
-	// Logger gets warnings. If nil, nothing is logged.
+	// Logger gets warnings: the server cannot be reached and rights are lost, nothing is granted because the server or its
+	// data are new, a process could not be fenced. At info level it gets that the server is reached again. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	timeout time.Duration                    // of one call, for tests. If zero, Lease/6

@@ -125,6 +125,7 @@ func (s *store) expire(now instant) {
 		s.term++
 	}
 	s.options.Logger.Warn("fleet: the server cannot be reached", "budget", s.name, "for", now.since(s.sent), "error", s.cause)
+	s.silent = true
 	s.spare = 0
 	s.lose(s.out)
 }

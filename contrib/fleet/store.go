@@ -75,6 +75,7 @@ type store struct {
 	losing   int    // times that the pools have yet to be told of that
 	full     bool   // the budget is near its end
 	grace    time.Duration
+	silent   bool // it has been logged that the server cannot be reached
 }
 
 // An instant is one by both clocks of the process.
@@ -325,6 +326,10 @@ func (s *store) apply(r request, a reply, err error) {
 		s.listens.renew()
 	}
 	s.failures, s.cause = 0, nil
+	if s.silent {
+		s.silent = false
+		s.options.Logger.Info("fleet: the server is reached again", "budget", s.name)
+	}
 	if a.status == statusFenced {
 		s.options.Logger.Warn("fleet: the lease of this process was over, and its connections are being fenced", "budget", s.name, "id", s.id)
 		s.id = rand.Text()
@@ -350,6 +355,9 @@ func (s *store) apply(r request, a reply, err error) {
 	}
 	s.others = a.others > 0
 	s.full = 4*a.used > 3*a.max
+	if a.grace > s.grace { // it has begun; nothing else tells those who wait for a right why there is none
+		s.options.Logger.Warn("fleet: nothing is granted yet: the server knows nothing of this budget, or has been restarted", "budget", s.name, "for", a.grace)
+	}
 	s.grace = a.grace
 	if a.lost > 0 {
 		lost := a.lost

@@ -15,8 +15,9 @@ type Source = pool.Source
 // NewCollector returns a collector of these sources. Those with equal names are added up.
 //
 // Its metrics have no label but pool, state and reason. Two collectors in the same registry would
-// have the same metrics, so the second one is refused; prometheus.WrapRegistererWith gives
-// each of them a label of its own.
+// have the same metrics, so the second one is refused. Give all sources to one collector, by
+// [NewCollectorFunc] if a Group is among them. Or register both, not only the second, by
+// prometheus.WrapRegistererWith with different values of one label.
 func NewCollector(sources ...Source) prometheus.Collector {
 	return collector{byName(slices.Values(slices.Clone(sources)), 0)}
 }

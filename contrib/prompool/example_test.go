@@ -90,6 +90,50 @@ func ExampleNewCollectorFunc() {
 	// Output:
 }
 
+// A Pool, and beside it each pool of a Group.
+func ExampleNewCollectorFunc_besideAPool() {
+	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	g, err := accounts()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer g.Close()
+	if err := g.Do(context.Background(), "alice", func(context.Context, *conn) error { return nil }); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	registry := prometheus.NewRegistry()
+	all := func(yield func(prompool.Source) bool) {
+		if yield(p) {
+			g.Sources()(yield)
+		}
+	}
+	registry.MustRegister(prompool.NewCollectorFunc(all))
+
+	families, err := registry.Gather()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, family := range families {
+		if family.GetName() == "pool_leases_total" {
+			for _, m := range family.Metric {
+				fmt.Println(m.GetLabel()[0].GetValue(), m.GetCounter().GetValue())
+			}
+		}
+	}
+	// Output:
+	// alice 1
+	// orders 0
+}
+
 // A Group is one series, beside that of a Pool.
 func ExampleNewCollector_group() {
 	p, err := pool.New(pool.Factory[*conn]{Open: open}, pool.Config{Name: "orders"})

@@ -39,7 +39,7 @@ type Factory[T any] struct {
 	// caller, because the connection is used if that caller gives up. ctx carries no values,
 	// unless [Config.OpenContext] gives it some. The connection goes to the caller that has
 	// waited longest, and is idle if nobody waits. A connection that Open returns beside an
-	// error is ignored.
+	// error is ignored: Open itself closes what it has opened before it fails.
 	Open func(ctx context.Context) (T, error)
 
 	// Close closes conn. If cause is nil, conn is healthy, and Close may do a closing

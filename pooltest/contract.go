@@ -16,7 +16,7 @@ var (
 	holdsPut     = contract{"Factory", "A Put that is in Clean or Check, and a TryGet that is in Check, return only when that function returns."}
 	opens        = contract{"Factory.Open", "Open opens a connection."}
 	openEnds     = contract{"Factory.Open", "ctx ends after [Config.OpenTimeout], and when the pool is closed or reset"}
-	openBeside   = contract{"Factory.Open", "A connection that Open returns beside an error is ignored."}
+	openBeside   = contract{"Factory.Open", "A connection that Open returns beside an error is ignored: Open itself closes what it has opened before it fails."}
 	closes       = contract{"Factory.Close", "Close closes conn."}
 	closeOnce    = contract{"Factory.Close", "The pool calls Close once for each connection"}
 	closeInUse   = contract{"Factory.Close", "[Pool.Close], Shutdown and [Pool.Revoke] may have it called while a caller uses conn, or Check or Clean looks at it; Close must allow that, as network connections do."}

@@ -218,7 +218,7 @@ var passing = []fault{
 			}
 			return &client{Conn: c}, nil
 		}
-	}, closes, "connections to the server are still open"},
+	}, openBeside, "connections to the server are still open"},
 	{"Open starts a goroutine that nobody ends", func(s seed) {
 		last := s.Open
 		s.Open = func(ctx context.Context) (*client, error) {

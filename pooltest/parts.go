@@ -156,15 +156,19 @@ func (r *run[T]) openSo(ctx context.Context, begin func(func() error) *call, wha
 		c, err = r.f.Open(ctx)
 		return err
 	})
+	must := closes
 	switch err, ok := r.endsBy(openEnds, what, open); {
 	case !ok:
 	case err == nil && !isNil(c):
 		r.close(c, errTest)
-	case err != nil && !isNil(c):
-		r.beside(c, err)
+	case err != nil:
+		must = openBeside // nobody calls Close
+		if !isNil(c) {
+			r.beside(c, err)
+		}
 	}
 	if r.o.Wire != nil && !r.stuck {
-		r.noneOpen("after " + what + " had returned")
+		r.noneOpen(must, "after "+what+" had returned")
 	}
 }
 
@@ -306,11 +310,11 @@ func (r *run[T]) inAPool() {
 	}
 }
 
-// noneOpen looks at the wire.
-func (r *run[T]) noneOpen(when string) {
+// noneOpen looks at the wire, on which nothing is open if that contract is held.
+func (r *run[T]) noneOpen(must contract, when string) {
 	r.t.Helper()
 	if !until(r.settle, func() bool { r.release(); return r.o.Wire.open() == 0 }) {
-		r.fail(closes, "%d connections to the server are still open, %v %s", r.o.Wire.open(), r.settle, when)
+		r.fail(must, "%d connections to the server are still open, %v %s", r.o.Wire.open(), r.settle, when)
 	}
 }
 
@@ -325,7 +329,7 @@ func (r *run[T]) release() {
 func (r *run[T]) leftBehind(before census) {
 	r.t.Helper()
 	if r.o.Wire != nil {
-		r.noneOpen("after all connections were closed")
+		r.noneOpen(closes, "after all connections were closed")
 		r.o.Wire.drop()
 	}
 	var left []string

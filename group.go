@@ -42,7 +42,8 @@ type GroupConfig struct {
 	// neither lease nor waiter, is removed, as by [Group.Remove], once the function given to
 	// NewGroup has returned without an error. If all have one, [Group.Get] returns
 	// [ErrRejected]. Pools that have been removed do not count. What PutFor has reserved is no lease,
-	// and goes with its pool.
+	// and goes with its pool. A pool that has been removed forgets that opening fails: in an outage, a key that comes
+	// back costs an attempt, and its lines in the log. So set it higher than the number of keys in use at the same time.
 	// If zero, there is no limit. Negative is an error.
 	MaxPools int
 

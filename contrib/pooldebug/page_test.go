@@ -285,6 +285,35 @@ func TestThePageShowsWhatThePoolSays(t *testing.T) {
 	})`)
 }
 
+// «1 of 6 active, 1 waiting» looks like a fault of the pool, while its connections are with others.
+func TestThePageSaysThatTheBudgetIsUsedUp(t *testing.T) {
+	b := newBrowser(t)
+	g, err := pool.NewGroup(func(key string) (pool.Factory[*wire], pool.Config, error) {
+		return opens(), pool.Config{Name: key, MaxConnections: 3, MaxWaitTime: -1}, nil
+	}, pool.GroupConfig{MaxConnections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	if _, err := g.Get(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan struct{})
+	go func() {
+		defer close(waiting)
+		g.Get(ctx, "b")
+	}()
+	b.open(serve(t, Handler(Group("accounts", g))).URL+"/debug/pool/", 1000, false)
+	eval[bool](b, `new Promise((done) => {
+		const look = () => { if (document.querySelector(".brief").textContent === "1 of 6 active, 1 waiting, the budget is used up") done(true); };
+		new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+		look();
+	})`)
+	cancel()
+	<-waiting
+}
+
 // focused tells what has the focus, and whether that shows.
 const focused = `(() => {
 	const e = document.activeElement, style = getComputedStyle(e);

@@ -309,7 +309,7 @@ class Pool {
 		if (!p) return;
 		const s = p.stats, w = p.window, n = this.history.time.length - 1, recent = (name) => (n < 0 ? 0 : this.history[name][n]);
 		set($(this.root, ".name"), p.name || "(no name)");
-		set($(this.root, ".brief"), `${count(s.active)} of ${count(s.max)} active, ${count(s.waiting)} waiting` + (s.last_open_error === null ? "" : ", opening fails"));
+		set($(this.root, ".brief"), `${count(s.active)} of ${count(s.max)} active, ${count(s.waiting)} waiting` + (s.awaiting_budget ? ", the budget is used up" : "") + (s.last_open_error === null ? "" : ", opening fails"));
 		if (!this.root.open) return;
 
 		const notice = $(this.root, ".notice");
@@ -337,7 +337,7 @@ class Pool {
 			both("waited", "waits"),
 			both("exhausted: waited too long", "timeouts", true),
 			both("unavailable: the server cannot be reached", "unavailable", true),
-			both("rejected: too many waiting", "rejected", true),
+			both("rejected: too many waiting, or too many pools", "rejected", true),
 			both("gone: no longer the same connection", "gone"),
 			both("canceled by the caller", "canceled"),
 			both("reported as leaked", "leaked", true),

@@ -297,8 +297,8 @@ func TestCloseWithConnectionsOpenLeavesTheirRightsToTheLease(t *testing.T) {
 	p := newPool(t, r.sv.addr, b, pool.Config{FailFastAfter: 1})
 	leases := take(t, p, 3)
 	giveBack(t, p, leases[0])
-	if err := b.Close(); err == nil || !strings.Contains(err.Error(), "2 connections") {
-		t.Errorf("Close returned %v, want that 2 connections are open", err)
+	if err := b.Close(); err == nil || !strings.Contains(err.Error(), "2 connections") || !strings.Contains(err.Error(), "close the pools before the budget") {
+		t.Errorf("Close returned %v, want that 2 connections are open, and what to do", err)
 	}
 	if err := b.Close(); err != nil {
 		t.Errorf("the second Close returned %v", err)

@@ -495,7 +495,7 @@ func (s *store) close() error {
 		err = errors.Join(err, s.client.Close())
 	}
 	if r.held > 0 {
-		err = errors.Join(err, fmt.Errorf("fleet: %d connections are still open", r.held))
+		err = errors.Join(err, fmt.Errorf("fleet: %d connections are still open, whose rights go back when the lease is over: close the pools before the budget", r.held))
 	}
 	return err
 }

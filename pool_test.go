@@ -97,7 +97,7 @@ func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(time.Second) // for what is still being opened
+		testkit.Sleep(time.Second) // for what is still being opened
 		synctest.Wait()
 		// Close begins when its slot is free already. But it begins before time goes
 		// on, and to open another takes time.
@@ -172,7 +172,7 @@ func TestALeaseTellsOfItsConnection(t *testing.T) {
 		if first.Value() != x.Opened()[0] || first.Reused() || !first.Opened().Equal(opened) {
 			t.Errorf("first lease: connection %d, reused %v, opened %v", first.Value().Number, first.Reused(), first.Opened())
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		testkit.GiveBack(t, p, first)
 		second := testkit.Borrow(t, p)
 		if !second.Reused() || !second.Opened().Equal(opened) {
@@ -209,7 +209,7 @@ func TestAConnectionThatHasLainIdleBeforeItsFirstLeaseIsReused(t *testing.T) {
 		if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Get returned %v, want %v", err, context.DeadlineExceeded)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		synctest.Wait()
 		l, ok := p.TryGet()
 		if !ok || !l.Reused() {

@@ -33,9 +33,12 @@ func TestEachEndOfAConnectionGivesItsRightBack(t *testing.T) {
 		"report": func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) { w.broken(1, nil); _ = w.p.Put(l) },
 		"Clean":  func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) { *w.bad = true; _ = w.p.Put(l) },
 		"Check":  func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) { _ = w.p.Put(l); *w.bad = true; w.p.TryGet() },
-		"idle":   func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) { _ = w.p.Put(l); time.Sleep(36 * time.Second) },
+		"idle": func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) {
+			_ = w.p.Put(l)
+			testkit.Sleep(36 * time.Second)
+		},
 		"life": func(_ *testing.T, w world, l pool.Lease[*testkit.Wire]) {
-			time.Sleep(2 * time.Hour)
+			testkit.Sleep(2 * time.Hour)
 			_ = w.p.Put(l)
 		},
 		"Close": func(_ *testing.T, w world, _ pool.Lease[*testkit.Wire]) { go w.p.Close() },
@@ -99,9 +102,9 @@ func TestAnAbandonedCloseGivesItsRightBackOnce(t *testing.T) {
 		_ = p.Discard(testkit.Borrow(t, p), nil)
 		other, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
 		r := testkit.Ask(t.Context(), other)
-		time.Sleep(core.CallLimit - time.Millisecond)
+		testkit.Sleep(core.CallLimit - time.Millisecond)
 		r.Pending(t, "while Close may take its time")
-		time.Sleep(2 * time.Millisecond)
+		testkit.Sleep(2 * time.Millisecond)
 		testkit.GiveBack(t, other, r.Served(t, "when Close was abandoned"))
 		goOn()
 		s.close = nil
@@ -173,7 +176,7 @@ func TestAPoolInWhichNobodyWaitsLeavesTheLine(t *testing.T) {
 		if got := asker.Stats().AwaitingBudget; got != 1 {
 			t.Errorf("it stands in line for %d, want 1", got)
 		}
-		time.Sleep(6 * time.Second)
+		testkit.Sleep(6 * time.Second)
 		expires.Failed(t, "MaxWaitTime is over", pool.ErrExhausted)
 		var exhausted *pool.ExhaustedError
 		if !errors.As(expires.Err, &exhausted) || exhausted.Stats.AwaitingBudget != 1 {
@@ -208,7 +211,7 @@ func TestOpenTimeoutBeginsWithTheRight(t *testing.T) {
 		}
 		l := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), asker)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if got := asker.Stats(); got.OpeningConnections != 0 || got.OpenErrors != 0 || testkit.Inside(asker).Outage().Failures != 0 || got.AwaitingBudget != 1 {
 			t.Errorf("while it waits for a right: %+v", got)
 		}

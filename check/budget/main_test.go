@@ -114,7 +114,7 @@ func allBack(t *testing.T, b pool.Budget, max int) {
 		rs = append(rs, testkit.Ask(context.Background(), p))
 	}
 	served, failed := 0, 0
-	time.Sleep(2 * time.Second)
+	testkit.Sleep(2 * time.Second)
 	for _, r := range rs {
 		if !r.Returned() {
 			t.Fatal("a Get waits for longer than it may")

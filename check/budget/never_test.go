@@ -227,7 +227,7 @@ func neverExceeded(t *testing.T, seed uint64, variant int) {
 	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
-	time.Sleep(time.Minute) // what hangs returns
+	testkit.Sleep(time.Minute) // what hangs returns
 	synctest.Wait()
 	t.Logf("%d opened, %d closed for another pool, at most %d and %d at the same time", opened, yielded, all.highest(), some.highest())
 	if yielded == 0 {

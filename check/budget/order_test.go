@@ -50,9 +50,9 @@ func TestPoolsStandInLineAndNotTheirCallers(t *testing.T) {
 			}
 			served := make(chan caller, 2000)
 			ask(many, "many", n, served)
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 			ask(one, "one", 1, served)
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 			ask(another, "another", 1, served)
 			if got := many.Stats(); got.AwaitingBudget != n || got.OpeningConnections != 0 {
 				t.Errorf("it stands in line for %d, want %d, and opens %d, want none", got.AwaitingBudget, n, got.OpeningConnections)
@@ -194,7 +194,7 @@ func TestBusyPoolsShareTheBudget(t *testing.T) {
 					})
 				}
 			}
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			close(stop)
 			all.Wait()
 			var n []int64
@@ -226,7 +226,7 @@ func TestTheOldestIdleConnectionOfAnotherPoolIsClosed(t *testing.T) {
 			l pool.Lease[*testkit.Wire]
 		}{{second, s1}, {first, f1}, {first, f2}, {second, s2}} {
 			testkit.GiveBack(t, l.p, l.l)
-			time.Sleep(3 * time.Second)
+			testkit.Sleep(3 * time.Second)
 		}
 		var open []pool.Lease[*testkit.Wire]
 		for i, want := range []*testkit.Wire{s1.Value(), f1.Value(), f2.Value(), s2.Value()} {
@@ -258,9 +258,9 @@ func TestThoseWhoWaitInAPoolComeBeforeALaterPool(t *testing.T) {
 		other, _ := begin(t, b, pool.Config{})
 		l := testkit.Borrow(t, p)
 		early := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		asker := testkit.Ask(t.Context(), other)
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		late := testkit.Ask(t.Context(), p)
 		testkit.GiveBack(t, p, l)
 		l = early.Served(t, "first come")
@@ -283,7 +283,7 @@ func TestMinIdleAndWarmTakeWhatIsFree(t *testing.T) {
 		b := pool.NewBudget(2)
 		first, _ := begin(t, b, pool.Config{MinIdle: 2})
 		second, _ := begin(t, b, pool.Config{MinIdle: 2})
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		synctest.Wait()
 		f, s := first.Stats(), second.Stats()
 		if f.IdleConnections+s.IdleConnections != 2 || f.ClosedBudget+s.ClosedBudget != 0 || f.Opened+s.Opened != 2 {

@@ -21,7 +21,7 @@ func TestWhatIsReservedLapsesForAnotherPoolWhenNothingIsIdle(t *testing.T) {
 			if err := p.PutFor(l, time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 		}
 		testkit.GiveBack(t, q, idle)
 		open := []pool.Lease[*testkit.Wire]{testkit.Ask(t.Context(), asker).Served(t, "something is idle")}

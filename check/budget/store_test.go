@@ -120,7 +120,7 @@ func TestAStoreThatIsDownIsAnOutageOfOpening(t *testing.T) {
 		testkit.GiveBack(t, p, l)
 		l = testkit.Borrow(t, p)
 		_ = p.Discard(l, nil)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		_, err := p.Get(t.Context())
 		var opening *pool.OpenError
 		if !errors.Is(err, down) || !errors.As(err, &opening) {
@@ -132,9 +132,9 @@ func TestAStoreThatIsDownIsAnOutageOfOpening(t *testing.T) {
 		s.mu.Lock()
 		s.err = nil
 		s.mu.Unlock()
-		time.Sleep(time.Second) // at most a pause
+		testkit.Sleep(time.Second) // at most a pause
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
-		time.Sleep(core.Probation + time.Second)
+		testkit.Sleep(core.Probation + time.Second)
 		if got := p.Stats(); got.LastOpenError != nil {
 			t.Errorf("the outage is not over: %v", got.LastOpenError)
 		}
@@ -150,11 +150,11 @@ func TestAStoreThatIsBackSoonFailsNobody(t *testing.T) {
 		p, _ := begin(t, s, pool.Config{FailFastAfter: time.Second})
 		s.err = errors.New("store is down")
 		rs := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)}
-		time.Sleep(300 * time.Millisecond)
+		testkit.Sleep(300 * time.Millisecond)
 		s.mu.Lock()
 		s.err = nil
 		s.mu.Unlock()
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		for _, r := range rs {
 			testkit.GiveBack(t, p, r.Served(t, "the store is back"))
 		}
@@ -176,12 +176,12 @@ func TestOthersElsewhereGetWhatIsIdleAndWhatComesBackInTheirTurn(t *testing.T) {
 		s.rights.Reclaim(1)
 		s.are(t, "one was idle", 1, 0)
 		early := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		s.mu.Lock()
 		s.most = 0
 		s.mu.Unlock()
 		s.rights.Reclaim(1)
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		late := testkit.Ask(t.Context(), p)
 		testkit.GiveBack(t, p, m)
 		m = early.Served(t, "first come")
@@ -280,7 +280,7 @@ func TestARightThatHasEndedOpensNothing(t *testing.T) {
 		s.mu.Lock()
 		s.over = nil
 		s.mu.Unlock()
-		time.Sleep(time.Second) // at most a pause
+		testkit.Sleep(time.Second) // at most a pause
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
 		p.Close()
 		s.are(t, "it is closed", 0, 0)
@@ -311,7 +311,7 @@ func TestWhatIsOpenedInAnotherTermIsNotLent(t *testing.T) {
 			t.Errorf("Get returned %v, want an OpenError; %d were opened, want 1, which is closed", err, len(got))
 		}
 		s.are(t, "it is closed again", 0, 0)
-		time.Sleep(time.Second) // at most a pause
+		testkit.Sleep(time.Second) // at most a pause
 		l := testkit.Borrow(t, p)
 		testkit.GiveBack(t, p, l)
 		p.Close()

@@ -147,7 +147,7 @@ func TestPoolsWithTwoBudgetsAreServedInTurn(t *testing.T) {
 			served[<-turn]++
 		}
 		close(stop)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		for _, who := range []string{"x1", "x2", "y1", "y2"} {
 			if n := served[who]; n < 50 {
 				t.Errorf("served were %v: %s was forgotten", served, who)

@@ -68,7 +68,7 @@ func (b *bed) lieDown(t *testing.T, n int, f pool.Factory[*testkit.Wire], c pool
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(10 * time.Second)
+	testkit.Sleep(10 * time.Second)
 	synctest.Wait()
 	if got := b.probed.Load(); got != 0 {
 		t.Fatalf("%d were probed before the machine slept", got)
@@ -154,7 +154,7 @@ func TestAConnectionWhoseProbeFailsIsClosedWithTheCause(t *testing.T) {
 			f.Probe = tt.probe
 			b.lieDown(t, n, f, pool.Config{MaxConnections: n, MaxIdleTime: -1})
 			b.sleep(time.Hour)
-			time.Sleep(2 * core.ProbeLimit)
+			testkit.Sleep(2 * core.ProbeLimit)
 			testkit.IdleIs(t, b.p, "after the probes", 0)
 			for _, w := range b.Opened() {
 				if got := w.ClosedWith(); len(got) != 1 || got[0] == nil || tt.cause != nil && !errors.Is(got[0], tt.cause) {
@@ -187,7 +187,7 @@ func TestAProbeThatHangsIsAbandonedAndTheOthersGoOn(t *testing.T) {
 		if got := b.probed.Load(); got != core.MaxProbes {
 			t.Errorf("%d probes at the same time, want %d", got, core.MaxProbes)
 		}
-		time.Sleep(core.CallLimit + testkit.Slack)
+		testkit.Sleep(core.CallLimit + testkit.Slack)
 		testkit.IdleIs(t, b.p, "when they were abandoned", 10)
 		if got := b.p.Stats(); got.Abandoned != core.MaxProbes || got.ClosedAbandoned != core.MaxProbes {
 			t.Errorf("%d calls were abandoned, want %d", got.Abandoned, core.MaxProbes)
@@ -334,13 +334,13 @@ func TestMinIdleCountsWhatIsBeingProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := probing(t, 3, pool.Config{MinIdle: 3, MaxIdleTime: -1})
 		b.sleep(time.Hour)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		synctest.Wait()
 		if got := b.p.Stats().Opened; got != 3 {
 			t.Errorf("%d were opened, want 3", got)
 		}
 		b.answer <- testkit.ErrUnfit
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		synctest.Wait()
 		if got := b.p.Stats().Opened; got != 4 {
 			t.Errorf("after one has failed %d were opened, want 4", got)
@@ -375,16 +375,16 @@ func TestAProbeRenewsNeitherTheIdleTimeNorReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := probing(t, 2, pool.Config{MaxIdleTime: time.Minute, LeakAfter: time.Second})
 		l := testkit.Borrow(t, b.p)
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		b.sleep(time.Hour)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		if got := b.p.Stats().Leaked; got != 1 {
 			t.Errorf("%d leaks, want that of the lease alone", got)
 		}
 		b.answer <- nil
-		time.Sleep(24*time.Second + core.MinTick)
+		testkit.Sleep(24*time.Second + core.MinTick)
 		testkit.IdleIs(t, b.p, "before", 1)
-		time.Sleep(9 * time.Second)
+		testkit.Sleep(9 * time.Second)
 		testkit.IdleIs(t, b.p, "after MaxIdleTime", 0)
 		testkit.GiveBack(t, b.p, l)
 	})
@@ -397,7 +397,7 @@ func TestWhoeverIsFasterThanTheSweeperAfterASleepHasALease(t *testing.T) {
 		b := probing(t, 2, restless)
 		b.ahead.Add(int64(time.Hour))
 		l := testkit.Borrow(t, b.p)
-		time.Sleep(core.MaxTick)
+		testkit.Sleep(core.MaxTick)
 		synctest.Wait()
 		if got := b.probed.Load(); got != 1 {
 			t.Errorf("%d probes, want 1", got)
@@ -421,7 +421,7 @@ func TestAProbeThatEndsItsGoroutineTooLateChangesNothing(t *testing.T) {
 		}
 		b.lieDown(t, 1, f, restless)
 		b.sleep(time.Hour)
-		time.Sleep(core.CallLimit + 3*time.Second)
+		testkit.Sleep(core.CallLimit + 3*time.Second)
 		if got := b.p.Stats().ClosedAbandoned; got != 1 {
 			t.Errorf("%d connections were given up, want one", got)
 		}

@@ -179,7 +179,7 @@ func TestAPoolOfAnotherBubbleSaysSo(t *testing.T) {
 	var p *pool.Pool[*testkit.Wire]
 	var l pool.Lease[*testkit.Wire]
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		p = testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		l = testkit.Borrow(t, p)
 		p.Close()
@@ -200,10 +200,10 @@ func TestPoolsInOneBubbleAfterTheOther(t *testing.T) {
 			expires := testkit.Ask(t.Context(), p)
 			waits.Pending(t, "while two are leased")
 			testkit.GiveBack(t, p, a)
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 			testkit.GiveBack(t, p, waits.Served(t, "by the first"))
 			testkit.GiveBack(t, p, expires.Served(t, "after it"))
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			testkit.GiveBack(t, p, b)
 			if err := p.Shutdown(t.Context()); err != nil {
 				t.Errorf("Shutdown returned %v", err)
@@ -224,7 +224,7 @@ func TestAPoolIsAtHomeInABubbleThatSleepsForYears(t *testing.T) {
 			synctest.Wait()
 			testkit.GiveBack(t, p, l)
 			testkit.GiveBack(t, p, r.Served(t, "by what came back"))
-			time.Sleep(40 * 365 * testkit.Day)
+			testkit.Sleep(40 * 365 * testkit.Day)
 		}
 		if err := p.Close(); err != nil {
 			t.Errorf("Close returned %v", err)

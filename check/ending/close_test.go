@@ -180,13 +180,13 @@ func TestShutdownClosesWhatIsLeasedWhenItsCtxEnds(t *testing.T) {
 		defer cancel()
 		done := make(chan error, 1)
 		go func() { done <- p.Shutdown(ctx) }()
-		time.Sleep(time.Minute / 2)
+		testkit.Sleep(time.Minute / 2)
 		testkit.GiveBack(t, p, early)
 		testkit.ClosedFor(t, "before ctx has ended", early.Value(), nil)
 		if got := len(l.Value().ClosedWith()); got != 0 {
 			t.Error("a leased connection was closed before ctx had ended")
 		}
-		time.Sleep(time.Minute / 2)
+		testkit.Sleep(time.Minute / 2)
 		err := <-done
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, testkit.ErrCause) {
 			t.Errorf("Shutdown returned %v, want one that wraps both ctx.Err and its cause", err)
@@ -248,7 +248,7 @@ func TestCloseDuringAnOpen(t *testing.T) {
 				}
 				r.Failed(t, "after "+name, pool.ErrClosed)
 				lendsNothing(t, p)
-				time.Sleep(2 * time.Minute)
+				testkit.Sleep(2 * time.Minute)
 				synctest.Wait()
 				x.AllClosedOnce(t)
 				if how != "never returns" {
@@ -341,7 +341,7 @@ func TestNoGoroutineOfThePoolIsLeftWhenCloseOrShutdownHasReturned(t *testing.T) 
 				case "a round of checks":
 					testkit.Fill(t, p, 1)
 					checks.Store(true)
-					time.Sleep(time.Second + takes/2)
+					testkit.Sleep(time.Second + takes/2)
 					want = takes / 2
 				case "a Close":
 					testkit.Fill(t, p, 1)
@@ -349,7 +349,7 @@ func TestNoGoroutineOfThePoolIsLeftWhenCloseOrShutdownHasReturned(t *testing.T) 
 				case "an abandoned check":
 					testkit.Fill(t, p, 1)
 					checks.Store(true)
-					time.Sleep(core.CallLimit + time.Second + testkit.Slack)
+					testkit.Sleep(core.CallLimit + time.Second + testkit.Slack)
 					if got := p.Stats().ClosedAbandoned; got != 1 {
 						t.Fatalf("%d connections were abandoned, want 1", got)
 					}
@@ -416,7 +416,7 @@ func TestCloseWaitsForFactoryCloseButNotForEver(t *testing.T) {
 			if err := p.Shutdown(ctx); (err == nil) != (takes < time.Hour) {
 				t.Errorf("Shutdown returned %v when Close takes %v", err, takes)
 			}
-			time.Sleep(2 * takes)
+			testkit.Sleep(2 * takes)
 		})
 	}
 }

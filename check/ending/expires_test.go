@@ -34,13 +34,13 @@ func TestAnIdleConnectionIsClosedAtTheTimeThatExpiresSays(t *testing.T) {
 				var x testkit.Exchange
 				c.MaxConnections = n
 				p := testkit.Start(t, lasting(&x, d), c)
-				time.Sleep(777 * time.Millisecond) // anywhere between two passes
+				testkit.Sleep(777 * time.Millisecond) // anywhere between two passes
 				if err := p.Warm(t.Context(), n); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(d - 1)
+				testkit.Sleep(d - 1)
 				testkit.IdleIs(t, p, "before", n)
-				time.Sleep(time.Nanosecond)
+				testkit.Sleep(time.Nanosecond)
 				testkit.IdleIs(t, p, "at the time", 0)
 				for _, w := range x.Opened() {
 					testkit.ClosedFor(t, "at the time", w, nil)
@@ -65,12 +65,12 @@ func TestConnectionsThatExpireInAnyOrderAreClosedInTime(t *testing.T) {
 		var leases []pool.Lease[*testkit.Wire]
 		for range ends {
 			leases = append(leases, testkit.Borrow(t, p))
-			time.Sleep(time.Nanosecond)
+			testkit.Sleep(time.Nanosecond)
 		}
 		for _, l := range leases {
 			testkit.GiveBack(t, p, l)
 		}
-		time.Sleep(2 * time.Hour)
+		testkit.Sleep(2 * time.Hour)
 		synctest.Wait()
 		got := map[time.Duration]bool{}
 		for _, d := range v.closed() {
@@ -121,7 +121,7 @@ func TestNothingIsLentFromTheTimeOnThatExpiresSays(t *testing.T) {
 				p2 := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, CheckInterval: -1})
 				testkit.Fill(t, p2, 1)
 				first := x.Opened()[len(x.Opened())-1]
-				time.Sleep(life - time.Second)
+				testkit.Sleep(life - time.Second)
 				took.Store(time.Second)
 				if got := lend(t, p2); got == first {
 					t.Error("what has ended during Check was lent")
@@ -145,7 +145,7 @@ func TestALeaseOutlivesItsConnectionAndPutClosesIt(t *testing.T) {
 			if waits {
 				r = testkit.Ask(t.Context(), p)
 			}
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			if got := len(l.Value().ClosedWith()); got != 0 {
 				t.Fatal("it was closed in its user's hands")
 			}
@@ -180,7 +180,7 @@ func TestTheZeroTimeOfExpiresIsNever(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxIdleTime: -1})
 		testkit.Fill(t, p, 1)
 		for range 100 {
-			time.Sleep(time.Hour / 20)
+			testkit.Sleep(time.Hour / 20)
 			testkit.Fill(t, p, 1)
 		}
 		testkit.IdleIs(t, p, "after five hours", 1)
@@ -202,12 +202,12 @@ func TestATimeOfAnyKindIsUnderstood(t *testing.T) {
 			f := x.Factory()
 			f.Expires = func(*testkit.Wire) time.Time { return at() }
 			p := testkit.Start(t, f, pool.Config{MaxIdleTime: -1})
-			time.Sleep(time.Second) // far off on the pool's clock is further off than that can count
+			testkit.Sleep(time.Second) // far off on the pool's clock is further off than that can count
 			testkit.Fill(t, p, 1)
 			left := time.Until(at())
-			time.Sleep(min(left, time.Hour) - 1)
+			testkit.Sleep(min(left, time.Hour) - 1)
 			testkit.IdleIs(t, p, "before", 1)
-			time.Sleep(time.Nanosecond)
+			testkit.Sleep(time.Nanosecond)
 			if left < time.Hour {
 				testkit.IdleIs(t, p, "at the time", 0)
 			} else {
@@ -223,13 +223,13 @@ func TestOfMaxLifetimeAndExpiresTheEarlierCounts(t *testing.T) {
 			var x testkit.Exchange
 			p := testkit.Start(t, lasting(&x, d), pool.Config{MaxIdleTime: -1, MaxLifetime: time.Hour})
 			testkit.Fill(t, p, 1)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			early := 1
 			if d == time.Minute {
 				early = 0
 			}
 			testkit.IdleIs(t, p, "after a minute", early)
-			time.Sleep(2 * time.Hour)
+			testkit.Sleep(2 * time.Hour)
 			testkit.IdleIs(t, p, "after two hours", 0)
 			if got := p.Stats().ClosedLifetime; got != 1 {
 				t.Errorf("%d were closed for their lifetime, want 1", got)
@@ -248,10 +248,10 @@ func TestWithMinIdleAnExpiringConnectionIsReplacedAheadAndClosedInTime(t *testin
 		f := v.of(&x)
 		f.Expires = func(*testkit.Wire) time.Time { return time.Now().Add(life) }
 		p := testkit.Start(t, f, pool.Config{MinIdle: 3, MaxIdleTime: -1})
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		end := time.Now().Add(10 * life)
 		for time.Now().Before(end) {
-			time.Sleep(100 * time.Millisecond)
+			testkit.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 			if got := p.Stats().IdleConnections; got < 3 {
 				t.Fatalf("%d are idle, want 3 at least", got)
@@ -283,12 +283,12 @@ func TestMinIdleDoesNotKeepWhatHasExpiredInAnOutage(t *testing.T) {
 		synctest.Wait()
 		testkit.IdleIs(t, p, "at first", 2)
 		down.Store(true)
-		time.Sleep(time.Minute - 1)
+		testkit.Sleep(time.Minute - 1)
 		synctest.Wait()
 		if got := p.Stats().IdleConnections; got != 2 {
 			t.Errorf("before the time %d are idle, want 2", got)
 		}
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := p.Stats(); got.IdleConnections != 0 || got.ClosedLifetime != 2 {
 			t.Errorf("at the time %d are idle and %d closed, want 0 and 2", got.IdleConnections, got.ClosedLifetime)
@@ -304,7 +304,7 @@ func TestMinIdleDoesNotSpinOnConnectionsThatExpireAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, lasting(&x, time.Millisecond), pool.Config{MinIdle: 3, MaxIdleTime: -1})
-		time.Sleep(100 * time.Second)
+		testkit.Sleep(100 * time.Second)
 		if got := p.Stats().Opened; got > 310 {
 			t.Errorf("%d were opened in 100 s, want 3 a second at most", got)
 		}
@@ -361,7 +361,7 @@ func TestAnExpiresThatFailsIsAFailedOpen(t *testing.T) {
 				t.Errorf("%d were opened, %d failed, %d are under way; want 0, 4, 0", got.Opened, got.OpenErrors, got.OpeningConnections)
 			}
 			works.Store(true)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.Fill(t, p, 2)
 		})
 	}
@@ -399,7 +399,7 @@ func TestAnExpiresThatHangsIsAbandonedAsOpenIs(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
 		r := testkit.Ask(context.Background(), p)
-		time.Sleep(11 * time.Second)
+		testkit.Sleep(11 * time.Second)
 		l := r.Served(t, "by another attempt")
 		if got := l.Value().Number; got != 2 {
 			t.Errorf("connection %d was lent, want the second", got)

@@ -21,7 +21,7 @@ func TestResetRestoresMinIdleAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, MinIdle: 2, MaxIdleTime: -1})
-		time.Sleep(1100 * time.Millisecond)
+		testkit.Sleep(1100 * time.Millisecond)
 		testkit.IdleIs(t, p, "before Reset", 2)
 		p.Reset()
 		synctest.Wait()
@@ -69,7 +69,7 @@ func TestChecksGoOnAfterOneThatEndedItsGoroutine(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 3, CheckInterval: time.Second, MaxIdleTime: -1})
 		testkit.Fill(t, p, 3)
-		time.Sleep(3500 * time.Millisecond)
+		testkit.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
 		if want := 1 + 2*2; checked != want {
 			t.Errorf("Check was called %d times in three rounds, want %d: once, and then for the other two each time", checked, want)
@@ -89,7 +89,7 @@ func TestAfterATickTheLowestSlotIsTaken(t *testing.T) {
 		testkit.GiveBack(t, p, a)
 		testkit.GiveBack(t, p, b)
 		testkit.GiveBack(t, p, c)
-		time.Sleep(testkit.Inside(p).TickLength() + time.Millisecond)
+		testkit.Sleep(testkit.Inside(p).TickLength() + time.Millisecond)
 		synctest.Wait()
 		l := testkit.Borrow(t, p)
 		if l.Value() != a.Value() {
@@ -105,7 +105,7 @@ func TestResizeRestoresMinIdleAtOnce(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: -1})
 		a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
-		time.Sleep(2100 * time.Millisecond) // between two passes
+		testkit.Sleep(2100 * time.Millisecond) // between two passes
 		synctest.Wait()
 		testkit.IdleIs(t, p, "as far as there is room", 1)
 		resize(t, p, 6)
@@ -128,7 +128,7 @@ func TestMinIdleCanBeLentAtAnyTime(t *testing.T) {
 			for after := 14 * time.Second; after < 22*time.Second; after += 270 * time.Millisecond {
 				x := testkit.Exchange{Open: testkit.Slow(800 * time.Millisecond)}
 				p := testkit.Start(t, x.Factory(), c)
-				time.Sleep(after)
+				testkit.Sleep(after)
 				l, ok := p.TryGet()
 				if !ok {
 					t.Errorf("after %v nothing could be lent", after)

@@ -57,7 +57,7 @@ func TestAfterABurstThePoolShrinksToItsWorkingSet(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 43173))
 				var mu sync.Mutex
 				stacks := map[uintptr]bool{}
-				for end := time.Now().Add(idle * 3 / 2); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				for end := time.Now().Add(idle * 3 / 2); time.Now().Before(end); testkit.Sleep(10 * time.Millisecond) {
 					for range 1 + random.IntN(atOnce) {
 						depth, use := random.IntN(40), time.Duration(random.IntN(10))*time.Millisecond
 						go func() {
@@ -144,7 +144,7 @@ func TestExpiryDoesNotGoBelowMinIdle(t *testing.T) {
 		testkit.Bubble(t, tt.name, func(t *testing.T) {
 			x := testkit.Exchange{Open: tt.open}
 			p := testkit.Start(t, x.Factory(), tt.config)
-			time.Sleep(20 * time.Second) // until it has what it needs
+			testkit.Sleep(20 * time.Second) // until it has what it needs
 			before := p.Stats()
 			if fewest := fewestIdle(p, 30*time.Second); fewest < 5-tt.below {
 				t.Errorf("%d were idle at one time, want 5, or %d fewer", fewest, tt.below)
@@ -170,7 +170,7 @@ func TestMinIdleConnectionsCanBeLentAllTheTime(t *testing.T) {
 		testkit.Bubble(t, dial.String(), func(t *testing.T) {
 			x := testkit.Exchange{Open: testkit.Slow(dial)}
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 20, MinIdle: 5, MaxIdleTime: 8 * time.Second})
-			time.Sleep(20 * time.Second)
+			testkit.Sleep(20 * time.Second)
 			fewest := core.MaxConnections
 			sampled(30*time.Second, func() {
 				fit := 0
@@ -203,7 +203,7 @@ func TestMinIdleIsKeptWhileNothingCanBeOpened(t *testing.T) {
 			}}
 			c.MaxConnections, c.MinIdle = 20, 5
 			p := testkit.Start(t, x.Factory(), c)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			synctest.Wait()
 			fails.Store(true)
 			if fewest := fewestIdle(p, 30*time.Second); fewest < 5 {
@@ -223,7 +223,7 @@ func TestWhatIsKeptForMinIdleIsNotLentAfterMaxIdleTime(t *testing.T) {
 				return testkit.Pause(ctx, dial) // so that an open that takes so long is none that hangs
 			}}
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 20, MinIdle: 2, MaxIdleTime: time.Second, MaxWaitTime: -1})
-			time.Sleep(dial + 2*time.Second)
+			testkit.Sleep(dial + 2*time.Second)
 			if got := p.Stats(); got.IdleConnections != 2 || got.OpeningConnections != 2 {
 				t.Fatalf("%+v, want two idle, and two being opened in their place", got)
 			}
@@ -250,9 +250,9 @@ func TestNewOpensMinIdleConnectionsAndDoesNotWait(t *testing.T) {
 		if got := time.Since(began); got != 0 {
 			t.Errorf("New took %v", got)
 		}
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "when they are open", 7)
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		testkit.IdleIs(t, p, "an hour later", 7)
 		if got := x.Tried(); got != 7 {
 			t.Errorf("Open was called %d times, want 7", got)
@@ -267,44 +267,44 @@ func TestMinIdleIsRestored(t *testing.T) {
 		f, broken := testkit.Watched(&x)
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 10, MinIdle: 4, MaxIdleTime: -1})
 		const soon = 1100 * time.Millisecond
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "at first", 4)
 		var leases []pool.Lease[*testkit.Wire]
 		for range 3 {
 			leases = append(leases, testkit.Borrow(t, p))
 		}
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "beside three that are leased", 4)
 		for range 5 {
 			leases = append(leases, testkit.Borrow(t, p))
 		}
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "beside eight that are leased, as far as MaxConnections allows", 2)
 		for _, l := range leases[:7] {
 			testkit.GiveBack(t, p, l)
 		}
 		_ = p.Discard(leases[7], testkit.ErrCause)
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "when all are back", 9)
 		for i := range 9 { // who they are does not matter
 			if number := i + 1; x.Opened()[i] != leases[7].Value() {
 				broken(number, testkit.ErrCause)
 			}
 		}
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "when most have broken", 4)
 		p.Reset()
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "after Reset", 4)
 		if err := p.Resize(2); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "after Resize to fewer than MinIdle", 2)
 		if err := p.Resize(30); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(soon)
+		testkit.Sleep(soon)
 		testkit.IdleIs(t, p, "after Resize to more", 4)
 	})
 }

@@ -115,7 +115,7 @@ func TestTheJitterOfALifetimeIsSettledAtBirth(t *testing.T) {
 		}
 		least, late := lifetimeLimits(l)
 		late += 40 * time.Second // as the last of them are no more than an eighth at a time
-		time.Sleep(late)
+		testkit.Sleep(late)
 		synctest.Wait()
 		var ages []time.Duration
 		for _, d := range v.closed() {
@@ -139,9 +139,9 @@ func TestAnIdleConnectionIsClosedAfterItsLifetime(t *testing.T) {
 				var x testkit.Exchange
 				var v lives
 				p := testkit.Start(t, v.of(&x), pool.Config{MaxConnections: 1, MaxLifetime: l, MaxIdleTime: testkit.Day})
-				time.Sleep(time.Duration(i) * 1234567) // anywhere between two passes
+				testkit.Sleep(time.Duration(i) * 1234567) // anywhere between two passes
 				testkit.Fill(t, p, 1)
-				time.Sleep(late)
+				testkit.Sleep(late)
 				synctest.Wait()
 				got := v.closed()
 				if len(got) != 1 || p.Stats().ClosedLifetime != 1 {
@@ -160,7 +160,7 @@ func TestZeroMaxLifetimeIsNoLimit(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxIdleTime: -1, CheckInterval: -1})
 		testkit.Fill(t, p, 3)
-		time.Sleep(100 * 365 * testkit.Day)
+		testkit.Sleep(100 * 365 * testkit.Day)
 		if got := p.Stats(); got.IdleConnections != 3 {
 			t.Errorf("after a hundred years %+v, want three idle", got)
 		}
@@ -173,7 +173,7 @@ func TestALeasedConnectionIsClosedWhenItComesBackAfterItsLifetime(t *testing.T) 
 		var v lives
 		p := testkit.Start(t, v.of(&x), pool.Config{MaxConnections: 1, MaxLifetime: time.Minute})
 		l := testkit.Borrow(t, p)
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		synctest.Wait()
 		if got := v.closed(); len(got) != 0 {
 			t.Fatalf("it was closed in its user's hands, after %v", got[0].age)
@@ -239,7 +239,7 @@ func TestReplacementsOfConnectionsOfTheSameAgeAreSpread(t *testing.T) {
 		if err := p.Warm(t.Context(), n); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * l)
+		testkit.Sleep(2 * l)
 		synctest.Wait()
 		perSecond := map[int64]int{}
 		for _, d := range v.closed() {
@@ -284,7 +284,7 @@ func stalled(t *testing.T, f pool.Factory[*testkit.Wire], c pool.Config, d time.
 		t.Fatal(err)
 	}
 	inHand = testkit.Borrow(t, p)
-	time.Sleep(d)
+	testkit.Sleep(d)
 	synctest.Wait()
 	if got := p.Stats(); got.Leaked != 1 || got.ClosedLifetime != 0 {
 		t.Fatalf("%+v, want that the sweeper is stuck, and has closed nothing", got)
@@ -302,7 +302,7 @@ func TestAfterAStopNoMoreThanAnEighthAreReplacedAtATime(t *testing.T) {
 		var v lives
 		p, inHand := stalled(t, v.of(&x), pool.Config{MaxConnections: n, MaxLifetime: l, MaxIdleTime: -1}, 10*l)
 		testkit.GiveBack(t, p, inHand)
-		time.Sleep(10 * time.Minute)
+		testkit.Sleep(10 * time.Minute)
 		synctest.Wait()
 		atOnce := map[time.Time]int{}
 		for _, d := range v.closed() {
@@ -339,7 +339,7 @@ func TestAfterAStopNoMoreThanAnEighthOfTheLeasedAreReplacedAtATime(t *testing.T)
 		if got := len(v.closed()) - before; before > n/8 || got > n/8 {
 			t.Errorf("%d idle ones were closed in the first pass, and %d at Put, want no more than %d", before, got, n/8)
 		}
-		time.Sleep(10 * time.Minute)
+		testkit.Sleep(10 * time.Minute)
 		if got := p.Stats(); got.ClosedLifetime != n {
 			t.Errorf("%d were closed in the end, want all %d", got.ClosedLifetime, n)
 		}

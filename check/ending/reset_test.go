@@ -119,7 +119,7 @@ func TestResetGivesUpWhatIsBeingOpened(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, OpenContext: testkit.SameContext})
 			r := testkit.Ask(context.WithValue(t.Context(), key{}, "mine"), p)
 			p.Reset()
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			l := r.Served(t, "after Reset")
 			opened := x.Opened()
 			if l.Reused() || len(l.Value().ClosedWith()) != 0 {
@@ -169,7 +169,7 @@ func TestResetWhileSparesAreBeingOpened(t *testing.T) {
 			if err := <-warm; err != nil {
 				t.Errorf("Warm returned %v", err)
 			}
-			time.Sleep(2 * core.MaxTick)
+			testkit.Sleep(2 * core.MaxTick)
 			synctest.Wait()
 			if s := testkit.Figures(p); s.IdleConnections < 8 {
 				t.Errorf("%d are idle, want 8", s.IdleConnections)
@@ -188,14 +188,14 @@ func TestResetEndsThePauseBetweenAttempts(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		p := testkit.Failing(t, b, pool.Config{MaxConnections: 5})
 		for range 10 { // until the backoff is long
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			_, _ = p.Get(t.Context())
 		}
 		testkit.Ask(t.Context(), p).Failed(t, "in the pause", pool.ErrUnavailable)
 		b.Down.Store(false)
 		p.Reset()
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(b.Takes)
+		testkit.Sleep(b.Takes)
 		testkit.GiveBack(t, p, r.Served(t, "after Reset"))
 	})
 }
@@ -263,7 +263,7 @@ func TestResetServesThoseWhoWaitInAPause(t *testing.T) {
 			_, _ = p.Get(ctx)
 			cancel()
 		}
-		time.Sleep(b.Takes)
+		testkit.Sleep(b.Takes)
 		b.Down.Store(false)
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "in the pause")
@@ -271,7 +271,7 @@ func TestResetServesThoseWhoWaitInAPause(t *testing.T) {
 			t.Fatalf("%d are being opened in the pause", got)
 		}
 		p.Reset()
-		time.Sleep(b.Takes)
+		testkit.Sleep(b.Takes)
 		r.Served(t, "after Reset")
 	})
 }

@@ -105,16 +105,16 @@ func TestConnectionsOfLaterBanksAreCheckedWatchedExpiredAndClosed(t *testing.T) 
 		broken(6, testkit.ErrCause)
 		testkit.BrokenOnce(t, "when it breaks", l[5].Value(), testkit.ErrCause)
 		unfit.Store(5)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		testkit.BrokenOnce(t, "when Check objects", l[4].Value(), testkit.ErrUnfit)
 		p.Reset()
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		if s := p.Stats(); s.ClosedWatch != 1 || s.ClosedCheck != 1 || s.ClosedReset != 4 || s.IdleConnections != 0 {
 			t.Errorf("closed: %d by Watch, %d by Check, %d by Reset, %d idle; want 1, 1, 4, 0", s.ClosedWatch, s.ClosedCheck, s.ClosedReset, s.IdleConnections)
 		}
 		unfit.Store(0)
 		testkit.Whole(t, p, 6)
-		time.Sleep(time.Minute + 10*time.Second)
+		testkit.Sleep(time.Minute + 10*time.Second)
 		if s := p.Stats(); s.ClosedIdle != 6 {
 			t.Errorf("%d were closed as idle, want 6", s.ClosedIdle)
 		}
@@ -328,7 +328,7 @@ func TestTheOtherLimitsFollowResize(t *testing.T) {
 		resize(t, p, 3)
 		c, d := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
 		testkit.Ask(t.Context(), p).Failed(t, "one more than may wait now", pool.ErrRejected)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.GiveBack(t, p, a.Served(t, "first"))
 		testkit.GiveBack(t, p, d.Served(t, "last"))
 		testkit.GiveBack(t, p, b.Served(t, "second"))
@@ -343,25 +343,25 @@ func TestTheOtherLimitsFollowResize(t *testing.T) {
 		if err := <-warm; err == nil || errors.Is(err, pool.ErrClosed) || !strings.Contains(err.Error(), "10") {
 			t.Errorf("Warm returned %v, want that there may be 10 only", err)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		testkit.Whole(t, p, 10)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 8, MinIdle: 6})
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		resize(t, p, 2) // more than there may be are to be idle
-		time.Sleep(10 * time.Minute)
+		testkit.Sleep(10 * time.Minute)
 		if s := testkit.Figures(p); s.IdleConnections != 2 || x.OpenAtMost() != 6 {
 			t.Errorf("with MinIdle above the limit %+v, at most %d, want 2, 6", s, x.OpenAtMost())
 		}
 		before := x.Tried()
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if got := x.Tried() - before; got > 8 {
 			t.Errorf("%d are opened a minute, want those that replace others", got)
 		}
 		resize(t, p, 8)
-		time.Sleep(2 * core.MaxTick)
+		testkit.Sleep(2 * core.MaxTick)
 		if s := testkit.Figures(p); s.IdleConnections != 6 {
 			t.Errorf("when it has grown again %+v, want 6 idle", s)
 		}

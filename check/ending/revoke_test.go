@@ -213,12 +213,12 @@ func TestALeakCanBeRevokedByTheHookThatIsToldOfIt(t *testing.T) {
 		}})
 		leaked := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(59 * time.Second)
+		testkit.Sleep(59 * time.Second)
 		r.Pending(t, "before LeakAfter")
-		time.Sleep(30 * time.Second)
+		testkit.Sleep(30 * time.Second)
 		testkit.ClosedFor(t, "after LeakAfter", leaked.Value(), pool.ErrRevoked)
 		testkit.GiveBack(t, p, r.Served(t, "after the leak was revoked"))
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		synctest.Wait()
 		if len(ended) != 1 || !ended[0] || p.Stats().Leaked != 1 {
 			t.Errorf("the hook revoked %v, and %d leaks are counted, want one", ended, p.Stats().Leaked)
@@ -353,11 +353,11 @@ func TestACallThatHangsWhenItsConnectionIsRevokedTakesNothingFromTheNext(t *test
 				l := testkit.Borrow(t, p)
 				go p.Put(l)
 			}
-			time.Sleep(3 * time.Second) // the sweeper has seen the call
+			testkit.Sleep(3 * time.Second) // the sweeper has seen the call
 			synctest.Wait()
 			revoked(t, p, h.Opened()[0])
 			l := testkit.Borrow(t, p)
-			time.Sleep(core.CallLimit + testkit.Slack)
+			testkit.Sleep(core.CallLimit + testkit.Slack)
 			synctest.Wait()
 			if got := len(l.Value().ClosedWith()); got != 0 {
 				t.Error("the next connection in the slot was closed")
@@ -389,11 +389,11 @@ func TestRevokeOfWhatTheSweeperIsCheckingDoesNotEndTheChecks(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: -1, CheckInterval: time.Second})
 		testkit.Fill(t, p, 2)
-		time.Sleep(1500 * time.Millisecond)
+		testkit.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
 		before := checked
 		revoked(t, p, x.Opened()[0])
-		time.Sleep(3 * time.Second)
+		testkit.Sleep(3 * time.Second)
 		synctest.Wait()
 		if checked < before+2 {
 			t.Errorf("the other connection was checked %d times in three seconds, want 2", checked-before)

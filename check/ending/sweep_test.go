@@ -33,7 +33,7 @@ func TestAWaitEndsInTimeWhateverElseTheSweeperWaitsFor(t *testing.T) {
 				p := testkit.Start(t, f, c.config)
 				l := testkit.Borrow(t, p)
 				for i := range 10 {
-					time.Sleep(time.Duration(i) * 3370 * time.Millisecond)
+					testkit.Sleep(time.Duration(i) * 3370 * time.Millisecond)
 					began := time.Now()
 					r := testkit.Ask(context.Background(), p)
 					<-r.Done
@@ -109,7 +109,7 @@ func TestTheEndOfAnOverdueOpenOpensNoMore(t *testing.T) {
 			first := testkit.Ask(ctx, p)
 			cancel()
 			first.Failed(t, "after its cancel", context.Canceled)
-			time.Sleep(2 * core.OverdueAfter)
+			testkit.Sleep(2 * core.OverdueAfter)
 			second, third := testkit.Ask(context.Background(), p), testkit.Ask(context.Background(), p)
 			if x.Tried() != 2 {
 				t.Errorf("Open was called %d times for two who wait, want 2 with the one that hangs: one at a time", x.Tried())

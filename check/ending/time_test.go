@@ -34,7 +34,7 @@ func TestAWaitEndsAfterExactlyMaxWaitTime(t *testing.T) {
 				p := testkit.Start(t, f, tt.config)
 				l := testkit.Borrow(t, p)
 				for range 5 { // at times that have nothing to do with those of the sweeper
-					time.Sleep(1234567 * time.Microsecond)
+					testkit.Sleep(1234567 * time.Microsecond)
 					began := time.Now()
 					_, err := p.Get(t.Context())
 					var exhausted *pool.ExhaustedError
@@ -65,9 +65,9 @@ func TestEachOfManyWaitsEndsAfterMaxWaitTime(t *testing.T) {
 				defer cancel()
 			}
 			asked = append(asked, testkit.Ask(ctx, p))
-			time.Sleep(time.Duration(i) * time.Millisecond / 3)
+			testkit.Sleep(time.Duration(i) * time.Millisecond / 3)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		for i, r := range asked {
 			if i%3 == 0 {
 				r.Failed(t, "with a deadline", context.DeadlineExceeded)
@@ -93,9 +93,9 @@ func TestANegativeMaxWaitTimeLeavesTheEndToCtx(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 365*testkit.Day)
 		defer cancel()
 		r := testkit.Ask(ctx, p)
-		time.Sleep(365*testkit.Day - 1)
+		testkit.Sleep(365*testkit.Day - 1)
 		r.Pending(t, "after nearly a year")
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		r.Failed(t, "after a year", context.DeadlineExceeded)
 		testkit.GiveBack(t, p, l)
 	})
@@ -114,7 +114,7 @@ func TestAnIdleConnectionIsClosedAfterMaxIdleTimeAndNotMuchLater(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: idle})
 			for i := range 5 {
 				l := testkit.Borrow(t, p)
-				time.Sleep(idle*time.Duration(i)/3 + 1234567) // anywhere between two ticks
+				testkit.Sleep(idle*time.Duration(i)/3 + 1234567) // anywhere between two ticks
 				put := time.Now()
 				testkit.GiveBack(t, p, l)
 				age := (<-closed).Sub(put)
@@ -141,7 +141,7 @@ func TestAConnectionThatIsPutBackAfterAQuietTimeIsNotClosedAtOnce(t *testing.T) 
 			if got := p.Stats(); got.IdleConnections != 1 {
 				t.Fatalf("right after Put %+v, want it idle", got)
 			}
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 		}
 	})
 }
@@ -153,17 +153,17 @@ func TestIdleConnectionsExpireAfterYearsOfQuiet(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var x testkit.Exchange
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: 100 * time.Millisecond})
-			time.Sleep(years * 365 * testkit.Day)
+			testkit.Sleep(years * 365 * testkit.Day)
 			for range 3 {
 				testkit.Fill(t, p, 1)
 				if got := p.Stats(); got.IdleConnections != 1 {
 					t.Fatalf("%d years on, right after Put: %+v, want it idle", years, got)
 				}
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				if got := p.Stats(); got.IdleConnections != 0 {
 					t.Fatalf("%d years on, a second after Put: %+v, want it closed", years, got)
 				}
-				time.Sleep(300 * testkit.Day)
+				testkit.Sleep(300 * testkit.Day)
 			}
 		})
 	}
@@ -175,7 +175,7 @@ func TestAConnectionThatIsOpenedAfterAllHaveExpiredExpiresInTime(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: 100 * time.Millisecond, MaxWaitTime: time.Hour})
 		for i := range 3 {
 			testkit.Fill(t, p, 1)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			if got := p.Stats(); got.IdleConnections != 0 {
 				t.Errorf("number %d: a second after Put %+v, want it closed after 125 ms", i+1, got)
 			}
@@ -188,7 +188,7 @@ func TestANegativeMaxIdleTimeKeepsConnectionsForEver(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1})
 		testkit.Fill(t, p, 3)
-		time.Sleep(365 * testkit.Day)
+		testkit.Sleep(365 * testkit.Day)
 		if got := p.Stats(); got.IdleConnections != 3 {
 			t.Errorf("after a year %+v, want three idle", got)
 		}
@@ -203,7 +203,7 @@ func TestGetSeesThatAConnectionHasExpiredBeforeTheSweeperDoes(t *testing.T) {
 			var x testkit.Exchange
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: 30 * time.Second})
 			testkit.Fill(t, p, 2)
-			time.Sleep(time.Second / 2)
+			testkit.Sleep(time.Second / 2)
 			synctest.Wait()
 			testkit.Inside(p).Tick.Add(31) // as the sweeper does, before it goes round
 			if way == "Get" {
@@ -237,10 +237,10 @@ func TestUnderASteadySmallLoadThePoolShrinks(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 50, MaxIdleTime: 10 * time.Second})
 		testkit.Fill(t, p, 50)
-		time.Sleep(3 * time.Millisecond) // so that nothing is put back when the sweeper comes
+		testkit.Sleep(3 * time.Millisecond) // so that nothing is put back when the sweeper comes
 		for range 1200 {
 			l := testkit.Borrow(t, p)
-			time.Sleep(10 * time.Millisecond)
+			testkit.Sleep(10 * time.Millisecond)
 			testkit.GiveBack(t, p, l)
 		}
 		if got := p.Stats(); got.IdleConnections != 1 {
@@ -262,12 +262,12 @@ func TestCheckIsCalledEveryCheckIntervalWhileIdle(t *testing.T) {
 			f.Check = func(*testkit.Wire) error { checks <- time.Now(); return nil }
 			p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, CheckInterval: tt.give})
 			l := testkit.Borrow(t, p)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			if got := len(checks); got != 0 {
 				t.Errorf("Check was called %d times while the connection was leased", got)
 			}
 			testkit.GiveBack(t, p, l)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			synctest.Wait()
 			if tt.every == 0 {
 				if got := len(checks); got != 0 {
@@ -310,12 +310,12 @@ func TestChecksOfTheSweepComeOneAfterTheOther(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 4, MaxIdleTime: -1, CheckInterval: time.Second})
 		testkit.Fill(t, p, 4)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if most.Load() != 1 || all.Load() < 15 {
 			t.Errorf("%d of %d calls of Check were at the same time, want one at a time", most.Load(), all.Load())
 		}
 		p.Close()
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 }
 
@@ -326,7 +326,7 @@ func TestToBeCheckedIsNotToBeUsed(t *testing.T) {
 		f.Check = func(*testkit.Wire) error { return nil }
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: 10 * time.Second, CheckInterval: time.Second})
 		testkit.Fill(t, p, 1)
-		time.Sleep(11 * time.Second)
+		testkit.Sleep(11 * time.Second)
 		synctest.Wait()
 		if got := p.Stats(); got.ClosedIdle != 1 {
 			t.Errorf("after MaxIdleTime and ten checks %+v, want it closed", got)
@@ -366,7 +366,7 @@ func TestAPoolWithNothingToDoSleeps(t *testing.T) {
 			tt.config.CheckInterval = -1
 			p := testkit.Start(t, f, tt.config)
 			tt.use(t, p)
-			time.Sleep(365 * testkit.Day)
+			testkit.Sleep(365 * testkit.Day)
 		})
 	}
 }

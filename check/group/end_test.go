@@ -181,13 +181,13 @@ func TestAGroupIsOfItsBubble(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: -1}}
 		g, _ = pool.NewGroup(a.pool, pool.GroupConfig{MaxPools: 2, IdleTime: -1})
 		visit(t, g, "a")
-		time.Sleep(time.Minute) // its use has been seen: the next one would set the alarm
+		testkit.Sleep(time.Minute) // its use has been seen: the next one would set the alarm
 	})
 	visit(t, g, "a")
 	outside := start(t, a, pool.GroupConfig{})
 	visit(t, outside, "a")
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		visit(t, outside, "a") // idle: nobody notices, and no harm is done
 		if _, err := outside.Get(t.Context(), "b"); err != pool.ErrBubble {
 			t.Errorf("Get of a key without a pool returned %v, want ErrBubble", err)
@@ -198,7 +198,7 @@ func TestAGroupIsOfItsBubble(t *testing.T) {
 func TestAGroupThatIsOldIsStillOfItsBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := start(t, &accounts{}, pool.GroupConfig{})
-		time.Sleep(2 * 365 * testkit.Day)
+		testkit.Sleep(2 * 365 * testkit.Day)
 		giveBack(t, g, borrow(t, g, "a"))
 	})
 }
@@ -231,12 +231,12 @@ func TestStatsAreTheSumAndNeverFall(t *testing.T) {
 				rises("right after Remove")
 				synctest.Wait()
 			case 1:
-				time.Sleep(700 * time.Millisecond)
+				testkit.Sleep(700 * time.Millisecond)
 			}
 			rises("later")
 		}
 		for range 100 {
-			time.Sleep(100 * time.Millisecond)
+			testkit.Sleep(100 * time.Millisecond)
 			rises("while pools go")
 		}
 		if s := rises("at the end"); s.Gets != 20 || s.Waits != 20 || s.WaitTime.Count != 20 || s.OpenTime.Count != 20 || s.Opened != 20 ||
@@ -278,11 +278,11 @@ func TestSourcesOfANameNeverFallTogether(t *testing.T) {
 				if got := gets(); !maps.Equal(got, want) {
 					t.Errorf("after Remove(%d) the sources count %v leases, want %v", key, got, want)
 				}
-				time.Sleep(500 * time.Millisecond)
+				testkit.Sleep(500 * time.Millisecond)
 			}
 		}
 		g.Remove(8)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		if got := gets(); !maps.Equal(got, map[string]uint64{"odd": 5}) {
 			t.Errorf("with no pool left that is even, the sources count %v leases, want 5 of the odd ones", got)
 		}

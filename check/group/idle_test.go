@@ -23,22 +23,22 @@ func TestAPoolGoesWhenItHasHadNothingForIdleTime(t *testing.T) {
 			}
 			for range 3 {
 				l := borrow(t, g, "a")
-				time.Sleep(3 * idle) // a lease keeps it
+				testkit.Sleep(3 * idle) // a lease keeps it
 				if !has(g, "a") {
 					t.Fatal("a pool with a lease was removed")
 				}
 				giveBack(t, g, l)
-				time.Sleep(3 * idle) // and so does an idle connection
+				testkit.Sleep(3 * idle) // and so does an idle connection
 				if !has(g, "a") {
 					t.Fatal("a pool with an idle connection was removed")
 				}
 				l = borrow(t, g, "a")
 				g.Discard(l, nil)
-				time.Sleep(idle - time.Millisecond)
+				testkit.Sleep(idle - time.Millisecond)
 				if !has(g, "a") {
 					t.Fatal("removed before IdleTime was over")
 				}
-				time.Sleep(max(min(idle/8, time.Second), 10*time.Millisecond) + 2*time.Millisecond)
+				testkit.Sleep(max(min(idle/8, time.Second), 10*time.Millisecond) + 2*time.Millisecond)
 				if has(g, "a") {
 					t.Fatal("still there, although IdleTime has been over for an eighth of it, or a second")
 				}
@@ -59,15 +59,15 @@ func TestAPoolGoesInTimeWhileAnotherIsInUse(t *testing.T) {
 			for range 7 { // looks come at another time after each
 				g.Discard(borrow(t, g, "a"), nil)
 				synctest.Wait()
-				time.Sleep(idle - 1)
+				testkit.Sleep(idle - 1)
 				if !has(g, "a") {
 					t.Fatal("removed before IdleTime was over")
 				}
-				time.Sleep(late + 2)
+				testkit.Sleep(late + 2)
 				if has(g, "a") {
 					t.Fatalf("still there, although IdleTime has been over for %v", late)
 				}
-				time.Sleep(late / 7)
+				testkit.Sleep(late / 7)
 			}
 			giveBack(t, g, used)
 		})
@@ -89,7 +89,7 @@ func TestAWaiterKeepsItsPool(t *testing.T) {
 		}
 		g := start(t, a, pool.GroupConfig{IdleTime: time.Second})
 		r := ask(t.Context(), g, "a")
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if r.over() || !has(g, "a") {
 			t.Fatalf("Get returned %v, and the pool is there: %v; want it to wait", r.err, has(g, "a"))
 		}
@@ -108,7 +108,7 @@ func TestACallerThatWaitsForAConnectionKeepsAPoolThatHadNothing(t *testing.T) {
 		a := &accounts{config: pool.Config{MaxIdleTime: time.Second, MaxWaitTime: -1, OpenTimeout: -1, FailFastAfter: -1}}
 		g := start(t, a, pool.GroupConfig{IdleTime: 10 * time.Second})
 		visit(t, g, "a")
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		a.exchange(0).Open = testkit.Slow(time.Minute)
 		r := ask(t.Context(), g, "a")
 		<-r.done
@@ -125,7 +125,7 @@ func TestAPoolThatIsUsedNowAndThenStays(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{IdleTime: 10 * time.Second})
 		for range 100 {
 			visit(t, g, "a")
-			time.Sleep(10 * time.Second) // of which some 9 without a connection
+			testkit.Sleep(10 * time.Second) // of which some 9 without a connection
 		}
 		if got := a.called("a"); got != 1 {
 			t.Errorf("open was called %d times, want once", got)
@@ -139,7 +139,7 @@ func TestPoolsStayForEverIfIdleTimeIsNegative(t *testing.T) {
 		for _, max := range []int{0, 10} {
 			g := start(t, a, pool.GroupConfig{IdleTime: -1, MaxPools: max})
 			visit(t, g, "a")
-			time.Sleep(24 * time.Hour)
+			testkit.Sleep(24 * time.Hour)
 			if !has(g, "a") {
 				t.Errorf("with MaxPools %d the pool was removed", max)
 			}
@@ -152,7 +152,7 @@ func TestMinIdleKeepsItsPool(t *testing.T) {
 		a := &accounts{config: pool.Config{MinIdle: 1, MaxIdleTime: time.Second}}
 		g := start(t, a, pool.GroupConfig{IdleTime: time.Second})
 		visit(t, g, "a")
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if !has(g, "a") {
 			t.Error("the pool was removed")
 		}
@@ -180,11 +180,11 @@ func TestOneMorePoolMakesRoomByTheOneUnusedForLongest(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{MaxPools: 3, IdleTime: -1})
 		kept := borrow(t, g, "leased")
 		visit(t, g, "b")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "c")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "b") // c is the one unused for longest
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "d")
 		if has(g, "c") || !has(g, "b") || !has(g, "leased") {
 			t.Error("c should have been removed, and nothing else")
@@ -194,11 +194,11 @@ func TestOneMorePoolMakesRoomByTheOneUnusedForLongest(t *testing.T) {
 			t.Errorf("%d connections of the removed pool are open, want none", n)
 		}
 		long := borrow(t, g, "b")
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		giveBack(t, g, long) // used until now, though lent long ago
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "d")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "e")
 		if has(g, "b") || !has(g, "d") {
 			t.Error("b should have been removed: its lease ended before that of d")
@@ -327,9 +327,9 @@ func TestAGroupAtRestIsNotWoken(t *testing.T) {
 			a := &accounts{config: pool.Config{MaxIdleTime: time.Second}}
 			g := start(t, a, config)
 			visit(t, g, "a")
-			time.Sleep(10 * time.Minute)
+			testkit.Sleep(10 * time.Minute)
 			looks := testkit.Looks(g)
-			time.Sleep(24 * time.Hour)
+			testkit.Sleep(24 * time.Hour)
 			if got := testkit.Looks(g); got != looks {
 				t.Errorf("with %+v the group has looked %d times at nothing", config, got-looks)
 			}

@@ -56,7 +56,7 @@ func TestACallerWhoseCtxEndsLeavesTheOpenToTheOthers(t *testing.T) {
 		}
 		giveBack(t, g, long.lease)
 		// Nobody has the pool in hand any more: it goes when it is unused.
-		time.Sleep(2 * time.Minute)
+		testkit.Sleep(2 * time.Minute)
 		if has(g, "a") {
 			t.Error("the pool is kept although it is not used")
 		}
@@ -70,7 +70,7 @@ func TestAPoolForWhichNobodyWaitsAnyMoreIsKeptForTheNext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		<-ask(ctx, g, "a").done
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		visit(t, g, "a")
 		if got := a.called("a"); got != 1 {
 			t.Errorf("open was called %d times, want once", got)

@@ -50,7 +50,7 @@ func TestThoseWhoWaitInARemovedPoolGoOnInTheNewOne(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{})
 		kept := borrow(t, g, "a")
 		r := ask(t.Context(), g, "a")
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		if !g.Remove("a") || !r.over() || r.err != nil {
 			t.Fatalf("the Get that waited returned %v, want a lease of the new pool", r.err)
 		}
@@ -73,7 +73,7 @@ func TestThoseWhoGoOnAreNotRejected(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{})
 		kept := borrow(t, g, "a")
 		one, two := ask(t.Context(), g, "a"), ask(t.Context(), g, "a")
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		a.config.MaxWaiters = -1
 		g.Remove("a")
 		first, second := one, two
@@ -102,10 +102,10 @@ func TestThoseWhoGoOnHaveTheTimeThatIsLeft(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{})
 		kept := borrow(t, g, "a")
 		one, two := ask(t.Context(), g, "a"), ask(t.Context(), g, "a")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		a.open = func(string, int) error { time.Sleep(500 * time.Millisecond); return nil }
 		g.Remove("a")
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		late, served := one, two // the new pool has one connection
 		if one.over() {
 			late, served = two, one
@@ -136,7 +136,7 @@ func TestOneThatIsMovedAgainAndAgainHasTheTimeOfOne(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{})
 		r := ask(t.Context(), g, "a")
 		for range 3 {
-			time.Sleep(1500 * time.Millisecond)
+			testkit.Sleep(1500 * time.Millisecond)
 			if r.over() {
 				t.Fatalf("Get returned %v after %v, want it to go on with the new pool", r.err, r.took)
 			}
@@ -158,7 +158,7 @@ func TestOneWhoIsMovedJustBeforeItsTimeIsOverIsToldInTime(t *testing.T) {
 		g := start(t, a, pool.GroupConfig{})
 		kept := borrow(t, g, "a")
 		r := ask(t.Context(), g, "a")
-		time.Sleep(4999 * time.Millisecond)
+		testkit.Sleep(4999 * time.Millisecond)
 		a.open = func(_ string, call int) error {
 			a.exchange(call - 1).Open = testkit.Slow(100 * time.Millisecond)
 			return nil
@@ -183,7 +183,7 @@ func TestAnEndOfCtxEndsAWaitThatWasMoved(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		r := ask(ctx, g, "a")
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		g.Remove("a")
 		<-r.done
 		if !errors.Is(r.err, context.DeadlineExceeded) || r.took != 3*time.Second {
@@ -212,7 +212,7 @@ func TestAPoolThatIsRemovedWhileItIsMadeIsNotMade(t *testing.T) {
 			t.Errorf("%d connections by what the first call has returned, %d by the second; want 0 and 1", n, m)
 		}
 		giveBack(t, g, r.lease)
-		time.Sleep(2 * time.Hour) // the first call returns: it says nothing any more
+		testkit.Sleep(2 * time.Hour) // the first call returns: it says nothing any more
 		if got := len(a.exchange(0).Opened()); got != 0 {
 			t.Errorf("%d connections by what the first call has returned, want none", got)
 		}

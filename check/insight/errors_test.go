@@ -36,9 +36,9 @@ func TestExhaustedErrorTellsHowThePoolStood(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: 1500 * time.Millisecond})
 		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
 		first := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		second := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second / 2)
+		testkit.Sleep(time.Second / 2)
 		first.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		want := "pool: connection pool exhausted: waited 1.5s, 2 active of 2, 0 opening, 2 waiting (the first for 1.5s)"
 		if got := first.Err.Error(); got != want {

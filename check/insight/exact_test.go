@@ -145,9 +145,9 @@ func TestStatsAddUpWhateverGoesOn(t *testing.T) {
 		for err != nil {
 			l, err = p.Get(t.Context())
 		}
-		time.Sleep(200 * time.Millisecond) // this one gets old in use, and others lie idle
+		testkit.Sleep(200 * time.Millisecond) // this one gets old in use, and others lie idle
 		_ = p.Put(l)
-		time.Sleep(50 * time.Millisecond) // what is being opened is open
+		testkit.Sleep(50 * time.Millisecond) // what is being opened is open
 		synctest.Wait()
 		s := p.Stats()
 		if s.Opened-gone(s) != uint64(s.ActiveConnections+s.IdleConnections) || s.ActiveConnections != 0 {

@@ -47,11 +47,11 @@ func TestStatsWhileCheckHangsAndAfterItWasAbandoned(t *testing.T) {
 				t.Errorf("%s %d are active and %d idle, want %d and %d", when, got.ActiveConnections, got.IdleConnections, active, idle)
 			}
 		}
-		time.Sleep(2500 * time.Millisecond)
+		testkit.Sleep(2500 * time.Millisecond)
 		stands("while Check has been running for half a second", 0, 1)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		stands("while Check hangs", 1, 0)
-		time.Sleep(2 * core.CallLimit)
+		testkit.Sleep(2 * core.CallLimit)
 		if got := p.Stats().ClosedAbandoned; got != 1 {
 			t.Errorf("%d calls were abandoned, want 1", got)
 		}
@@ -61,9 +61,9 @@ func TestStatsWhileCheckHangsAndAfterItWasAbandoned(t *testing.T) {
 		}
 		for checks := 0; checks < 20; checks++ { // two rounds of 800 ms at least
 			stands("while Check is slow", 0, 1)
-			time.Sleep(211 * time.Millisecond)
+			testkit.Sleep(211 * time.Millisecond)
 		}
 		p.Close()
-		time.Sleep(time.Second) // for a Check that is under way
+		testkit.Sleep(time.Second) // for a Check that is under way
 	})
 }

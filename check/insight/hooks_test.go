@@ -76,7 +76,7 @@ func TestHooksAreToldOfEachOpenAndEachWait(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: -1, MaxWaitTime: time.Second, MaxWaiters: 1, Hooks: c.hooks()})
 		fails = true
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		r.Failed(t, "when Open fails", testkit.ErrDial)
 		c.are(t, "when Open fails", "opened 100ms wrong password", "waited 100ms pool: open connection: wrong password")
 		fails = false
@@ -94,11 +94,11 @@ func TestHooksAreToldOfEachOpenAndEachWait(t *testing.T) {
 
 		l = testkit.Borrow(t, p)
 		r = testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		testkit.GiveBack(t, p, l)
 		l = r.Served(t, "after the Put")
 		c.are(t, "served by a return", "waited 50ms <nil>")
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		c.are(t, "what was opened for it is idle", "opened 100ms <nil>")
 
 		m := testkit.Borrow(t, p)
@@ -107,18 +107,18 @@ func TestHooksAreToldOfEachOpenAndEachWait(t *testing.T) {
 		rejected := testkit.Ask(t.Context(), p)
 		rejected.Failed(t, "the second who waits", pool.ErrRejected)
 		c.are(t, "the second who waits", "rejected "+pool.ErrRejected.Error())
-		time.Sleep(300 * time.Millisecond)
+		testkit.Sleep(300 * time.Millisecond)
 		cancel()
 		r.Failed(t, "canceled", context.Canceled)
 		c.are(t, "canceled", "waited 300ms pool: context canceled")
 
 		r = testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		c.are(t, "after MaxWaitTime", "waited 1s "+r.Err.Error())
 
 		r = testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		p.Close()
 		r.Failed(t, "closed", pool.ErrClosed)
 		if got := c.take(); !slices.Contains(got, "waited 100ms pool: closed") {
@@ -170,11 +170,11 @@ func TestHooksClosedIsToldTheReasonAndTheCause(t *testing.T) {
 	}{
 		{"idle", func(s pool.Stats) uint64 { return s.ClosedIdle }, nil, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
 			testkit.Fill(t, p, 1)
-			time.Sleep(2 * time.Minute)
+			testkit.Sleep(2 * time.Minute)
 		}},
 		{"lifetime", func(s pool.Stats) uint64 { return s.ClosedLifetime }, nil, func(t *testing.T, p *pool.Pool[*testkit.Wire], _, _ *bool, _ func(int, error)) {
 			l := testkit.Borrow(t, p)
-			time.Sleep(20 * time.Minute)
+			testkit.Sleep(20 * time.Minute)
 			testkit.GiveBack(t, p, l)
 		}},
 		{"check", func(s pool.Stats) uint64 { return s.ClosedCheck }, testkit.ErrUnfit, func(t *testing.T, p *pool.Pool[*testkit.Wire], bad, _ *bool, _ func(int, error)) {
@@ -323,7 +323,7 @@ func TestHooksMayUseThePoolAndPanic(t *testing.T) {
 		fails = false
 		l := testkit.Ask(t.Context(), p).Served(t, "opened")
 		testkit.Ask(t.Context(), p).Failed(t, "when one is leased", pool.ErrRejected)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		testkit.GiveBack(t, p, l)
 		l = testkit.Borrow(t, p)
 		if err := p.Discard(l, testkit.ErrCause); err != nil {
@@ -378,7 +378,7 @@ func TestHooksMayBeNil(t *testing.T) {
 			testkit.Ask(t.Context(), p).Failed(t, "failing", testkit.ErrDial)
 			l := testkit.Borrow(t, p)
 			testkit.Ask(t.Context(), p).Failed(t, "when one is leased", pool.ErrRejected)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			_ = p.Discard(l, nil)
 			if got := c.take(); len(got) != tt.calls {
 				t.Errorf("the hook was called %d times, want %d: %q", len(got), tt.calls, got)
@@ -433,10 +433,10 @@ func TestTheLogHasTheDocumentedLevels(t *testing.T) {
 		step("failing", `level=WARN msg="opening a connection failed" pool=orders error="wrong password"`,
 			`level=WARN msg="opening connections keeps failing: while none is open, Get fails at once after FailFastAfter" pool=orders`)
 		fails = false
-		time.Sleep(words.BackoffMost)
+		testkit.Sleep(words.BackoffMost)
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
 		step("one opened in the outage", `level=DEBUG msg="connection opened" pool=orders conn=2 took=0s`)
-		time.Sleep(core.Probation)
+		testkit.Sleep(core.Probation)
 		step("at the end of the outage", `level=INFO msg="opening connections succeeds again" pool=orders`)
 		fails = true
 		_ = p.Warm(t.Context(), 2)
@@ -467,7 +467,7 @@ func TestWaitsAreNotLogged(t *testing.T) {
 			testkit.GiveBack(t, p, l)
 			l = r.Served(t, "after the Put")
 			r = testkit.Ask(t.Context(), p)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		}
 		testkit.GiveBack(t, p, l)
@@ -512,7 +512,7 @@ func TestRepeatedFailuresOfOpenAreLoggedEveryTenSecondsWithTheirNumber(t *testin
 		x := testkit.Exchange{Open: func(context.Context, int) error { return testkit.ErrDial }}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 5, Logger: log.Logger()})
 		var failures int // when the last line was logged
-		for end := time.Now().Add(65 * time.Second); time.Now().Before(end); time.Sleep(70 * time.Millisecond) {
+		for end := time.Now().Add(65 * time.Second); time.Now().Before(end); testkit.Sleep(70 * time.Millisecond) {
 			lines := len(log.With(slog.LevelWarn))
 			_, _ = p.Get(t.Context())
 			synctest.Wait()
@@ -544,11 +544,11 @@ func TestCallsThatDoNotReturnAreLoggedEveryTenSecondsWithTheirNumber(t *testing.
 		}
 		for _, l := range leases[:31] {
 			go func() { _ = p.Put(l) }()
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		go func() { _ = p.Put(leases[31]) }() // which counts those that are left
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		synctest.Wait()
 		if got := p.Stats().Abandoned; got != 32 {
 			t.Errorf("%d calls were abandoned, want 32", got)
@@ -593,7 +593,7 @@ func TestEveryWayInAndOutHasItsEvent(t *testing.T) {
 		if len(open) != 3 {
 			t.Errorf("%d connections are told to be open, want 3", len(open))
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if _, err := p.Detach(a); err != nil {
 			t.Errorf("Detach: %v", err)
 		}
@@ -645,7 +645,7 @@ func TestHooksTellAWaitWhichConnectionItGot(t *testing.T) {
 			t.Errorf("waits %v; want that of GetSame for %d", waits, opened[1])
 		}
 		r = testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		if len(waits) != 4 || waits[3].Number != 0 || waits[3].Reused || waits[3].Err == nil {
 			t.Errorf("waits %v; want the one that failed to have no number", waits)

@@ -97,7 +97,7 @@ func TestALeakIsReportedWithWhereItWasTaken(t *testing.T) {
 		{"Get that waits for a return", "takeByGet", func(t *testing.T, p *pool.Pool[*testkit.Wire], _ <-chan struct{}, line *int) {
 			l := testkit.Borrow(t, p)
 			go func() { _, *line = takeByGet(p) }()
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.GiveBack(t, p, l)
 		}},
 		{"inlined", "takeByGetInlined", func(t *testing.T, p *pool.Pool[*testkit.Wire], _ <-chan struct{}, line *int) {
@@ -132,7 +132,7 @@ func TestALeakIsReportedWithWhereItWasTaken(t *testing.T) {
 				goOn, end := testkit.Obstacle(t)
 				var line int
 				way.take(t, p, goOn, &line)
-				time.Sleep(100 * after)
+				testkit.Sleep(100 * after)
 				synctest.Wait()
 				leaks := g.all()
 				if len(leaks) != 1 || p.Stats().Leaked != 1 {
@@ -162,12 +162,12 @@ func TestALeakIsReportedInTimeAndOnce(t *testing.T) {
 			for i := range 3 {
 				l := testkit.Borrow(t, p)
 				began := time.Now()
-				time.Sleep(after - 1)
+				testkit.Sleep(after - 1)
 				synctest.Wait()
 				if got := len(g.all()); got != i {
 					t.Errorf("lease %d was reported before LeakAfter", i+1)
 				}
-				time.Sleep(late - after + 1)
+				testkit.Sleep(late - after + 1)
 				synctest.Wait()
 				leaks := g.all()
 				if len(leaks) != i+1 {
@@ -183,9 +183,9 @@ func TestALeakIsReportedInTimeAndOnce(t *testing.T) {
 				if seen := leak.Since.Sub(began); seen < 0 || seen > late-after {
 					t.Errorf("the lease was seen %v after its beginning", seen)
 				}
-				time.Sleep(2 * after)
+				testkit.Sleep(2 * after)
 				testkit.GiveBack(t, p, l)
-				time.Sleep(after / 7) // somewhere between two passes
+				testkit.Sleep(after / 7) // somewhere between two passes
 			}
 			if got := p.Stats().Leaked; got != 3 {
 				t.Errorf("Leaked is %d, want 3", got)
@@ -207,7 +207,7 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 		{"one lease after the other", nil, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			for range 50 {
 				l := testkit.Borrow(t, p)
-				time.Sleep(after - 1)
+				testkit.Sleep(after - 1)
 				testkit.GiveBack(t, p, l)
 			}
 		}},
@@ -226,11 +226,11 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 		}},
 		{"idle", nil, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			testkit.Fill(t, p, 1)
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 		}},
 		{"checked by the sweep", func(f *pool.Factory[*testkit.Wire], c *pool.Config) { f.Check = work }, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			testkit.Fill(t, p, 1)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 		}},
 		{"checked in Get", func(f *pool.Factory[*testkit.Wire], c *pool.Config) { f.Check, c.CheckInterval = work, -1 }, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			for range 5 {
@@ -246,12 +246,12 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 			c.Hooks.Waited = func(pool.WaitInfo) { time.Sleep(3 * after) }
 		}, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			l := testkit.Borrow(t, p)
-			time.Sleep(after - 1)
+			testkit.Sleep(after - 1)
 			testkit.GiveBack(t, p, l)
 		}},
 		{"LeakAfter is zero", func(f *pool.Factory[*testkit.Wire], c *pool.Config) { c.LeakAfter = 0 }, func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			l := testkit.Borrow(t, p)
-			time.Sleep(testkit.Day)
+			testkit.Sleep(testkit.Day)
 			if got := p.Leases(); len(got) != 1 || got[0].Where != "" {
 				t.Errorf("Leases returned %+v, want one of which it is not known where it was taken", got)
 			}
@@ -261,7 +261,7 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 			if _, err := p.Detach(testkit.Borrow(t, p)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 		}},
 	}
 	for _, tt := range tests {
@@ -279,7 +279,7 @@ func TestNoLeakIsReportedOfWhatEndsInTimeOrIsThePools(t *testing.T) {
 				t.Errorf("%d leaks were reported, the first of %q", len(got), got[0].Where)
 			}
 			p.Close()
-			time.Sleep(10 * time.Second) // a call of Check may be under way
+			testkit.Sleep(10 * time.Second) // a call of Check may be under way
 		})
 	}
 }
@@ -300,7 +300,7 @@ func TestOnceThereIsALeakLaterLeasesRememberTheirCallers(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, LeakAfter: time.Second})
 		outer(p)
 		before, _ := takeByGet(p)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		for _, info := range p.Leases() {
 			if info.Where == "" || strings.Contains(info.Where, " < ") {
 				t.Errorf("before the first leak a lease was taken at %q, want one function", info.Where)
@@ -336,7 +336,7 @@ func TestWithLeakCallersTheFirstReportHasThem(t *testing.T) {
 		var leaks leakLog
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, LeakAfter: time.Second, LeakCallers: true, Hooks: pool.Hooks{Leaked: leaks.leaked}})
 		l := outer(p) // the first of its connection, so its place is noted
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		if got := leaks.all(); len(got) != 1 || !strings.HasPrefix(functionsOf(got[0].Where), "takeByGet middle outer Test") {
 			t.Errorf("reported: %v, want the lease with its callers", got)
 		}
@@ -369,7 +369,7 @@ func TestLeasesTellsWhoHasWhatSinceWhen(t *testing.T) {
 				t.Errorf("a lease that has just begun is said to have been seen at %v", info.Since)
 			}
 		}
-		time.Sleep(30 * time.Second)
+		testkit.Sleep(30 * time.Second)
 		listed := p.Leases()
 		numbers := map[uint64]bool{}
 		for _, info := range listed {
@@ -411,7 +411,7 @@ func TestLeasesDoesNotTakeThePoolForTheLastCaller(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, LeakAfter: time.Hour})
 		l, _ := takeByGet(p)
 		testkit.GiveBack(t, p, l)
-		time.Sleep(2 * time.Second) // a check by the sweep is under way
+		testkit.Sleep(2 * time.Second) // a check by the sweep is under way
 		if got := p.Leases(); len(got) != 1 || got[0].Conn != any(l.Value()) || got[0].Where != "" {
 			t.Errorf("during a check Leases returned %+v, want one that nobody has taken", got)
 		}
@@ -528,7 +528,7 @@ func TestThePlaceIsNotedOfASampleUntilThereIsALeak(t *testing.T) {
 		for i := range 3 {
 			l, _ := takeByGet(p)
 			leaked = append(leaked, l)
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 			leaks := g.all()
 			if len(leaks) != i+1 {
 				t.Fatalf("after leak %d there are %d reports", i+1, len(leaks))

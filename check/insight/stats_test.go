@@ -106,9 +106,9 @@ func TestStatsSaysHowThePoolStands(t *testing.T) {
 		}
 		m := testkit.Borrow(t, p)
 		first := testkit.Ask(t.Context(), p)
-		time.Sleep(300 * time.Millisecond)
+		testkit.Sleep(300 * time.Millisecond)
 		second, third := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
-		time.Sleep(100 * time.Millisecond)
+		testkit.Sleep(100 * time.Millisecond)
 		want = pool.Stats{MaxConnections: 4, ActiveConnections: 2, OpeningConnections: 2, WaitingRequests: 3, OldestWait: 400 * time.Millisecond, Gets: 3, Waits: 5, Opened: 2}
 		if diff := cmp.Diff(want, testkit.Figures(p)); diff != "" {
 			t.Errorf("two leased, two being opened for three (-want +got):\n%s", diff)
@@ -180,7 +180,7 @@ func TestCountersAreExact(t *testing.T) {
 		put(lend(1))
 		want.Gets, want.Waits, want.Opened, want.IdleConnections = 1, 1, 1, 1
 		same("one opened")
-		time.Sleep(2 * time.Minute)
+		testkit.Sleep(2 * time.Minute)
 		want.ClosedIdle, want.IdleConnections = 1, 0
 		same("expired")
 
@@ -203,7 +203,7 @@ func TestCountersAreExact(t *testing.T) {
 		same("three rejected by Clean")
 
 		leases = lend(4)
-		time.Sleep(core.Probation) // earlier it would count as an open that fails
+		testkit.Sleep(core.Probation) // earlier it would count as an open that fails
 		for _, l := range leases {
 			broken(l.Value().Number, testkit.ErrCause)
 			broken(l.Value().Number, testkit.ErrCause)
@@ -228,7 +228,7 @@ func TestCountersAreExact(t *testing.T) {
 		fails = true
 		for range 7 {
 			testkit.Ask(t.Context(), p).Failed(t, "Open fails", testkit.ErrDial)
-			time.Sleep(words.BackoffMost)
+			testkit.Sleep(words.BackoffMost)
 		}
 		fails = false
 		want.Waits, want.OpenErrors, want.Unavailable = 28, 7, 7-words.KeepsFailing+1
@@ -251,7 +251,7 @@ func TestCountersAreExact(t *testing.T) {
 			for range 2 {
 				testkit.Ask(t.Context(), p)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		want.Waits, want.Timeouts = 55, 4
 		same("four timeouts")
@@ -372,7 +372,7 @@ func TestStatsShowWhatTheSweeperChecksAsIdle(t *testing.T) {
 		}
 		p = testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: -1})
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		synctest.Wait()
 		if checks < 9 {
 			t.Errorf("%d checks in ten seconds", checks)
@@ -456,25 +456,25 @@ func TestUseTimeIsHowLongLeasesLast(t *testing.T) {
 				func(l pool.Lease[*testkit.Wire]) error { _, err := p.Detach(l); return err },
 			} {
 				l := testkit.Borrow(t, p)
-				time.Sleep(time.Duration(i+1) * time.Second)
+				testkit.Sleep(time.Duration(i+1) * time.Second)
 				if err := end(l); err != nil {
 					t.Fatal(err)
 				}
 				if err := end(l); err != pool.ErrNotLeased {
 					t.Errorf("the second end returned %v, want ErrNotLeased", err)
 				}
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 			}
 			a := testkit.Borrow(t, p)
 			b := testkit.Borrow(t, p)
 			r := testkit.Ask(t.Context(), p) // the time of a wait is not that of a lease
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			testkit.GiveBack(t, p, a)
 			c := r.Served(t, "after the Put")
 			if l, ok := p.TryGet(); ok {
 				t.Errorf("TryGet returned %v", l)
 			}
-			time.Sleep(6 * time.Second)
+			testkit.Sleep(6 * time.Second)
 			testkit.GiveBack(t, p, b)
 			testkit.GiveBack(t, p, c)
 			want := pool.Histogram{}
@@ -493,7 +493,7 @@ func TestTheUseTimeOfALeaseThatAHookEndsIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, TimeUse: true, Hooks: pool.Hooks{Waited: func(pool.WaitInfo) { runtime.Goexit() }}})
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		testkit.Ask(t.Context(), p)
 		synctest.Wait()
 		if got := p.Stats().UseTime; got.Count != 1 || got.Sum != 0 {

@@ -120,7 +120,7 @@ func TestAnyMethodMayBeTheFirst(t *testing.T) {
 	} {
 		testkit.Bubble(t, name, func(t *testing.T) {
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 5})
-			time.Sleep(1000 * time.Hour) // its clock has begun with New
+			testkit.Sleep(1000 * time.Hour) // its clock has begun with New
 			first(t, p)
 			synctest.Wait()
 			p.Close()

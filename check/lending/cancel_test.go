@@ -65,7 +65,7 @@ func TestACancelledWaiterReturnsAtOnceAndTheNextIsServed(t *testing.T) {
 		if got := p.Stats().WaitingRequests; got != 2 {
 			t.Errorf("%d wait, want 2", got)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		second.Failed(t, "at its deadline", context.DeadlineExceeded)
 		second.Failed(t, "at its deadline", testkit.ErrUnfit)
 		third.Pending(t, "when the others have gone")
@@ -221,7 +221,7 @@ func TestCancelAtTheSameMomentAsSomethingElse(t *testing.T) {
 					time.Sleep(time.Second)
 					other.do(t, p, l)
 				}()
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				if !r.Returned() {
 					t.Fatal("Get waits beyond its deadline")
 				}
@@ -259,7 +259,7 @@ func TestACallerWhoLeavesDuringItsOpenLeavesItToTheNext(t *testing.T) {
 		first, second := testkit.Ask(ctx, p), testkit.Ask(t.Context(), p)
 		cancel()
 		first.Failed(t, "cancelled", context.Canceled)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		l := second.Served(t, "when it is open")
 		if l.Value().Number != 1 {
 			t.Errorf("connection %d was lent, want the one that the first had asked for", l.Value().Number)

@@ -74,7 +74,7 @@ func TestGetFreshInAFullPoolClosesWhatHasBeenIdleLongest(t *testing.T) {
 		leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
 		for _, i := range []int{1, 2, 0} {
 			testkit.GiveBack(t, p, leases[i])
-			time.Sleep(10 * time.Minute)
+			testkit.Sleep(10 * time.Minute)
 		}
 		l := numbered(t, "in a full pool", testkit.AskFresh(t.Context(), p), 4)
 		testkit.ClosedFor(t, "it was idle longest", leases[1].Value(), nil)
@@ -99,10 +99,10 @@ func TestGetFreshTakesTheRoomOfTheNextReturnedWhenAllAreInUse(t *testing.T) {
 			testkit.GiveBack(t, p, b) // only one of them need be closed
 			if strict {
 				r.Pending(t, "while the old one is being closed")
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 			l := numbered(t, "after a return", r, 3)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.ClosedFor(t, "returned first", a.Value(), nil)
 			if got := len(b.Value().ClosedWith()); got != 0 {
 				t.Error("the second that was returned has been closed, too")
@@ -124,7 +124,7 @@ func TestGetFreshWaitsForItsTurnAndTheOthersForTheirs(t *testing.T) {
 		testkit.GiveBack(t, p, l)
 		fresh.Pending(t, "while its connection is being opened")
 		last.Pending(t, "behind it")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		l = numbered(t, "when it is open", fresh, 2)
 		last.Pending(t, "behind it")
 		testkit.GiveBack(t, p, l)
@@ -151,7 +151,7 @@ func TestWhoWaitsBehindGetFreshGetsWhatIsTooOldForIt(t *testing.T) {
 		testkit.GiveBack(t, p, a)
 		m := numbered(t, "the second behind it", second, 1)
 		fresh.Pending(t, "while its connection is being opened")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		rests(t, p, l, m, numbered(t, "when it is open", fresh, 3))
 	})
 }
@@ -167,7 +167,7 @@ func TestGetBehindGetFreshFindsWhatIsIdle(t *testing.T) {
 		a, b := testkit.AskFresh(t.Context(), p), testkit.AskFresh(t.Context(), p)
 		l, m := testkit.Ask(t.Context(), p).Served(t, "beside two idle"), testkit.Ask(t.Context(), p).Served(t, "beside one idle")
 		a.Pending(t, "while its connection is being opened")
-		time.Sleep(2 * testkit.OpenTime) // that of b may go to a, and then b needs another
+		testkit.Sleep(2 * testkit.OpenTime) // that of b may go to a, and then b needs another
 		rests(t, p, l, m, a.Served(t, "when it is open"), b.Served(t, "when it is open"))
 	})
 }
@@ -181,34 +181,34 @@ func TestGetFreshIsNotLentWhatWasBeingOpenedBeforeTheCall(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), c)
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := testkit.Ask(ctx, p)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		cancel()
 		gone.Failed(t, "after its cancel", context.Canceled)
 		return p, testkit.AskFresh(t.Context(), p)
 	}
 	testkit.Bubble(t, "with room: it is left idle", func(t *testing.T) {
 		p, r := open(t, 2)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		r.Pending(t, "when the older one is open")
 		if s := p.Stats(); s.IdleConnections != 1 {
 			t.Errorf("the older one is not idle: %+v", s)
 		}
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		rests(t, p, numbered(t, "when its own is open", r, 2))
 	})
 	testkit.Bubble(t, "without room: it makes room", func(t *testing.T) {
 		p, r := open(t, 1)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		r.Pending(t, "after the older one")
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		rests(t, p, numbered(t, "when its own is open", r, 2))
 	})
 	testkit.Bubble(t, "it goes to who waits behind", func(t *testing.T) {
 		p, r := open(t, 2)
 		plain := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		l := numbered(t, "when the older one is open", plain, 1)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		rests(t, p, l, numbered(t, "when its own is open", r, 2))
 	})
 }
@@ -223,12 +223,12 @@ func TestGetFreshIsLentWhatIsOpenedForAnotherAfterTheCall(t *testing.T) {
 		c.OpenEagerly = true
 		p := testkit.Start(t, x.Factory(), c)
 		first, fresh, last := testkit.Ask(t.Context(), p), testkit.AskFresh(t.Context(), p), testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		l := numbered(t, "by the open of the fresh one", first, 1)
 		fresh.Pending(t, "while only what is older and what is later is being opened")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		m := numbered(t, "by the open of the last", fresh, 2)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		rests(t, p, l, m, numbered(t, "by the open of the first", last, 3))
 		if got := x.Tried(); got > 4 {
 			t.Errorf("Open was called %d times for three callers", got)
@@ -256,7 +256,7 @@ func TestManyGetFreshOpenOneEachAndCloseOneEach(t *testing.T) {
 			for range 8 {
 				all = append(all, testkit.AskFresh(t.Context(), p))
 			}
-			time.Sleep(8 * testkit.OpenTime)
+			testkit.Sleep(8 * testkit.OpenTime)
 			var leases []pool.Lease[*testkit.Wire]
 			for _, r := range all {
 				leases = append(leases, r.Served(t, "when all are open"))
@@ -305,7 +305,7 @@ func TestManyGetFreshCauseNoConnectionStorm(t *testing.T) {
 		plain := testkit.Ask(t.Context(), p)
 		leases := []pool.Lease[*testkit.Wire]{plain.Served(t, "while some are left")}
 		testkit.GiveBack(t, p, leases[0])
-		time.Sleep(10 * testkit.OpenTime)
+		testkit.Sleep(10 * testkit.OpenTime)
 		leases = nil
 		for _, r := range all {
 			leases = append(leases, r.Served(t, "when all are open"))
@@ -335,7 +335,7 @@ func TestGetFreshWithoutQueueing(t *testing.T) {
 		x.Open = testkit.Slow(testkit.OpenTime)
 		r := testkit.AskFresh(t.Context(), p)
 		l := numbered(t, "beside an idle one", testkit.Ask(t.Context(), p), 1)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		rests(t, p, l, numbered(t, "when it is open", r, 2))
 	})
 }
@@ -358,7 +358,7 @@ func TestGetFreshEndsAsGetDoes(t *testing.T) {
 		r := testkit.AskFresh(ctx, p)
 		cancel()
 		r.Failed(t, "after its cancel", context.Canceled)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "its connection is not lost", 1)
 		rests(t, p)
 	})
@@ -366,7 +366,7 @@ func TestGetFreshEndsAsGetDoes(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1})
 		l := testkit.Borrow(t, p)
 		r := testkit.AskFresh(t.Context(), p)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		rests(t, p, l)
 		if got := p.Stats().ClosedFresh; got != 0 {
@@ -393,7 +393,7 @@ func TestGetFreshEndsAsGetDoes(t *testing.T) {
 			waiting.Failed(t, "while it waits for room", pool.ErrClosed)
 			testkit.AskFresh(t.Context(), p).Failed(t, "afterwards", pool.ErrClosed)
 			_ = p.Put(l)
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 			x.AllClosedOnce(t)
@@ -445,9 +445,9 @@ func TestResetOpensAnotherForGetFresh(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), still(1))
 		r := testkit.AskFresh(t.Context(), p)
 		for range 2 {
-			time.Sleep(testkit.OpenTime / 2)
+			testkit.Sleep(testkit.OpenTime / 2)
 			p.Reset()
-			time.Sleep(testkit.OpenTime / 2)
+			testkit.Sleep(testkit.OpenTime / 2)
 		}
 		rests(t, p, numbered(t, "after the Resets", r, 3))
 	})
@@ -471,7 +471,7 @@ func TestGetFreshInAnOutageLeavesTheOthersOpen(t *testing.T) {
 		}
 		for range 3 * words.KeepsFailing {
 			r := testkit.AskFresh(t.Context(), p)
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			r.Failed(t, "in the outage", testkit.ErrDial)
 		}
 		if s := p.Stats(); s.ClosedFresh != 1 || s.IdleConnections != 5 {
@@ -485,7 +485,7 @@ func TestGetFreshInAnOutageLeavesTheOthersOpen(t *testing.T) {
 			t.Errorf("while four wait for the end of the backoff %+v, want none closed for that", s)
 		}
 		down.Store(false)
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		var leases []pool.Lease[*testkit.Wire]
 		for _, r := range all {
 			leases = append(leases, r.Served(t, "after the outage"))
@@ -505,7 +505,7 @@ func TestGetFreshInABackoffGetsTheRoomAfterwards(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		failed := testkit.AskFresh(ctx, p)
 		for tried := 0; tried < 8; tried = x.Tried() - 2 {
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 		}
 		cancel()
 		synctest.Wait()
@@ -523,7 +523,7 @@ func TestGetFreshInABackoffGetsTheRoomAfterwards(t *testing.T) {
 		if s := p.Stats(); s.IdleConnections != 2 {
 			t.Errorf("in the backoff %+v, want both idle", s)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		rests(t, p, numbered(t, "after the backoff", r, 3))
 	})
 }
@@ -546,11 +546,11 @@ func TestGetFreshBesideMinIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &testkit.Exchange{Open: testkit.Slow(testkit.OpenTime)}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MinIdle: 2})
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		r := testkit.AskFresh(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		l := numbered(t, "in a full pool of idle ones", r, 3)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		rests(t, p, l)
 		if got := x.OpenAtMost(); got != 2 {
 			t.Errorf("%d were open at a time, want 2", got)
@@ -597,7 +597,7 @@ func TestGetFreshBesideAnOpenThatHangs(t *testing.T) {
 		gone.Failed(t, "after its cancel", context.Canceled)
 		testkit.GiveBack(t, p, l)
 		r := testkit.AskFresh(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		m := r.Served(t, "after a second at most")
 		testkit.ClosedFor(t, "to make room", l.Value(), nil)
 		goOn()
@@ -618,7 +618,7 @@ func TestTheSameRoomIsNotMadeTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := testkit.AskFresh(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		m := r.Served(t, "when the discarded one is closed")
 		if s := p.Stats(); s.ClosedFresh != 0 {
 			t.Errorf("one more was closed: %+v", s)

@@ -25,7 +25,7 @@ func TestALeaseTellsHowLongItsGetHasWaited(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		waited(l, "for one that was opened", testkit.OpenTime)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(3 * time.Second)
+		testkit.Sleep(3 * time.Second)
 		testkit.GiveBack(t, p, l)
 		l = r.Served(t, "by one that came back")
 		waited(l, "for one that came back", 3*time.Second)
@@ -34,7 +34,7 @@ func TestALeaseTellsHowLongItsGetHasWaited(t *testing.T) {
 		l = testkit.Borrow(t, p)
 		waited(l, "for one that was idle", 0)
 		same := testkit.AskSame(t.Context(), p, mark)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		testkit.GiveBack(t, p, l)
 		l = same.Served(t, "by the same")
 		waited(l, "for the same", time.Second)
@@ -72,10 +72,10 @@ func TestALeaseTellsHowLongItsConnectionHasBeenIdle(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		idle(l, "just opened", 0, 0)
 		testkit.GiveBack(t, p, l)
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		l = testkit.Borrow(t, p)
 		idle(l, "five seconds later", 4*time.Second, 6*time.Second)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		idle(l, "two seconds into the lease", 6*time.Second, 8*time.Second)
 		_ = p.PutUnused(l)
 		l = testkit.Borrow(t, p)
@@ -84,7 +84,7 @@ func TestALeaseTellsHowLongItsConnectionHasBeenIdle(t *testing.T) {
 		if err := p.PutFor(l, 8*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		l, err := p.GetSame(t.Context(), mark)
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestWithoutMaxIdleTimeNothingIsIdleForAnyTime(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1})
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		l := testkit.Borrow(t, p)
 		if got := l.Idle(); got != 0 {
 			t.Errorf("idle for %v, want 0", got)

@@ -53,7 +53,7 @@ func TestAGetThatIsInCheckReturnsWhenItsCtxEnds(t *testing.T) {
 					next = testkit.Ask(t.Context(), p)
 					next.Pending(t, "while the connection is checked")
 				}
-				time.Sleep(2*time.Second - 50*time.Millisecond)
+				testkit.Sleep(2*time.Second - 50*time.Millisecond)
 				synctest.Wait()
 				if waits {
 					l := next.Served(t, "when Check has returned")
@@ -64,7 +64,7 @@ func TestAGetThatIsInCheckReturnsWhenItsCtxEnds(t *testing.T) {
 				} else if got := p.Stats(); got.IdleConnections != 1 && verdict == nil || got.ClosedCheck != 1 && verdict != nil {
 					t.Errorf("when Check has returned: %+v", got)
 				}
-				time.Sleep(5 * time.Second) // for a Check of what was given back
+				testkit.Sleep(5 * time.Second) // for a Check of what was given back
 				testkit.AtRest(t, p, 0)
 			})
 		}
@@ -93,7 +93,7 @@ func TestAGetDoesNotLeaveAQuickCheckBehind(t *testing.T) {
 			if got := p.Stats().IdleConnections; got != 1 && takes == want {
 				t.Errorf("%d connections are idle when Get has returned, want 1", got)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.AtRest(t, p, 0)
 		})
 	}
@@ -155,11 +155,11 @@ func TestACheckThatIsKnownToBeQuickIsCalledByTheGetItself(t *testing.T) {
 		if got := until(); got != 0 {
 			t.Errorf("then %d looks are apart, want none", got)
 		}
-		time.Sleep(2 * time.Second) // until the next pass
+		testkit.Sleep(2 * time.Second) // until the next pass
 		if got := until(); got != core.Tryout {
 			t.Errorf("after a while %d looks are apart, want %d", got, core.Tryout)
 		}
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		took = time.Millisecond
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
 		took = 0
@@ -273,7 +273,7 @@ func TestALookThatEndsItsGoroutineTooLateChangesNothing(t *testing.T) {
 			return nil
 		})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(core.CallLimit + 3*time.Second)
+		testkit.Sleep(core.CallLimit + 3*time.Second)
 		l := r.Served(t, "by another connection")
 		release()
 		testkit.EndWithIdle(t, p, 1, l)
@@ -342,7 +342,7 @@ func TestAWaiterWhoseOwnLookHangsIsServedAndCanLeave(t *testing.T) {
 				testkit.GiveBack(t, p, r.Served(t, "by what was opened"))
 			} else {
 				r.Pending(t, "while its look hangs")
-				time.Sleep(time.Second / 2)
+				testkit.Sleep(time.Second / 2)
 				r.Failed(t, "when its ctx has ended", context.DeadlineExceeded)
 			}
 			release()

@@ -136,13 +136,13 @@ func TestPutUnusedDoesNotRenewTheIdleTime(t *testing.T) {
 			p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: time.Minute})
 			testkit.Fill(t, p, 1)
 			for range 20 {
-				time.Sleep(2900 * time.Millisecond)
+				testkit.Sleep(2900 * time.Millisecond)
 				if err := p.PutUnused(testkit.Borrow(t, p)); err != nil {
 					t.Errorf("PutUnused: %v", err)
 				}
 			}
 			testkit.IdleIs(t, p, "before MaxIdleTime is over", 1)
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			testkit.IdleIs(t, p, "when it is over, counted from the last Put", 0)
 			if got := len(x.Opened()[0].ClosedWith()); got != 1 || p.Stats().ClosedIdle != 1 {
 				t.Errorf("the connection was closed %d times, %d of them as idle, want once", got, p.Stats().ClosedIdle)

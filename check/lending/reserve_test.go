@@ -42,13 +42,13 @@ func TestAReservedConnectionIsForGetSameAloneUntilItsTimeIsOver(t *testing.T) {
 			t.Fatalf("TryGetSame returned connection %d, %v, which follows: %v", l.Number(), ok, l.Follows(m))
 		}
 		m = putFor(t, p, l, time.Minute)
-		time.Sleep(time.Minute - 1)
+		testkit.Sleep(time.Minute - 1)
 		l = numbered(t, "just before the end", testkit.AskSame(t.Context(), p, m), 1)
 		if !l.Follows(m) {
 			t.Error("the lease does not follow the one before")
 		}
 		putFor(t, p, l, time.Minute)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
 			t.Errorf("after the end: %d idle, %d reserved; want 1, 0", s.IdleConnections, s.ReservedConnections)
@@ -81,12 +81,12 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 				putFor(t, p, l[i], d)
 			}
 			for i, at := range []time.Duration{50 * time.Millisecond, 10 * time.Second, 90 * time.Second} {
-				time.Sleep(at - 1 - time.Since(began))
+				testkit.Sleep(at - 1 - time.Since(began))
 				synctest.Wait()
 				if got := p.Stats().ReservedConnections; got != 3-i {
 					t.Errorf("just before %v %d are reserved, want %d", at, got, 3-i)
 				}
-				time.Sleep(time.Nanosecond)
+				testkit.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if got := p.Stats().ReservedConnections; got != 2-i {
 					t.Errorf("at %v %d are reserved, want %d", at, got, 2-i)
@@ -94,9 +94,9 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 			}
 			// Once more, after nothing was open for a while.
 			p.Reset()
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			putFor(t, p, testkit.Borrow(t, p), time.Minute)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			synctest.Wait()
 			if got := p.Stats().ReservedConnections; got != 0 {
 				t.Errorf("%d are reserved for longer than a minute", got)
@@ -112,12 +112,12 @@ func TestALifeThatOutlastsAReservationEndsOnTime(t *testing.T) {
 		f.Expires = func(*testkit.Wire) time.Time { return time.Now().Add(10500 * time.Millisecond) }
 		p := testkit.Start(t, f, still(1))
 		putFor(t, p, testkit.Borrow(t, p), 10*time.Second)
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
 			t.Errorf("after the reservation: %d idle, %d reserved; want 1, 0", s.IdleConnections, s.ReservedConnections)
 		}
-		time.Sleep(500 * time.Millisecond) // between two regular passes
+		testkit.Sleep(500 * time.Millisecond) // between two regular passes
 		synctest.Wait()
 		if got := p.Stats().ClosedLifetime; got != 1 {
 			t.Errorf("at the end of its life %d were closed for it, want 1", got)
@@ -131,7 +131,7 @@ func TestWhatIsReservedLongestGoesToWhoeverCanGetNoOther(t *testing.T) {
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
 		a, b, c := testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)
 		putFor(t, p, b, time.Hour)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		m := putFor(t, p, a, time.Hour)
 		testkit.GiveBack(t, p, c)
 		l1 := numbered(t, "one is idle", testkit.Ask(t.Context(), p), 3)
@@ -158,7 +158,7 @@ func TestOfTwoThatAreReservedTheOneReservedLongestGoesFirst(t *testing.T) {
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(2))
 			leases := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
 			putFor(t, p, leases[first], time.Hour)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			putFor(t, p, leases[1-first], time.Hour)
 			rests(t, p, numbered(t, "the one that has been reserved longest", testkit.Ask(t.Context(), p), first+1))
 		})
@@ -179,7 +179,7 @@ func TestAWaiterForWhomAConnectionIsBeingOpenedLeavesReservedOnesAlone(t *testin
 		second := testkit.Ask(t.Context(), p)
 		l1 := numbered(t, "another has come, for whom none is being opened", first, 1)
 		same := testkit.AskSame(t.Context(), p, m)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		l2 := numbered(t, "it is open", second, 2)
 		same.Pending(t, "somebody else has it")
 		testkit.GiveBack(t, p, l1)
@@ -211,7 +211,7 @@ func TestWhatIsReservedGoesToWhoeverWaitsWhileOpeningFails(t *testing.T) {
 			c.OpenTimeout = 5 * time.Second
 			p := testkit.Start(t, x.Factory(), c)
 			a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
-			time.Sleep(2 * time.Second) // they have left probation
+			testkit.Sleep(2 * time.Second) // they have left probation
 			putFor(t, p, a, time.Hour)
 			began := time.Now()
 			r := testkit.Ask(t.Context(), p)
@@ -268,11 +268,11 @@ func TestWhatEndsAnIdleConnectionEndsAReservedOne(t *testing.T) {
 		reason func(pool.Stats) uint64
 	}{
 		"MaxLifetime": {func(c *pool.Config, _ *pool.Factory[*testkit.Wire]) { c.MaxLifetime = time.Second },
-			func(*testing.T, *pool.Pool[*testkit.Wire]) { time.Sleep(2 * time.Second) },
+			func(*testing.T, *pool.Pool[*testkit.Wire]) { testkit.Sleep(2 * time.Second) },
 			func(s pool.Stats) uint64 { return s.ClosedLifetime }},
 		"Expires": {func(_ *pool.Config, f *pool.Factory[*testkit.Wire]) {
 			f.Expires = func(*testkit.Wire) time.Time { return time.Now().Add(1500 * time.Millisecond) }
-		}, func(*testing.T, *pool.Pool[*testkit.Wire]) { time.Sleep(1500 * time.Millisecond) },
+		}, func(*testing.T, *pool.Pool[*testkit.Wire]) { testkit.Sleep(1500 * time.Millisecond) },
 			func(s pool.Stats) uint64 { return s.ClosedLifetime }},
 		"the checks": {func(c *pool.Config, f *pool.Factory[*testkit.Wire]) {
 			began := time.Now()
@@ -282,7 +282,7 @@ func TestWhatEndsAnIdleConnectionEndsAReservedOne(t *testing.T) {
 				}
 				return nil
 			}
-		}, func(*testing.T, *pool.Pool[*testkit.Wire]) { time.Sleep(3 * time.Second) },
+		}, func(*testing.T, *pool.Pool[*testkit.Wire]) { testkit.Sleep(3 * time.Second) },
 			func(s pool.Stats) uint64 { return s.ClosedCheck }},
 		"Reset": {nil, func(_ *testing.T, p *pool.Pool[*testkit.Wire]) { p.Reset() },
 			func(s pool.Stats) uint64 { return s.ClosedReset }},
@@ -331,20 +331,20 @@ func TestTheIdleTimeOfAReservedConnectionBeginsWhenTheReservationEnds(t *testing
 			c.MaxWaitTime = time.Hour
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
 			m := putFor(t, p, testkit.Borrow(t, p), d)
-			time.Sleep(d - 1)
+			testkit.Sleep(d - 1)
 			l := numbered(t, "just before the end", testkit.AskSame(t.Context(), p, m), 1)
 			m = putFor(t, p, l, d)
-			time.Sleep(d + 9*time.Second)
+			testkit.Sleep(d + 9*time.Second)
 			l = numbered(t, "9 s after the end", testkit.AskSame(t.Context(), p, m), 1)
 			if !l.Follows(m) {
 				t.Error("the lease does not follow the one before")
 			}
 			putFor(t, p, l, d)
-			time.Sleep(d)
+			testkit.Sleep(d)
 			synctest.Wait()
 			l = numbered(t, "at the end, for anybody", testkit.Ask(t.Context(), p), 1)
 			m = putFor(t, p, l, d)
-			time.Sleep(d + 13*time.Second)
+			testkit.Sleep(d + 13*time.Second)
 			testkit.AskSame(t.Context(), p, m).Failed(t, "13 s after the end", pool.ErrGone)
 			if got := p.Stats().ClosedIdle; got != 1 {
 				t.Errorf("%d were closed for their idle time, want 1", got)
@@ -365,7 +365,7 @@ func TestAReservationMayBeForEver(t *testing.T) {
 			if got, want := p.Stats().ReservedConnections, map[bool]int{true: 1}[d > 1]; d != 1 && got != want {
 				t.Errorf("with %v %d are reserved, want %d", d, got, want)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.GiveBack(t, p, numbered(t, "a second later", testkit.AskSame(t.Context(), p, m), 1))
 		}
 		rests(t, p)
@@ -383,7 +383,7 @@ func TestPutUnusedOfWhatWasReservedLeavesItIdle(t *testing.T) {
 		if err := p.PutUnused(l); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		rests(t, p, numbered(t, "idle", testkit.Ask(t.Context(), p), 1))
 	})
 }
@@ -405,9 +405,9 @@ func TestChecksAndProbesLeaveAReservationInForce(t *testing.T) {
 		p := testkit.Start(t, f, still(2))
 		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
 		testkit.Inside(p).SetAhead(ahead.Load)
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		ahead.Store(time.Hour)
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		synctest.Wait()
 		if checks.Load() < 15 || probes.Load() != 1 {
 			t.Errorf("%d checks in twenty seconds, and %d probes; want at least 15, and 1", checks.Load(), probes.Load())
@@ -432,7 +432,7 @@ func TestPutEndsAReservation(t *testing.T) {
 		m := putFor(t, p, testkit.Borrow(t, p), time.Hour)
 		l := numbered(t, "reserved", testkit.AskSame(t.Context(), p, m), 1)
 		testkit.GiveBack(t, p, l)
-		time.Sleep(10 * time.Second) // checks take it and put it back
+		testkit.Sleep(10 * time.Second) // checks take it and put it back
 		if s := p.Stats(); s.ReservedConnections != 0 || s.IdleConnections != 1 {
 			t.Errorf("%d are reserved, %d idle; want 0, 1", s.ReservedConnections, s.IdleConnections)
 		}
@@ -529,9 +529,9 @@ func TestPutForNoTimeIsPut(t *testing.T) {
 			c.MaxIdleTime = time.Minute
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
 			l := testkit.Borrow(t, p)
-			time.Sleep(2 * time.Hour)
+			testkit.Sleep(2 * time.Hour)
 			putFor(t, p, l, d)
-			time.Sleep(30 * time.Second)
+			testkit.Sleep(30 * time.Second)
 			testkit.IdleIs(t, p, "half a minute later", 1)
 			if got := p.Stats().ReservedConnections; got != 0 {
 				t.Errorf("%d are reserved, want none", got)
@@ -561,7 +561,7 @@ func TestWhatWasReservedIsNotLentWhenItsIdleTimeIsOver(t *testing.T) {
 		c.MaxIdleTime = 30 * time.Second
 		p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
 		putFor(t, p, testkit.Borrow(t, p), time.Second)
-		time.Sleep(time.Second + c.MaxIdleTime + 500*time.Millisecond)
+		testkit.Sleep(time.Second + c.MaxIdleTime + 500*time.Millisecond)
 		testkit.IdleIs(t, p, "just before the pass that closes it", 1)
 		testkit.Inside(p).Tick.Add(1) // as the sweeper does, before it goes round
 		if _, ok := p.TryGet(); ok {
@@ -599,7 +599,7 @@ func TestReservedConnectionsOfTheSameAgeAreNotClosedAllAtOnce(t *testing.T) {
 		synctest.Wait() // a PutFor may cause a pass, and the next one another
 		passes := 0
 		for closed := p.Stats().ClosedLifetime; closed < n && passes < 2*n; passes++ {
-			time.Sleep(core.MaxTick)
+			testkit.Sleep(core.MaxTick)
 			synctest.Wait()
 			now := p.Stats().ClosedLifetime
 			if got := now - closed; got > n/4 { // there may be two passes in this time

@@ -66,7 +66,7 @@ func TestRetryDoesNotMeetTheNextDeadConnectionAfterARestart(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			time.Sleep(testkit.OpenTime) // for what was opened for those who got another one
+			testkit.Sleep(testkit.OpenTime) // for what was opened for those who got another one
 			rests(t, p)
 			if s := p.Stats(); s.ClosedDiscard != 5 {
 				t.Errorf("%d dead connections were met, want each once, 5: %+v", s.ClosedDiscard, s)

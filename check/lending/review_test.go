@@ -59,7 +59,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, LeakAfter: time.Second, Hooks: pool.Hooks{Leaked: func(pool.LeaseInfo) { runtime.Goexit() }}})
 		l := testkit.Borrow(t, p)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		_, err := p.Get(ctx)
@@ -85,7 +85,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, StrictMax: true, Hooks: pool.Hooks{Closed: func(pool.CloseInfo) { runtime.Goexit() }}})
 		l := testkit.Borrow(t, p)
 		_ = p.Discard(l, nil)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if len(x.Opened()[0].ClosedWith()) != 1 {
 			t.Errorf("never closed; %+v", words.Census(testkit.Inside(p).Conns.Load()).Open())
 		}
@@ -94,7 +94,7 @@ func TestAHookThatEndsItsGoroutineTakesNothingWithIt(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, Hooks: pool.Hooks{Waited: func(pool.WaitInfo) { runtime.Goexit() }}})
 		go func() { _, _ = p.Get(t.Context()) }()
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if got := p.Stats(); got.ActiveConnections != 0 {
 			t.Errorf("leaked: %d active", got.ActiveConnections)
 		}
@@ -125,7 +125,7 @@ func TestAProbeThatHangsDoesNotKeepTheOutage(t *testing.T) {
 			for range 4 {
 				testkit.Ask(t.Context(), p).Failed(t, "opening fails", testkit.ErrDial)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			r := testkit.Ask(t.Context(), p) // the probe
 			began := time.Now()              // from here on the server is well
 			for {
@@ -134,7 +134,7 @@ func TestAProbeThatHangsDoesNotKeepTheOutage(t *testing.T) {
 					testkit.GiveBack(t, p, l)
 					break
 				}
-				time.Sleep(10 * time.Millisecond)
+				testkit.Sleep(10 * time.Millisecond)
 				if time.Since(began) > time.Hour {
 					t.Errorf("refused for an hour: %v", err)
 					break
@@ -163,10 +163,10 @@ func TestACheckThatEndsItsGoroutineAfterItWasAbandonedIsNotCountedTwice(t *testi
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: -1})
 		testkit.Fill(t, p, 2)
-		time.Sleep(2 * time.Minute)
+		testkit.Sleep(2 * time.Minute)
 		a := testkit.Borrow(t, p)
 		for range 5 {
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			if s := p.Stats(); s.ActiveConnections != 1 {
 				t.Errorf("%d active, %d idle, round %d", s.ActiveConnections, s.IdleConnections, testkit.Inside(p).Round.Load())
 			}
@@ -184,10 +184,10 @@ func TestARoundOfChecksDoesNotGoBelowMinIdle(t *testing.T) {
 				f.Check = func(*testkit.Wire) error { return nil }
 			}
 			p := testkit.Start(t, f, pool.Config{MaxConnections: 4, MinIdle: 4, MaxIdleTime: 10 * time.Second})
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			least := 99
 			for range 6000 {
-				time.Sleep(10 * time.Millisecond)
+				testkit.Sleep(10 * time.Millisecond)
 				synctest.Wait()
 				least = min(least, p.Stats().IdleConnections)
 			}
@@ -219,7 +219,7 @@ func TestAConnectionOnItsWayOutDoesNotCountAsOneThatMayComeBack(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, pool.ErrUnavailable) || took > 0 {
 			t.Errorf("Get returned %v after %v, want ErrUnavailable at once", err, took)
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 	testkit.Bubble(t, "Warm", func(t *testing.T) {
 		x := testkit.Exchange{Closing: func(w *testkit.Wire, _ error) error {
@@ -237,7 +237,7 @@ func TestAConnectionOnItsWayOutDoesNotCountAsOneThatMayComeBack(t *testing.T) {
 		if _, ok := p.TryGet(); !ok {
 			t.Error("Warm returned with nothing open")
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 }
 
@@ -253,7 +253,7 @@ func TestShutdownDoesNotWaitForACallThatHangs(t *testing.T) {
 				f.Check = hangs
 				p = testkit.Start(t, f, pool.Config{MaxConnections: 1})
 				testkit.GiveBack(t, p, testkit.Borrow(t, p))
-				time.Sleep(time.Second + time.Millisecond)
+				testkit.Sleep(time.Second + time.Millisecond)
 			} else {
 				f.Clean = hangs
 				p = testkit.Start(t, f, pool.Config{MaxConnections: 1})
@@ -315,7 +315,7 @@ func TestNobodyWaitsForTheCloseOfWhatWatchRefused(t *testing.T) {
 			t.Errorf("%d are being opened, %d slots are vacant, want 0, 0", s.OpeningConnections, s.VacantConnections())
 		}
 		testkit.Ask(t.Context(), p).Failed(t, "when both slots are taken", pool.ErrRejected)
-		time.Sleep(core.CallLimit)
+		testkit.Sleep(core.CallLimit)
 		testkit.GiveBack(t, p, testkit.Ask(t.Context(), p).Served(t, "when it is closed"))
 		testkit.GiveBack(t, p, l)
 	})
@@ -350,7 +350,7 @@ func TestWhatIsIdleCanBeHadWhileOthersAreBeingClosed(t *testing.T) {
 		if words.Gate(testkit.Inside(p).Gate.Load()).Shrinking() {
 			t.Error("the flag of Resize is still set")
 		}
-		time.Sleep(core.CallLimit)
+		testkit.Sleep(core.CallLimit)
 	})
 }
 
@@ -372,7 +372,7 @@ func TestInAnOutageNobodyWaitsWhileAttemptsThatHangTakeAllRoom(t *testing.T) {
 			}
 			hangs.Store(true)
 			var asked []*testkit.Request[*testkit.Wire]
-			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(53 * time.Millisecond) {
+			for began := time.Now(); time.Since(began) < time.Minute; testkit.Sleep(53 * time.Millisecond) {
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
 			waited := 0

@@ -210,7 +210,7 @@ func TestGetSameIsToldWhenItsConnectionGrowsTooOld(t *testing.T) {
 		m := marked(t, p)
 		l := testkit.Borrow(t, p)
 		r := testkit.AskSame(t.Context(), p, m)
-		time.Sleep(time.Minute + 10*time.Second)
+		testkit.Sleep(time.Minute + 10*time.Second)
 		r.Failed(t, "after MaxLifetime, while it is leased", pool.ErrGone)
 		if r.Took > 67*time.Second {
 			t.Errorf("it was told after %v, want at most MaxLifetime and a tenth", r.Took)
@@ -385,7 +385,7 @@ func TestFollowsIsFalseAfterAnythingElseWasDoneWithTheConnection(t *testing.T) {
 		}, true},
 		"checks": {func(t *testing.T, p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) {
 			testkit.GiveBack(t, p, l)
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 		}, func(f *pool.Factory[*testkit.Wire]) { f.Check = func(*testkit.Wire) error { return nil } }, true},
 		"handed on to one who has gone": {func(t *testing.T, p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire]) {
 			r := testkit.Ask(testkit.NewEnding(), p)
@@ -482,7 +482,7 @@ func TestThoseWhoHaveLeftAreRemovedBehindAPatientGetSame(t *testing.T) {
 		for range 1000 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			r := testkit.AskSame(ctx, p, m)
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 			r.Failed(t, "after a millisecond", context.DeadlineExceeded)
 			cancel()
 		}
@@ -511,13 +511,13 @@ func TestAGetSameThatIsInCheckReturnsWhenItsCtxEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r := testkit.AskSame(ctx, p, m)
-		time.Sleep(time.Second + 10*time.Millisecond)
+		testkit.Sleep(time.Second + 10*time.Millisecond)
 		r.Failed(t, "after a second", context.DeadlineExceeded)
 		if _, ok := p.TryGetSame(m); ok {
 			t.Error("TryGetSame lent what is being checked")
 		}
 		same := testkit.AskSame(t.Context(), p, m) // while the pool has it
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		rests(t, p, same.Served(t, "after the check"))
 	})
 }
@@ -593,7 +593,7 @@ func TestAGetSameThatIsInCheckIsNotOvertaken(t *testing.T) {
 				first := ask(t, p, m)
 				first.Pending(t, "in Check")
 				second := testkit.AskSame(t.Context(), p, m)
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				l := first.Served(t, "after Check")
 				slow.Store(false)
 				second.Pending(t, "the first has it")
@@ -613,9 +613,9 @@ func TestGetSameIsToldAtTheEndOfALifeWhoeverHasTheConnection(t *testing.T) {
 		m := marked(t, p)
 		l := testkit.Borrow(t, p)
 		waits := testkit.AskSame(t.Context(), p, m)
-		time.Sleep(time.Minute + 300*time.Millisecond - 1)
+		testkit.Sleep(time.Minute + 300*time.Millisecond - 1)
 		waits.Pending(t, "just before the end")
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		waits.Failed(t, "at the end", pool.ErrGone)
 		late := testkit.AskSame(t.Context(), p, m)
 		late.Failed(t, "after the end", pool.ErrGone)
@@ -729,7 +729,7 @@ func TestWhoWaitsGetsWhatWasReservedWhenItsTimeIsOver(t *testing.T) {
 		putFor(t, p, testkit.Borrow(t, p), 500*time.Millisecond)
 		other := testkit.Ask(t.Context(), p)
 		other.Pending(t, "while a connection is opened for it")
-		time.Sleep(501 * time.Millisecond)
+		testkit.Sleep(501 * time.Millisecond)
 		l := numbered(t, "when the time is over", other, 1)
 		open()
 		rests(t, p, l)
@@ -750,7 +750,7 @@ func TestGetSameOfSeveralConnectionsEndsAfterMaxWaitTime(t *testing.T) {
 			c.MaxWaitTime = time.Second
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), c)
 			leases, marks := markedAll(t, p, 3)
-			time.Sleep(time.Hour) // the sweeper has nothing to do
+			testkit.Sleep(time.Hour) // the sweeper has nothing to do
 			var waits []*testkit.Request[*testkit.Wire]
 			for _, m := range marks[:2] {
 				waits = append(waits, testkit.AskSame(t.Context(), p, m))
@@ -773,14 +773,14 @@ func TestTheOldestWaitMayBeOneForASingleConnection(t *testing.T) {
 			p := testkit.Start(t, new(testkit.Exchange).Factory(), still(3))
 			leases, marks := markedAll(t, p, 3)
 			waits := []*testkit.Request[*testkit.Wire]{testkit.AskSame(t.Context(), p, marks[first])}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			waits = append(waits, testkit.AskSame(t.Context(), p, marks[1-first]))
 			// Nobody waits for the third any more.
 			ctx, cancel := context.WithCancel(t.Context())
 			left := testkit.AskSame(ctx, p, marks[2])
 			cancel()
 			left.Failed(t, "after its cancel", context.Canceled)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			if got := p.Stats().OldestWait; got != 2*time.Second {
 				t.Errorf("the oldest wait has lasted for %v, want 2s", got)
 			}

@@ -70,7 +70,7 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 		same("at first")
 		fails = true
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		r.Failed(t, "while there never was a connection", testkit.ErrDial)
 		want[testkit.OpenTime]++
 		same("Open failed")
@@ -89,7 +89,7 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 
 		for i := range 3 {
 			r := testkit.Ask(t.Context(), p)
-			time.Sleep(time.Duration(i+1) * 200 * time.Millisecond)
+			testkit.Sleep(time.Duration(i+1) * 200 * time.Millisecond)
 			testkit.GiveBack(t, p, l)
 			l = r.Served(t, "after the Put")
 			want[time.Duration(i+1)*200*time.Millisecond]++
@@ -98,7 +98,7 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		testkit.Ask(ctx, p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		cancel()
 		want[time.Second]++
 		same("canceled")
@@ -109,14 +109,14 @@ func TestWaitTimeHasFailedWaitsInIt(t *testing.T) {
 			testkit.Ask(t.Context(), p)
 			testkit.Ask(t.Context(), p)
 			testkit.Ask(t.Context(), p).Failed(t, "the third who waits", pool.ErrRejected)
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 			synctest.Wait() // they have left
 			want[2*time.Second] += 2
 		}
 		same("six timeouts and three rejected")
 
 		testkit.Ask(t.Context(), p)
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		p.Close()
 		want[time.Millisecond]++
 		same("closed")
@@ -143,7 +143,7 @@ func TestAnOutageShowsInWaitTime(t *testing.T) {
 		for range 50 {
 			testkit.Ask(t.Context(), p)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		synctest.Wait()
 		s := p.Stats()
 		if got := s.WaitTime.Sub(before); got.Count != 50 || got.Quantile(0.5) < time.Second || got.Mean() != time.Second {
@@ -200,7 +200,7 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		testkit.Ask(ctx, p)
 		cancel()
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		synctest.Wait()
 		want[11*time.Second]++
 		want.has(t, "abandoned after the second that it is given", p.Stats().OpenTime)
@@ -246,7 +246,7 @@ func TestLastOpenErrorIsThatOfTheLastFailureUntilTheOutageIsOver(t *testing.T) {
 				r.Failed(t, fmt.Sprint("call ", i+1), result)
 			} else {
 				l := r.Served(t, fmt.Sprint("call ", i+1))
-				time.Sleep(call.stays)
+				testkit.Sleep(call.stays)
 				synctest.Wait()
 				_ = p.Discard(l, nil)
 			}
@@ -276,17 +276,17 @@ func TestExhaustedErrorOfAPoolThatCannotOpenTellsWhy(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxIdleTime: -1, MaxWaitTime: 2 * time.Second, FailFastAfter: -1})
 		l := testkit.Borrow(t, p)
 		asker := testkit.Ask(t.Context(), p) // may be served by a return, although its attempts fail
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		first := testkit.Ask(t.Context(), p) // the same, with no attempt of its own
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		second := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second - 2*time.Millisecond)
+		testkit.Sleep(time.Second - 2*time.Millisecond)
 		asker.Pending(t, "before MaxWaitTime")
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		asker.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		asker.Failed(t, "after MaxWaitTime", testkit.ErrDial)
 		first.Pending(t, "before MaxWaitTime")
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		first.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		first.Failed(t, "after MaxWaitTime", testkit.ErrDial)
 		var exhausted *pool.ExhaustedError

@@ -120,7 +120,7 @@ func TestAConnectionThatBreaksInWatchIsAFailureToOpen(t *testing.T) {
 		}
 		synctest.Wait()
 		x.AllClosedOnce(t)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 	})
 }
 

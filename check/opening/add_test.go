@@ -50,16 +50,16 @@ func TestAddOpensOneMoreForEachCall(t *testing.T) {
 		x := testkit.Exchange{Open: testkit.Slow(testkit.OpenTime)}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 4, MaxIdleTime: -1})
 		l := testkit.Borrow(t, p)
-		time.Sleep(core.Probation)
+		testkit.Sleep(core.Probation)
 		first, second := adding(t.Context(), p), adding(t.Context(), p)
 		still(t, first, "while it is being opened")
 		still(t, second, "while it is being opened")
-		time.Sleep(2 * testkit.OpenTime) // one at a time beside the one that is open
+		testkit.Sleep(2 * testkit.OpenTime) // one at a time beside the one that is open
 		is(t, first, "when it is open", nil)
 		is(t, second, "when it is open", nil)
 		testkit.IdleIs(t, p, "after two calls", 2)
 		third := adding(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		is(t, third, "up to MaxConnections", nil)
 		is(t, adding(t.Context(), p), "in a full pool", pool.ErrFull)
 		testkit.GiveBack(t, p, l)
@@ -76,7 +76,7 @@ func TestAddCountsWhatIsBeingOpened(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		ended := adding(t.Context(), p)
 		is(t, adding(t.Context(), p), "while the last one is being opened", pool.ErrFull)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		is(t, ended, "when it is open", nil)
 	})
 }
@@ -94,7 +94,7 @@ func TestWhatAddOpensGoesToWhoWaits(t *testing.T) {
 		ended := adding(t.Context(), p)
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "while the last one is being opened")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		is(t, ended, "when it is open", nil)
 		got := r.Served(t, "by what Add has opened")
 		if x.Tried() != 2 {
@@ -117,7 +117,7 @@ func TestAddReturnsTheErrorOfItsOpen(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3})
 		for range 4 {
 			ended := adding(t.Context(), p)
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			is(t, ended, "after an attempt", testkit.ErrDial)
 		}
 		// From the fourth failure on there is a pause.
@@ -125,7 +125,7 @@ func TestAddReturnsTheErrorOfItsOpen(t *testing.T) {
 		if got := x.Tried(); got != 4 {
 			t.Errorf("%d attempts, want none during the pause of the outage", got)
 		}
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		is(t, ended, "after the pause", nil)
 		testkit.IdleIs(t, p, "after the pause", 1)
 	})
@@ -140,7 +140,7 @@ func TestAddEndsWithItsCtxAndWithThePool(t *testing.T) {
 		cancel(testkit.ErrCause)
 		is(t, ended, "canceled", testkit.ErrCause)
 		is(t, adding(ctx, p), "canceled before", context.Canceled)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "what was being opened remains", 1)
 		ended = adding(t.Context(), p)
 		p.Close()
@@ -193,7 +193,7 @@ func TestAddBeginsAnewWhenItsAttemptHasLostItsSlot(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenTimeout: -1, MaxIdleTime: -1})
 		ended := adding(t.Context(), p)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(2 * core.OverdueAfter)
+		testkit.Sleep(2 * core.OverdueAfter)
 		l := r.Served(t, "beside an attempt that hangs")
 		still(t, ended, "while its attempt goes on")
 		close(slow)
@@ -218,11 +218,11 @@ func TestAddBeginsAnewWhenAnOlderAttemptTakesItsSlot(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenTimeout: -1, MaxIdleTime: -1, MaxWaitTime: -1})
 		ctx, cancel := context.WithCancel(t.Context())
 		r := testkit.Ask(ctx, p)
-		time.Sleep(core.OverdueAfter + core.Probation/4) // the first is aside, the second has failed
+		testkit.Sleep(core.OverdueAfter + core.Probation/4) // the first is aside, the second has failed
 		cancel()
 		r.Returned()
 		ended := adding(t.Context(), p)
-		time.Sleep(core.Probation / 4)
+		testkit.Sleep(core.Probation / 4)
 		if got := x.Tried(); got != 3 {
 			t.Fatalf("%d attempts, want a third one, of Add", got)
 		}

@@ -37,14 +37,14 @@ func TestAGetFreshWhoseAttemptIsReplacedByAnOlderOneGetsAnother(t *testing.T) {
 		plain := testkit.Ask(t.Context(), p)
 		synctest.Wait()
 		fresh := testkit.AskFresh(t.Context(), p)
-		time.Sleep(1300 * time.Millisecond)
+		testkit.Sleep(1300 * time.Millisecond)
 		testkit.GiveBack(t, p, plain.Served(t, "by the slow attempt"))
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		l := fresh.Served(t, "by an attempt of its own")
 		if got := l.Value().Number; got == plain.Lease.Value().Number {
 			t.Errorf("GetFresh was lent connection %d, which is older than the call", got)
 		}
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
@@ -65,7 +65,7 @@ func TestASpareAttemptThatWasSetAsideIsCountedOffOnce(t *testing.T) {
 			warm := testkit.Warm(t.Context(), p, 1)
 			synctest.Wait()
 			r := testkit.Ask(t.Context(), p) // needs the slot when the attempt is overdue
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 			l := r.Served(t, "at last")
 			if got := testkit.Inside(p).Spares.Load(); got != 0 {
 				t.Errorf("%d attempts for Warm are under way, want none", got)
@@ -73,7 +73,7 @@ func TestASpareAttemptThatWasSetAsideIsCountedOffOnce(t *testing.T) {
 			if !fails {
 				warm.Is(t, "when one is open", nil)
 			}
-			time.Sleep(20 * time.Second)
+			testkit.Sleep(20 * time.Second)
 			testkit.EndWithIdle(t, p, 1, l)
 		})
 	}
@@ -112,7 +112,7 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: 5 * time.Second})
 			began := time.Now()
 			r := testkit.Ask(t.Context(), p)
-			time.Sleep(2 * time.Second) // set aside, and another one has served
+			testkit.Sleep(2 * time.Second) // set aside, and another one has served
 			testkit.GiveBack(t, p, r.Served(t, "by the second attempt"))
 			if err := p.Shutdown(t.Context()); err != nil {
 				t.Errorf("Shutdown: %v", err)
@@ -124,7 +124,7 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 			if got := closed.Load(); got != (way == "it opens") {
 				t.Errorf("what it has opened was closed: %v", got)
 			}
-			time.Sleep(2 * time.Minute)
+			testkit.Sleep(2 * time.Minute)
 			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 		})
@@ -138,7 +138,7 @@ func TestCloseEndsAnAttemptThatWasSetAside(t *testing.T) {
 		h.down.Store(true)
 		p := testkit.Start(t, h.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(1300 * time.Millisecond)
+		testkit.Sleep(1300 * time.Millisecond)
 		if got := h.under.Load(); got != 2 {
 			t.Fatalf("%d attempts are under way, want one aside and one with the slot", got)
 		}
@@ -171,20 +171,20 @@ func TestAnAttemptFromBeforeAResetDoesNotReplaceANewOne(t *testing.T) {
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(1100 * time.Millisecond) // the first is aside, the second has the slot
+		testkit.Sleep(1100 * time.Millisecond) // the first is aside, the second has the slot
 		p.Reset()
 		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Fatalf("Open was called %d times, want a third time after the Reset", got)
 		}
-		time.Sleep(910 * time.Millisecond) // the first returns
+		testkit.Sleep(910 * time.Millisecond) // the first returns
 		r.Pending(t, "while the attempt that was begun after the Reset is under way")
-		time.Sleep(50 * time.Millisecond)
+		testkit.Sleep(50 * time.Millisecond)
 		l := r.Served(t, "by that attempt")
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times, want 3", got)
 		}
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
@@ -229,14 +229,14 @@ func TestAGetFreshWhoseAttemptWasSetAsideGetsTheRoomOfWhatComesBack(t *testing.T
 		old := testkit.Borrow(t, p)
 		down.Store(true)
 		fresh := testkit.AskFresh(t.Context(), p)
-		time.Sleep(1100 * time.Millisecond) // its attempt is aside, and another one has the slot
+		testkit.Sleep(1100 * time.Millisecond) // its attempt is aside, and another one has the slot
 		if err := p.Resize(1); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond) // that is given up
+		testkit.Sleep(1500 * time.Millisecond) // that is given up
 		down.Store(false)
 		testkit.GiveBack(t, p, old)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		l := fresh.Served(t, "in the room of the old one")
 		p.Reset() // ends what is aside
 		synctest.Wait()
@@ -278,20 +278,20 @@ func TestAnAttemptThatHangsOnAfterTheOutageKeepsNobodyWaiting(t *testing.T) {
 				if way == "Reset" {
 					cancel()
 					first.Failed(t, "after its cancel", context.Canceled)
-					time.Sleep(3 * time.Second) // nobody waits, so it keeps its slot
+					testkit.Sleep(3 * time.Second) // nobody waits, so it keeps its slot
 					p.Reset()
 				} else {
-					time.Sleep(1100 * time.Millisecond)
+					testkit.Sleep(1100 * time.Millisecond)
 					testkit.GiveBack(t, p, first.Served(t, "by the second attempt"))
 					kept = append(kept, testkit.Borrow(t, p))
-					time.Sleep(1100 * time.Millisecond)
+					testkit.Sleep(1100 * time.Millisecond)
 				}
 				cancel()
 				if got := testkit.Inside(p).Outage().Failures; got != 0 {
 					t.Fatalf("%d failures are known, want that the outage is over", got)
 				}
 				r := testkit.Ask(t.Context(), p)
-				time.Sleep(1100 * time.Millisecond) // StrictMax must give it up first
+				testkit.Sleep(1100 * time.Millisecond) // StrictMax must give it up first
 				kept = append(kept, r.Served(t, "though the first attempt hangs"))
 				release()
 				synctest.Wait()
@@ -337,7 +337,7 @@ func TestShutdownSaysThatAnAttemptWithoutASlotIsUnderWay(t *testing.T) {
 		x := deaf(5 * time.Second)
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		testkit.GiveBack(t, p, r.Served(t, "by the second attempt"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -345,7 +345,7 @@ func TestShutdownSaysThatAnAttemptWithoutASlotIsUnderWay(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "connections not closed: 0, of them leased: 0; being opened: 1") {
 			t.Errorf("Shutdown returned %v, want that one is being opened", err)
 		}
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		synctest.Wait()
 		testkit.AtRest(t, p, 0)
 	})
@@ -364,13 +364,13 @@ func TestAnAttemptThatHangsOnceMoreInWatchIsReplaced(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(3 * time.Second)
+		testkit.Sleep(3 * time.Second)
 		l := r.Served(t, "by an attempt beside the one that hangs")
 		if got := l.Value().Number; got == 1 {
 			t.Errorf("connection %d was lent while it is in Watch", got)
 		}
 		release()
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		testkit.EndWithIdle(t, p, 1, l)
 	})
 }
@@ -402,7 +402,7 @@ func TestOpenedMayCallThePool(t *testing.T) {
 				}
 				p = testkit.Start(t, x.Factory(), c)
 				r := testkit.Ask(t.Context(), p)
-				time.Sleep(20 * time.Second)
+				testkit.Sleep(20 * time.Second)
 				if name == "Close" {
 					r.Failed(t, "in a closed pool", pool.ErrClosed)
 				} else {
@@ -456,7 +456,7 @@ func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
 		if err := p.Discard(leases[0], nil); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
 		synctest.Wait()
 		if got := x.Tried(); got != 4 {
 			t.Fatalf("Open was called %d times, want 4 times", got)
@@ -493,9 +493,9 @@ func TestBesideAnAttemptWithoutASlotNoOtherOneHangsOn(t *testing.T) {
 			}
 		}
 		wait(3)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 		wait(4) // the third is set aside
-		time.Sleep(words.BackoffMost + 10*time.Millisecond)
+		testkit.Sleep(words.BackoffMost + 10*time.Millisecond)
 		wait(4) // the fourth is given up
 		if ctx[4].Err() == nil || ctx[3].Err() != nil {
 			t.Fatal("want that the attempt with a slot is given up, and not that without")
@@ -506,7 +506,7 @@ func TestBesideAnAttemptWithoutASlotNoOtherOneHangsOn(t *testing.T) {
 			}
 			synctest.Wait()
 			if i == 0 {
-				time.Sleep(words.BackoffMost + 10*time.Millisecond) // the fifth hangs
+				testkit.Sleep(words.BackoffMost + 10*time.Millisecond) // the fifth hangs
 			}
 		}
 		if got := x.Tried(); got != 6 {
@@ -541,7 +541,7 @@ func TestTheSlotOfAnAttemptThatIsSetAsideEndsTheSurplus(t *testing.T) {
 		if !gate().Shrinking() {
 			t.Fatal("two are open of one, and the gate does not say so")
 		}
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 		if gate().Shrinking() {
 			t.Error("the gate says that there are too many, but one is open of one")
 		}
@@ -560,7 +560,7 @@ func TestAnAttemptThatIsReplacedIsCanceled(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1, FailFastAfter: -1})
 			until, cancel := context.WithCancel(t.Context())
 			waits := testkit.Ask(until, p)
-			time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+			testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 			replaced := 2
 			var warm *testkit.Warming
 			if spare {
@@ -599,10 +599,10 @@ func TestWithStrictMaxAnAttemptThatHangsKeepsNobodyWaiting(t *testing.T) {
 			c.StrictMax, c.FailFastAfter = true, testkit.AtOnce
 			c.MaxWaitTime, c.MaxIdleTime, c.OpenTimeout = -1, -1, -1
 			p := testkit.Start(t, x.Factory(), c)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
 			first := testkit.Ask(t.Context(), p)
-			time.Sleep(words.BackoffMost + 10*time.Millisecond)
+			testkit.Sleep(words.BackoffMost + 10*time.Millisecond)
 			if got := testkit.Inside(p).Overdue.Load(); got != 1 {
 				t.Fatalf("%d attempts are overdue, want one", got)
 			}
@@ -625,7 +625,7 @@ func TestWithStrictMaxOneOfTwoAttemptsThatHangMakesRoom(t *testing.T) {
 		for _, r := range left {
 			r.Failed(t, "after its cancel", context.Canceled)
 		}
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 		testkit.Inside(p).SetOutage(words.Outage{Failures: words.KeepsFailing})
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "while one of two is given up for it")

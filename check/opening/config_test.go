@@ -31,11 +31,11 @@ func TestExtremeTimesNeitherExpireAtOnceNorSpin(t *testing.T) {
 		})
 		l := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(50 * 365 * 24 * time.Hour)
+		testkit.Sleep(50 * 365 * 24 * time.Hour)
 		r.Pending(t, "after 50 years")
 		testkit.GiveBack(t, p, l)
 		testkit.GiveBack(t, p, r.Served(t, "after the Put"))
-		time.Sleep(50 * 365 * 24 * time.Hour)
+		testkit.Sleep(50 * 365 * 24 * time.Hour)
 		if got := p.Stats(); got.IdleConnections != 1 || got.Timeouts != 0 {
 			t.Errorf("after 100 years %+v, want one idle connection", got)
 		}
@@ -48,7 +48,7 @@ func TestTheLongestOfTimesThatArePassedForDoNotExpireAtOnce(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: math.MaxInt64, MaxLifetime: math.MaxInt64, LeakAfter: math.MaxInt64})
 		testkit.Fill(t, p, 2)
 		l := testkit.Borrow(t, p)
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if got := p.Stats(); got.IdleConnections != 1 || got.Leaked != 0 {
 			t.Errorf("after an hour %+v, want one idle, none leaked", got)
 		}
@@ -67,10 +67,10 @@ func TestShortestTimesWork(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxWaitTime: 1, MaxIdleTime: 1, CheckInterval: time.Millisecond, LeakAfter: 1})
 		l := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		r.Failed(t, "after a nanosecond", pool.ErrExhausted)
 		testkit.GiveBack(t, p, l)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		synctest.Wait()
 		if got := p.Stats().ClosedIdle; got != 1 {
 			t.Errorf("ClosedIdle is %d after a second, want 1", got)
@@ -82,7 +82,7 @@ func TestNewOpensNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{})
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if got := x.Tried(); got != 0 {
 			t.Errorf("Open was called %d times, want none", got)
 		}

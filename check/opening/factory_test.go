@@ -120,7 +120,7 @@ func TestAPanicInCheckDestroysTheConnectionOnly(t *testing.T) {
 					t.Errorf("Check %s in %s: closed with %v, want %q, once", name, way, got, mis.want)
 				}
 				testkit.Whole(t, p, 1)
-				time.Sleep(time.Hour) // the sweep goes on
+				testkit.Sleep(time.Hour) // the sweep goes on
 				if got := p.Stats(); got.ClosedCheck != 1 || got.IdleConnections != 1 {
 					t.Errorf("Check %s in %s: %+v", name, way, got)
 				}
@@ -215,16 +215,16 @@ func TestOpenIsGivenOpenTimeout(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, OpenTimeout: tt.timeout, MaxWaitTime: -1})
 			r := testkit.Ask(t.Context(), p)
 			if tt.want == 0 {
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				synctest.Wait() // a sweep may fall on this very instant
 				r.Pending(t, "without a limit")
 				release()
 				testkit.GiveBack(t, p, r.Served(t, "at last"))
 				return
 			}
-			time.Sleep(tt.want - 1)
+			testkit.Sleep(tt.want - 1)
 			r.Pending(t, "before OpenTimeout")
-			time.Sleep(time.Nanosecond)
+			testkit.Sleep(time.Nanosecond)
 			r.Failed(t, "at OpenTimeout", context.DeadlineExceeded)
 			release()
 			testkit.Whole(t, p, 1)
@@ -261,7 +261,7 @@ func TestOpenOutlivesItsCallerAndItsConnectionIsIdle(t *testing.T) {
 		if got := p.Stats(); got.OpeningConnections != 1 {
 			t.Errorf("after Get has given up %+v, want one being opened", got)
 		}
-		time.Sleep(2100 * time.Millisecond)
+		testkit.Sleep(2100 * time.Millisecond)
 		synctest.Wait()
 		if l, ok := p.TryGet(); !ok {
 			t.Error("the connection is not idle once it is open")
@@ -286,7 +286,7 @@ func TestAConnectionThatCheckRejectsIsDestroyed(t *testing.T) {
 			}
 			p := testkit.Start(t, f, pool.Config{MaxConnections: 3, CheckInterval: time.Second, MaxIdleTime: -1})
 			testkit.Fill(t, p, 3)
-			time.Sleep(time.Minute + time.Second/2) // between two rounds of checks
+			testkit.Sleep(time.Minute + time.Second/2) // between two rounds of checks
 			unfit.Store(true)
 			switch way {
 			case "Get":
@@ -300,7 +300,7 @@ func TestAConnectionThatCheckRejectsIsDestroyed(t *testing.T) {
 					t.Errorf("TryGet lent connection %d", l.Value().Number)
 				}
 			case "sweep":
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 			synctest.Wait()
 			for _, w := range x.Opened()[:3] {
@@ -347,10 +347,10 @@ func TestNobodyElseHasAConnectionDuringCheckAndClean(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(4 * time.Second)
+		testkit.Sleep(4 * time.Second)
 		testkit.Fill(t, p, 1)
 		p.Close()
-		time.Sleep(time.Second) // for a Check of the sweep
+		testkit.Sleep(time.Second) // for a Check of the sweep
 		if got := p.Stats(); got.VacantConnections() != 1 {
 			t.Errorf("at the end %+v", got)
 		}
@@ -388,7 +388,7 @@ func TestAFactoryFunctionThatHangsDelaysNobodyElse(t *testing.T) {
 				}
 				_ = p.Put(l)
 			}()
-			time.Sleep(2 * time.Minute) // the sweep comes by
+			testkit.Sleep(2 * time.Minute) // the sweep comes by
 			synctest.Wait()
 			for range 100 {
 				l := testkit.Borrow(t, p)
@@ -400,7 +400,7 @@ func TestAFactoryFunctionThatHangsDelaysNobodyElse(t *testing.T) {
 			// Nor is the slot lost for others, and the end of a wait is not delayed.
 			l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
 			r := testkit.Ask(t.Context(), p)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			r.Failed(t, which+" hangs", pool.ErrExhausted)
 			testkit.GiveBack(t, p, l)
 			testkit.GiveBack(t, p, m)
@@ -433,7 +433,7 @@ func TestAnOpenThatHangsDelaysItsOwnCallerOnly(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				first := testkit.Ask(ctx, p)
-				time.Sleep(2 * time.Second)
+				testkit.Sleep(2 * time.Second)
 				second := testkit.Ask(t.Context(), p)
 				if patience > time.Second { // it comes first
 					testkit.GiveBack(t, p, first.Served(t, "with what was opened for the second"))

@@ -86,12 +86,12 @@ func TestWarmDoesNotWaitForAnAttemptThatHangsInAnOutage(t *testing.T) {
 		cancel()
 		r.Failed(t, "when its ctx has ended", context.Canceled)
 		w := testkit.Warm(t.Context(), p, 2)
-		time.Sleep(words.BackoffMost)
+		testkit.Sleep(words.BackoffMost)
 		synctest.Wait()
 		if got := x.Tried(); got != 2 {
 			t.Errorf("Open was called %d times while one may still succeed, want twice", got)
 		}
-		time.Sleep(time.Millisecond) // later than that, not at the same moment
+		testkit.Sleep(time.Millisecond) // later than that, not at the same moment
 		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times when one is overdue, want three times", got)
@@ -149,18 +149,18 @@ func TestInAnOutageWhatMinIdleHasKeptIsLent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 5, MinIdle: 1, MaxIdleTime: 3 * time.Second})
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		testkit.IdleIs(t, p, "before the outage", 1)
 		first := b.Opened()[0]
 		b.Down.Store(true)
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		l := testkit.Ask(t.Context(), p).Served(t, "in the outage")
 		if l.Value() != first {
 			t.Errorf("connection %d was lent, want the one that there was", l.Value().Number)
 		}
 		testkit.GiveBack(t, p, l)
 		p.Close()
-		time.Sleep(time.Second) // for an Open that is under way
+		testkit.Sleep(time.Second) // for an Open that is under way
 	})
 }
 
@@ -173,7 +173,7 @@ func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		testkit.Ask(ctx, p)
 		cancel() // so that no other attempt is made beside one that takes so long
-		time.Sleep(2 * core.MostOpenTime)
+		testkit.Sleep(2 * core.MostOpenTime)
 		synctest.Wait()
 		l := testkit.Borrow(t, p)
 		if got := testkit.Inside(p).OpenTime(); got != core.MostOpenTime {
@@ -184,14 +184,14 @@ func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
 		for testkit.Inside(p).Outage().Failures < words.KeepsFailing+6 { // up to the longest backoff
 			r := testkit.Ask(t.Context(), p)
 			for !r.Returned() {
-				time.Sleep(b.Takes)
+				testkit.Sleep(b.Takes)
 			}
 			r.Failed(t, "while the server is down", testkit.ErrDial)
 		}
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "in the pause")
 		b.Down.Store(false)
-		time.Sleep(words.BackoffMost + b.Takes)
+		testkit.Sleep(words.BackoffMost + b.Takes)
 		testkit.GiveBack(t, p, r.Served(t, "after the pause"))
 		testkit.GiveBack(t, p, l)
 	})
@@ -221,9 +221,9 @@ func TestACallThatHangsIsAbandonedInTimeThoughMaxIdleTimeIsLong(t *testing.T) {
 		f.Clean = func(*testkit.Wire) error { <-hold; return nil }
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: 480 * time.Hour})
 		l := testkit.Borrow(t, p)
-		time.Sleep(5 * time.Minute)
+		testkit.Sleep(5 * time.Minute)
 		go p.Put(l)
-		time.Sleep(core.CallLimit + 2*core.MaxTick)
+		testkit.Sleep(core.CallLimit + 2*core.MaxTick)
 		if got := p.Stats().ClosedAbandoned; got != 1 {
 			t.Errorf("%d calls were abandoned after %v, want 1", got, core.CallLimit+2*core.MaxTick)
 		}

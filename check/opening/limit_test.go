@@ -49,7 +49,7 @@ func TestEveryOpenHasATimeLimitWhoeverAskedForIt(t *testing.T) {
 				return nil
 			}}
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 6, MinIdle: 1, OpenTimeout: limit, OpenContext: testkit.SameContext})
-			time.Sleep(1300 * time.Millisecond) // for MinIdle, and not when the pool looks again
+			testkit.Sleep(1300 * time.Millisecond) // for MinIdle, and not when the pool looks again
 			// The caller's own deadline neither shortens nor lengthens the limit.
 			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "Get"), time.Hour)
 			defer cancel()
@@ -110,13 +110,13 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 					defer cancel()
 					r := testkit.Ask(ctx, p)
-					time.Sleep(time.Millisecond)
+					testkit.Sleep(time.Millisecond)
 					r.Failed(t, "after its time", context.DeadlineExceeded)
-					time.Sleep(6*time.Second - time.Millisecond - 1)
+					testkit.Sleep(6*time.Second - time.Millisecond - 1)
 					if s := p.Stats(); s.Abandoned != 0 || s.OpeningConnections != 1 {
 						t.Errorf("before the limit %d are abandoned, %d are being opened, want 0, 1", s.Abandoned, s.OpeningConnections)
 					}
-					time.Sleep(time.Nanosecond)
+					testkit.Sleep(time.Nanosecond)
 					synctest.Wait()
 					if got := p.Stats().LastOpenError; !errors.Is(got, core.ErrOpenAbandoned) {
 						t.Errorf("at the limit the last error is %v, want %v", got, core.ErrOpenAbandoned)
@@ -127,7 +127,7 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 						t.Errorf("%d abandoned, %d open errors, %d opened, %d being opened; want 1, 1, 1, 0",
 							s.Abandoned, s.OpenErrors, s.Opened, s.OpeningConnections)
 					}
-					time.Sleep(core.Probation)
+					testkit.Sleep(core.Probation)
 					synctest.Wait()
 					// A connection that comes late is closed, and does not disturb the
 					// one that is in the slot by then.
@@ -167,7 +167,7 @@ func TestWithoutOpenTimeoutNoOpenIsAbandonedForItsTime(t *testing.T) {
 		r := testkit.Ask(ctx, p)
 		cancel()
 		r.Failed(t, "when its ctx has ended", context.Canceled)
-		time.Sleep(testkit.Day)
+		testkit.Sleep(testkit.Day)
 		if got := p.Stats(); got.Abandoned != 0 || got.OpeningConnections != 1 {
 			t.Errorf("after a day %d were abandoned, %d are being opened, want 0, 1", got.Abandoned, got.OpeningConnections)
 		}
@@ -193,7 +193,7 @@ func TestTheOldestOpenThatHangsGoesOnForAsLongAsItTakes(t *testing.T) {
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: -1, OpenTimeout: -1, FailFastAfter: -1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		r.Pending(t, "after a minute")
 		if got := x.Tried(); got < 30 {
 			t.Errorf("Open was called %d times, want one attempt after the other", got)
@@ -221,13 +221,13 @@ func TestAnOverdueOpenIsAbandonedAsWell(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("Get returned %v", err)
 			}
-			time.Sleep(3 * time.Second)
+			testkit.Sleep(3 * time.Second)
 		}
 		// The third has begun when the second was given up: that one has been abandoned.
 		if got := testkit.Inside(p).Overdue.Load(); got != 2 {
 			t.Errorf("%d attempts are overdue, want the oldest and the last", got)
 		}
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		if got := p.Stats(); got.Abandoned != 3 || got.OpenErrors != 3 {
 			t.Errorf("%d abandoned, %d open errors, want 3", got.Abandoned, got.OpenErrors)
 		}
@@ -261,9 +261,9 @@ func TestACallOfCheckOrCleanThatNeverReturnsIsAbandoned(t *testing.T) {
 					}
 					p := testkit.Start(t, f, config)
 					l := testkit.Borrow(t, p)
-					time.Sleep(7*time.Second + 300*time.Millisecond) // so that the sweeper has come to rest, and does not come now
-					var caller *testkit.Request[*testkit.Wire]       // who calls
-					var other *testkit.Request[*testkit.Wire]        // who waits
+					testkit.Sleep(7*time.Second + 300*time.Millisecond) // so that the sweeper has come to rest, and does not come now
+					var caller *testkit.Request[*testkit.Wire]          // who calls
+					var other *testkit.Request[*testkit.Wire]           // who waits
 					called := make(chan struct{})
 					h.On.Store(true)
 					switch way {
@@ -296,7 +296,7 @@ func TestACallOfCheckOrCleanThatNeverReturnsIsAbandoned(t *testing.T) {
 						}()
 					case "Check in the sweep":
 						testkit.GiveBack(t, p, l)
-						time.Sleep(2 * time.Second) // until its turn comes
+						testkit.Sleep(2 * time.Second) // until its turn comes
 						close(called)
 					}
 					synctest.Wait()
@@ -304,14 +304,14 @@ func TestACallOfCheckOrCleanThatNeverReturnsIsAbandoned(t *testing.T) {
 					if s := p.Stats(); calls != 1 || s.Abandoned != 0 {
 						t.Fatalf("it hangs in %d calls, %d abandoned, want 1, 0", calls, s.Abandoned)
 					}
-					time.Sleep(core.CallLimit - 2*time.Second - 1)
+					testkit.Sleep(core.CallLimit - 2*time.Second - 1)
 					if other != nil && name != "short times" {
 						other.Pending(t, "while it hangs")
 					}
 					if got := p.Stats().Abandoned; got != 0 {
 						t.Errorf("it was abandoned before the limit")
 					}
-					time.Sleep(2*time.Second + testkit.Slack)
+					testkit.Sleep(2*time.Second + testkit.Slack)
 					synctest.Wait()
 					s := p.Stats()
 					if s.Abandoned != 1 || s.ClosedAbandoned != 1 {
@@ -378,11 +378,11 @@ func testChecksGoOn(t *testing.T, end func()) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 3, MaxIdleTime: -1})
 		testkit.Fill(t, p, 3)
 		on.Store(true)
-		time.Sleep(core.CallLimit + 2*testkit.Slack + 300*time.Millisecond) // not when the sweeper comes
+		testkit.Sleep(core.CallLimit + 2*testkit.Slack + 300*time.Millisecond) // not when the sweeper comes
 		mu.Lock()
 		clear(checked)
 		mu.Unlock()
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		mu.Lock()
 		if checked[1] != 0 || checked[2] < 9 || checked[3] < 9 {
 			t.Errorf("in ten seconds they were checked %v times, want 2 and 3 once a second", checked)
@@ -399,7 +399,7 @@ func testChecksGoOn(t *testing.T, end func()) {
 			t.Error("a call that was abandoned has told once more that its round has let go of the slot")
 		}
 		mu.Unlock()
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		mu.Lock()
 		if checked[2] > 11 {
 			t.Errorf("in ten seconds they were checked %v times: two rounds go on", checked)
@@ -425,7 +425,7 @@ func TestManyShortCallsAreNotOneThatHangs(t *testing.T) {
 			t.Errorf("%d calls were abandoned, %d connections opened, want 0, 1", s.Abandoned, s.Opened)
 		}
 		p.Close()
-		time.Sleep(core.CallLimit)
+		testkit.Sleep(core.CallLimit)
 	})
 }
 
@@ -443,12 +443,12 @@ func TestACloseThatNeverReturnsIsAbandoned(t *testing.T) {
 			_ = p.Discard(testkit.Borrow(t, p), testkit.ErrCause)
 			r := testkit.Ask(t.Context(), p)
 			if strict {
-				time.Sleep(core.CallLimit - 1)
+				testkit.Sleep(core.CallLimit - 1)
 				r.Pending(t, "while Close has not returned")
-				time.Sleep(time.Nanosecond)
+				testkit.Sleep(time.Nanosecond)
 			}
 			l := r.Served(t, "once the slot is free")
-			time.Sleep(core.CallLimit + 1)
+			testkit.Sleep(core.CallLimit + 1)
 			if got := p.Stats(); got.Abandoned != 1 || got.ActiveConnections != 1 {
 				t.Errorf("%d were abandoned, %d are active, want 1, 1", got.Abandoned, got.ActiveConnections)
 			}

@@ -23,13 +23,13 @@ func TestAReturnedConnectionThatComesFirstIsTaken(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2})
 		l := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), p) // opens another
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		testkit.GiveBack(t, p, l)
 		got := r.Served(t, "after the Put")
 		if got.Value() != l.Value() || r.Took != testkit.OpenTime/2 {
 			t.Errorf("Get lent connection %d after %v, want the one that was returned, after half of that time", got.Value().Number, r.Took)
 		}
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ActiveConnections != 1 {
 			t.Errorf("once it is open %+v, want the new connection idle", s)
@@ -44,7 +44,7 @@ func TestANewConnectionThatComesFirstIsTaken(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2})
 		l := testkit.Borrow(t, p)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		got := r.Served(t, "once it is open")
 		if got.Value().Number != 2 || got.Reused() || r.Took != testkit.OpenTime {
 			t.Errorf("Get lent connection %d after %v, want the second, when it was open", got.Value().Number, r.Took)
@@ -67,7 +67,7 @@ func TestANewConnectionGoesToTheOldestWaiter(t *testing.T) {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
 		for i, r := range asked {
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			if got := r.Served(t, fmt.Sprint("number ", i+1)).Value().Number; got != i+1 {
 				t.Errorf("caller %d was lent connection %d", i+1, got)
 			}
@@ -90,7 +90,7 @@ func TestAnErrorOfOpenGoesToTheCallerWhoAsked(t *testing.T) {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
 		for i := 2; i >= 0; i-- {
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			asked[i].Failed(t, "when its attempt fails", testkit.ErrDial)
 			if got, want := asked[i].Err.Error(), fmt.Sprintf("pool: open connection: attempt %d: wrong password", i+1); got != want {
 				t.Errorf("caller %d got %q, want %q", i+1, got, want)
@@ -118,13 +118,13 @@ func TestTheSlotOfAFailedOpenIsOfferedToThoseWhoWait(t *testing.T) {
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		first, second := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		first.Failed(t, "when its attempt fails", testkit.ErrDial)
 		second.Pending(t, "when the first attempt has failed")
 		if got := x.Tried(); got != 2 {
 			t.Fatalf("Open was called %d times, want a second time for the second caller", got)
 		}
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.GiveBack(t, p, second.Served(t, "when the second attempt is done"))
 	})
 }
@@ -150,9 +150,9 @@ func TestAnErrorOfOpenWhoseAskerIsServedIsNobodys(t *testing.T) {
 		testkit.GiveBack(t, p, l)
 		l = asker.Served(t, "after the Put")
 		other := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		other.Pending(t, "when the attempt of another has failed")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.GiveBack(t, p, other.Served(t, "when its own is done"))
 		testkit.GiveBack(t, p, l)
 	})
@@ -172,10 +172,10 @@ func TestAnErrorOfOpenForNobodyInParticularGoesToTheOldest(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		first, second := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
 		_ = p.Discard(l, testkit.ErrCause)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		first.Failed(t, "when the attempt fails", testkit.ErrDial)
 		second.Pending(t, "when the attempt fails")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.GiveBack(t, p, second.Served(t, "when the next is done"))
 	})
 }
@@ -191,7 +191,7 @@ func TestWithFailingOpensEachOfAHundredWaitersHasOneAnswer(t *testing.T) {
 			for range 100 {
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			for _, r := range asked {
 				r.Failed(t, "after all attempts", testkit.ErrDial)
 			}
@@ -220,7 +220,7 @@ func TestNothingIsOpenedThatNobodyWaitsFor(t *testing.T) {
 				t.Fatalf("Get returned %v", err)
 			}
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times for callers of whom one waited at a time, want once", got)
 		}
@@ -251,7 +251,7 @@ func TestAFailedOpenIsNotRepeatedForNobody(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times, want 3", got)
 		}
@@ -273,16 +273,16 @@ func TestAnOverdueOpenThatNobodyWaitsForIsNotReliedOn(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), core.OverdueAfter/2)
 		defer cancel()
 		first := testkit.Ask(ctx, p)
-		time.Sleep(core.OverdueAfter / 2)
+		testkit.Sleep(core.OverdueAfter / 2)
 		first.Failed(t, "at its deadline", context.DeadlineExceeded)
 		second := testkit.Ask(t.Context(), p)
 		second.Pending(t, "before the attempt is overdue")
 		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times before the first attempt was overdue, want once", got)
 		}
-		time.Sleep(core.OverdueAfter / 2) // the second attempt hangs, too, and has no asker
+		testkit.Sleep(core.OverdueAfter / 2) // the second attempt hangs, too, and has no asker
 		second.Pending(t, "when the second attempt hangs")
-		time.Sleep(core.OverdueAfter)
+		testkit.Sleep(core.OverdueAfter)
 		testkit.GiveBack(t, p, second.Served(t, "by the third"))
 		release()
 		synctest.Wait()
@@ -293,7 +293,7 @@ func TestAnOverdueOpenThatNobodyWaitsForIsNotReliedOn(t *testing.T) {
 			t.Errorf("%d attempts are overdue at rest", got)
 		}
 		testkit.Whole(t, p, 5)
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if got := x.Tried(); got != 5 {
 			t.Errorf("Open was called %d times, want 5", got)
 		}

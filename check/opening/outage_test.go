@@ -67,13 +67,13 @@ func TestARestartOf300MillisecondsFailsNobody(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 10})
 		stop := callers(p, 20, func(*testkit.Wire) error { time.Sleep(2 * time.Millisecond); return nil })
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		b.Down.Store(true)
 		dead.Store(int64(p.Stats().Opened))
-		time.Sleep(300 * time.Millisecond)
+		testkit.Sleep(300 * time.Millisecond)
 		tried, _ := b.Since()
 		b.Down.Store(false)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		failed, served := stop()
 		if failed != 0 || served < 1000 {
 			t.Errorf("%d calls failed, and %d were served, want none and thousands", failed, served)
@@ -97,19 +97,19 @@ func TestAnOutageIsWaitedOutUntilFailFastAfter(t *testing.T) {
 				want = time.Second
 			}
 			if after < 0 {
-				time.Sleep(30*time.Second - time.Nanosecond)
+				testkit.Sleep(30*time.Second - time.Nanosecond)
 				first.Pending(t, "before MaxWaitTime")
-				time.Sleep(2 * time.Nanosecond)
+				testkit.Sleep(2 * time.Nanosecond)
 				first.Failed(t, "after MaxWaitTime", pool.ErrUnavailable)
 				if errors.Is(first.Err, pool.ErrExhausted) || p.Stats().Timeouts != 0 {
 					t.Errorf("a pool with nothing open is exhausted: %v", first.Err)
 				}
 				return
 			}
-			time.Sleep(want)
+			testkit.Sleep(want)
 			first.Pending(t, "until FailFastAfter")
 			// The next attempt that fails, or the end of the time if there is a pause then.
-			time.Sleep(words.BackoffMost + 2*b.Takes)
+			testkit.Sleep(words.BackoffMost + 2*b.Takes)
 			first.Failed(t, "after FailFastAfter", pool.ErrUnavailable)
 			if !errors.Is(first.Err, testkit.ErrDial) {
 				t.Errorf("the error is %v, want its cause in it", first.Err)
@@ -132,9 +132,9 @@ func TestWhenAnOutageIsOverThoseWhoWaitedAreServedFirstAndInTheirOrder(t *testin
 		for range 5 {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
-		time.Sleep(900 * time.Millisecond)
+		testkit.Sleep(900 * time.Millisecond)
 		b.Down.Store(false)
-		time.Sleep(words.BackoffMost + b.Takes)
+		testkit.Sleep(words.BackoffMost + b.Takes)
 		late := testkit.Ask(t.Context(), p)
 		for i, r := range asked {
 			l := r.Served(t, fmt.Sprint("in its turn: ", i))
@@ -173,7 +173,7 @@ func TestAServerThatAcceptsAndClosesIsBackedOffFrom(t *testing.T) {
 			}
 			p := testkit.Start(t, f, pool.Config{MaxConnections: 10, MaxWaitTime: time.Second})
 			stop := callers(p, 20, use)
-			time.Sleep(4 * time.Second)
+			testkit.Sleep(4 * time.Second)
 			tried := b.Tried()
 			stop()
 			limit := 150
@@ -257,7 +257,7 @@ func TestConnectionsOpenedBeforeAnOutageDoNotEndIt(t *testing.T) {
 			waiting = append(waiting, testkit.Ask(t.Context(), p))
 		}
 		for _, r := range waiting { // each lease ends clean
-			time.Sleep(100 * time.Millisecond)
+			testkit.Sleep(100 * time.Millisecond)
 			testkit.GiveBack(t, p, l)
 			l = r.Served(t, "by the one that is open")
 		}
@@ -313,7 +313,7 @@ func TestMinIdleAndWarmAloneEndAnOutage(t *testing.T) {
 			}
 			b.Down.Store(true)
 			p := testkit.Start(t, b.Factory(), c)
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			if way == "Warm" {
 				for range 6 {
 					if err := p.Warm(t.Context(), 4); !errors.Is(err, testkit.ErrDial) {
@@ -329,7 +329,7 @@ func TestMinIdleAndWarmAloneEndAnOutage(t *testing.T) {
 			if way == "Warm" {
 				testkit.Warm(t.Context(), p, 4)
 			}
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			synctest.Wait()
 			s := p.Stats()
 			if got := testkit.Inside(p).Outage().Failures; got != 0 || s.LastOpenError != nil || s.IdleConnections != 4 {
@@ -346,7 +346,7 @@ func TestWarmWaitsForThePauseAndDoesNotSpin(t *testing.T) {
 		w := testkit.Warm(t.Context(), p, 2)
 		w.Pending(t, "in the pause")
 		b.Down.Store(false)
-		time.Sleep(words.BackoffMost + 10*b.Takes)
+		testkit.Sleep(words.BackoffMost + 10*b.Takes)
 		w.Is(t, "after the pause", nil)
 		if tried, most := b.Since(); len(tried) != 2 || most != 1 {
 			t.Errorf("%d attempts, %d at a time, want two, one at a time", len(tried), most)
@@ -383,7 +383,7 @@ func TestAConnectionThatHasLeftProbationIsNoFailedOpen(t *testing.T) {
 				testkit.GiveBack(t, p, l)
 				l = testkit.Borrow(t, p)
 			case "a second":
-				time.Sleep(core.Probation)
+				testkit.Sleep(core.Probation)
 			case "PutUnused": // says nothing
 				if err := p.PutUnused(l); err != nil {
 					t.Fatal(err)
@@ -421,7 +421,7 @@ func TestAServersLimitBelowThatOfThePoolFailsNobody(t *testing.T) {
 		}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 10, MaxWaitTime: time.Second})
 		stop := callers(p, 20, func(*testkit.Wire) error { time.Sleep(5 * time.Millisecond); return nil })
-		time.Sleep(4 * time.Second)
+		testkit.Sleep(4 * time.Second)
 		failed, served := stop()
 		if failed != 0 || served < 1000 {
 			t.Errorf("%d calls failed, %d were served, want none and thousands", failed, served)
@@ -444,7 +444,7 @@ func TestACallerIsToldAfterFourFailuresInARowWithNothingComingBack(t *testing.T)
 				other := testkit.Ask(t.Context(), p) // somebody always waits, and something always comes
 				waiter := testkit.Ask(t.Context(), p)
 				for time.Since(began) < 10*time.Second {
-					time.Sleep(200 * time.Millisecond)
+					testkit.Sleep(200 * time.Millisecond)
 					testkit.GiveBack(t, p, moving)
 					moving = other.Served(t, "by what has come back")
 					other, waiter = waiter, testkit.Ask(t.Context(), p)
@@ -456,9 +456,9 @@ func TestACallerIsToldAfterFourFailuresInARowWithNothingComingBack(t *testing.T)
 				return
 			}
 			r := testkit.Ask(t.Context(), p)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			r.Pending(t, "until FailFastAfter")
-			time.Sleep(words.BackoffMost + b.Takes)
+			testkit.Sleep(words.BackoffMost + b.Takes)
 			r.Failed(t, "after the next failure", testkit.ErrDial)
 			if errors.Is(r.Err, pool.ErrUnavailable) {
 				t.Errorf("the error is %v, but two connections are open", r.Err)
@@ -559,9 +559,9 @@ func TestServiceIsBackWithinASecondThoughAttemptsHang(t *testing.T) {
 						}
 						return nil
 					})
-					time.Sleep(1500 * time.Millisecond)
+					testkit.Sleep(1500 * time.Millisecond)
 					h.most.Store(0)
-					time.Sleep(max(outage-1500*time.Millisecond, 0))
+					testkit.Sleep(max(outage-1500*time.Millisecond, 0))
 					if got := h.most.Load(); got > core.MostHanging {
 						t.Errorf("%d attempts ran at the same time, want %d at the most", got, core.MostHanging)
 					}
@@ -570,13 +570,13 @@ func TestServiceIsBackWithinASecondThoughAttemptsHang(t *testing.T) {
 					}
 					h.down.Store(false)
 					began := time.Now()
-					time.Sleep(2 * time.Second)
+					testkit.Sleep(2 * time.Second)
 					stop()
 					if took := first.Sub(began); !back.Load() || took > time.Second {
 						t.Errorf("service is back after %v, want a second at the most", took)
 					}
 					synctest.Wait()
-					time.Sleep(15 * time.Second) // what still hangs
+					testkit.Sleep(15 * time.Second) // what still hangs
 					synctest.Wait()
 				})
 			}
@@ -595,9 +595,9 @@ func TestAttemptsThatHangLeaveRoomAlsoIfTheyDoNotListen(t *testing.T) {
 			h.down.Store(true)
 			var back atomic.Int64
 			stop := callers(p, 5, func(*testkit.Wire) error { back.Inc(); return nil })
-			time.Sleep(8 * time.Second)
+			testkit.Sleep(8 * time.Second)
 			h.down.Store(false)
-			time.Sleep(3 * time.Second)
+			testkit.Sleep(3 * time.Second)
 			stop()
 			if back.Load() == 0 {
 				t.Error("3 s after the return of the server nobody is served")
@@ -624,9 +624,9 @@ func TestWithStrictMaxTheOnlySlotDoesNotHangForLong(t *testing.T) {
 				first.CompareAndSwap(0, int64(time.Since(began)))
 				return nil
 			})
-			time.Sleep(outage)
+			testkit.Sleep(outage)
 			h.down.Store(false)
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 			stop()
 			if took := time.Duration(first.Load()) - outage; took <= 0 || took > time.Second {
 				t.Errorf("service is back after %v, want a second at the most", took)
@@ -637,7 +637,7 @@ func TestWithStrictMaxTheOnlySlotDoesNotHangForLong(t *testing.T) {
 			if got := h.most.Load(); got > 1 {
 				t.Errorf("%d attempts were made at the same time, want one", got)
 			}
-			time.Sleep(15 * time.Second)
+			testkit.Sleep(15 * time.Second)
 			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 		})
@@ -672,7 +672,7 @@ func TestASlowServerIsReachedThoughItsAttemptsAreOverdue(t *testing.T) {
 				if got := h.OpenAtMost(); got > most {
 					t.Errorf("%d connections were open at the same time, want %d", got, most)
 				}
-				time.Sleep(20 * time.Second)
+				testkit.Sleep(20 * time.Second)
 				synctest.Wait()
 				testkit.AtRest(t, p, 0)
 				// Now it is known how slow it is.
@@ -699,7 +699,7 @@ func TestWhatIsOpenedBeyondMaxConnectionsIsClosed(t *testing.T) {
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1})
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		l := r.Served(t, "by the second attempt, which has the slot")
 		release()
 		synctest.Wait()
@@ -782,7 +782,7 @@ func TestAServerThatAsksForAPauseGetsIt(t *testing.T) {
 		}
 		for time.Since(began) < 30*time.Second {
 			until(30*time.Second, get())
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if got := x.Tried(); got != 1 {
 			t.Errorf("Open was called %d times in 30 s, want once", got)
@@ -810,7 +810,7 @@ func TestOfSeveralPausesTheLongestCounts(t *testing.T) {
 		for range 3 {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
-		time.Sleep(time.Second + time.Millisecond)
+		testkit.Sleep(time.Second + time.Millisecond)
 		for _, r := range asked {
 			r.Failed(t, "after MaxWaitTime", pool.ErrUnavailable)
 			var e *pool.UnavailableError
@@ -835,11 +835,11 @@ func TestWhatHasBeenIdleForTooLongIsLentWhileNothingElseIsOpen(t *testing.T) {
 			if other {
 				l = testkit.Borrow(t, p)
 			}
-			time.Sleep(2 * time.Second)
+			testkit.Sleep(2 * time.Second)
 			b.Down.Store(true)
-			time.Sleep(30 * time.Second)
+			testkit.Sleep(30 * time.Second)
 			r := testkit.Ask(t.Context(), p)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			if other {
 				r.Failed(t, "though one is idle, for too long", testkit.ErrDial)
 				testkit.GiveBack(t, p, l)
@@ -864,14 +864,14 @@ func TestWhatHasBeenIdleForTooLongIsNotLentWhileAnotherIsIdle(t *testing.T) {
 		for _, l := range leases {
 			testkit.GiveBack(t, p, l)
 		}
-		time.Sleep(8 * time.Second)
+		testkit.Sleep(8 * time.Second)
 		b.Down.Store(true)
 		young, err := p.GetSame(t.Context(), leases[1].Mark())
 		if err != nil {
 			t.Fatal(err)
 		}
 		testkit.GiveBack(t, p, young)
-		time.Sleep(4 * time.Second)
+		testkit.Sleep(4 * time.Second)
 		if got := p.Stats(); got.IdleConnections != 2 || got.LastOpenError == nil {
 			t.Fatalf("%d are idle, want both, because none can be opened instead (%v)", got.IdleConnections, got.LastOpenError)
 		}
@@ -897,14 +897,14 @@ func TestAFailureFromBeforeTheOutageLeavesTheTrialAlone(t *testing.T) {
 		for _, r := range others {
 			r.Failed(t, "after its cancel", context.Canceled)
 		}
-		time.Sleep(time.Millisecond)
+		testkit.Sleep(time.Millisecond)
 		result(2, testkit.ErrDial)
 		result(1, nil)
 		result(3, pool.RetryAfter(testkit.ErrDial, 0)) // no pause
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d failures are counted, want one", got)
 		}
-		time.Sleep(core.Probation + 10*time.Millisecond)
+		testkit.Sleep(core.Probation + 10*time.Millisecond)
 		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 0 {
 			t.Errorf("%d failures are counted after a second, want that the outage is over", got)
@@ -928,7 +928,7 @@ func TestWhatHasComeBackCountsAlsoAfterALongerPause(t *testing.T) {
 		testkit.GiveBack(t, p, waits[0].Served(t, "by the first attempt"))
 		result(3, pool.RetryAfter(testkit.ErrDial, 5*time.Second))
 		result(4, testkit.ErrDial)
-		time.Sleep(5*time.Second + time.Millisecond)
+		testkit.Sleep(5*time.Second + time.Millisecond)
 		if got := x.Tried(); got != 5 {
 			t.Fatalf("Open was called %d times, want a fifth time, after the pause", got)
 		}
@@ -956,7 +956,7 @@ func TestWhenAnOutageIsOverAllThatAreNeededAreOpened(t *testing.T) {
 			result(1, testkit.ErrDial)
 			result(2, nil)
 			l := first.Served(t, "by the second attempt")
-			time.Sleep(core.Probation - 200*time.Millisecond)
+			testkit.Sleep(core.Probation - 200*time.Millisecond)
 			var waits []*testkit.Request[*testkit.Wire]
 			var warming *testkit.Warming
 			want := 4 // two are without a connection after the Put
@@ -973,7 +973,7 @@ func TestWhenAnOutageIsOverAllThatAreNeededAreOpened(t *testing.T) {
 			}
 			testkit.GiveBack(t, p, l) // goes to one who waits, and ends the outage
 			if warm {
-				time.Sleep(250 * time.Millisecond) // nobody does, so the sweeper ends it
+				testkit.Sleep(250 * time.Millisecond) // nobody does, so the sweeper ends it
 			}
 			synctest.Wait()
 			if got := x.Tried(); got != want {
@@ -1006,7 +1006,7 @@ func TestABrokenConnectionDoesNotEndAnOutage(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 5, MaxWaitTime: -1, MaxIdleTime: -1, FailFastAfter: -1})
 		l := testkit.Borrow(t, p)
 		broken(1, context.Canceled)
-		time.Sleep(core.Probation + 10*time.Millisecond)
+		testkit.Sleep(core.Probation + 10*time.Millisecond)
 		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d failures are counted, want one", got)

@@ -64,7 +64,7 @@ func (c crowd) meet(t *testing.T) (opened int, last time.Duration) {
 		})
 	}
 	wg.Wait()
-	time.Sleep(time.Minute)
+	testkit.Sleep(time.Minute)
 	return x.Tried() - before, last
 }
 
@@ -151,7 +151,7 @@ func TestMaxOpeningLimitsWhatIsOpenedAtTheSameTime(t *testing.T) {
 					for range 40 {
 						asked = append(asked, testkit.Ask(t.Context(), p))
 					}
-					time.Sleep(10 * dial)
+					testkit.Sleep(10 * dial)
 					for _, r := range asked {
 						testkit.GiveBack(t, p, r.Served(t, "after ten times four"))
 					}
@@ -163,7 +163,7 @@ func TestMaxOpeningLimitsWhatIsOpenedAtTheSameTime(t *testing.T) {
 						t.Errorf("Warm took %v, want %v", got, 10*dial)
 					}
 				case "MinIdle":
-					time.Sleep(20 * core.MaxTick) // it looks once a second
+					testkit.Sleep(20 * core.MaxTick) // it looks once a second
 				}
 				synctest.Wait()
 				if asked, most := b.Since(); len(asked) != 40 || most != 4 {
@@ -215,20 +215,20 @@ func TestWhatWasHeldBackIsOpenedAfterTwiceTheTimeOfOpening(t *testing.T) {
 				config.MaxConnections = 20
 				p := testkit.Start(t, f, config)
 				testkit.Borrow(t, p) // for ever
-				time.Sleep(30 * time.Second)
+				testkit.Sleep(30 * time.Second)
 				// Not at the same time, so that the test can tell whose time counts.
 				first := testkit.Ask(t.Context(), p)
-				time.Sleep(testkit.OpenTime / 2)
+				testkit.Sleep(testkit.OpenTime / 2)
 				var asked []*testkit.Request[*testkit.Wire]
 				for range 10 {
 					asked = append(asked, testkit.Ask(t.Context(), p))
 				}
-				time.Sleep(testkit.OpenTime*3/2 - 1)
+				testkit.Sleep(testkit.OpenTime*3/2 - 1)
 				synctest.Wait()
 				if got := x.Tried(); got != 2 {
 					t.Errorf("Open was called %d times before the time was up, want one more beside the first", got)
 				}
-				time.Sleep(testkit.OpenTime + 1)
+				testkit.Sleep(testkit.OpenTime + 1)
 				first.Served(t, "after three times")
 				for _, r := range asked[:9] { // and the last by the attempt that hangs
 					r.Served(t, "after three times")
@@ -249,7 +249,7 @@ func TestWhatAPauseHoldsBackIsOpenedWhenItIsOver(t *testing.T) {
 			b.Down.Store(true)
 			for range words.KeepsFailing {
 				testkit.Ask(t.Context(), p)
-				time.Sleep(b.Takes)
+				testkit.Sleep(b.Takes)
 				synctest.Wait()
 			}
 			b.Down.Store(false)
@@ -259,7 +259,7 @@ func TestWhatAPauseHoldsBackIsOpenedWhenItIsOver(t *testing.T) {
 			if asked, _ := b.Since(); len(asked) != 0 {
 				t.Errorf("Open was called in the pause")
 			}
-			time.Sleep(words.BackoffLeast + b.Takes + time.Millisecond)
+			testkit.Sleep(words.BackoffLeast + b.Takes + time.Millisecond)
 			r.Served(t, "after the pause")
 		})
 	}
@@ -277,9 +277,9 @@ func TestNobodyWaitsForLongerThanThreeTimesThatOfOpening(t *testing.T) {
 			var asked []*testkit.Request[*testkit.Wire]
 			for range 40 {
 				asked = append(asked, testkit.Ask(t.Context(), p))
-				time.Sleep(testkit.OpenTime / 7)
+				testkit.Sleep(testkit.OpenTime / 7)
 			}
-			time.Sleep(3 * testkit.OpenTime)
+			testkit.Sleep(3 * testkit.OpenTime)
 			for i, r := range asked {
 				r.Served(t, "at the end")
 				if r.Took > 3*testkit.OpenTime+time.Millisecond {
@@ -305,28 +305,28 @@ func TestAFailureLimitsOpeningToOneAtATimeUntilAConnectionHasProvedItself(t *tes
 			}
 			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 50, MaxWaitTime: time.Hour})
 			testkit.Ask(t.Context(), p)
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			synctest.Wait()
 			b.Since()
 			var asked []*testkit.Request[*testkit.Wire]
 			for range 30 {
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			asked[0].Failed(t, "there never was a connection", testkit.ErrDial)
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			first := asked[1].Served(t, "by the first success")
 			if proof == "it is open for a second" {
-				time.Sleep(core.Probation - 1)
+				testkit.Sleep(core.Probation - 1)
 			} else {
-				time.Sleep(testkit.OpenTime / 2)
+				testkit.Sleep(testkit.OpenTime / 2)
 			}
 			synctest.Wait()
 			if _, most := b.Since(); most != 1 {
 				t.Errorf("after a failure and a success %d were opened at the same time, want one", most)
 			}
 			if proof == "it is open for a second" {
-				time.Sleep(time.Nanosecond)
+				testkit.Sleep(time.Nanosecond)
 			} else {
 				testkit.GiveBack(t, p, first)
 				asked[2].Served(t, "after the Put")
@@ -335,7 +335,7 @@ func TestAFailureLimitsOpeningToOneAtATimeUntilAConnectionHasProvedItself(t *tes
 			if s := p.Stats(); s.WaitingRequests < 10 || s.OpeningConnections != s.WaitingRequests {
 				t.Errorf("after that %d are being opened, want one for each of %d who have waited long enough", s.OpeningConnections, s.WaitingRequests)
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			for _, r := range asked[1:] {
 				r.Served(t, "in the end")
 			}
@@ -360,7 +360,7 @@ func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				testkit.Ask(ctx, p)
 				cancel() // so that no other attempt is made beside one that takes long
-				time.Sleep(tt.takes)
+				testkit.Sleep(tt.takes)
 				synctest.Wait()
 				_ = p.Discard(testkit.Ask(t.Context(), p).Served(t, "once it is open"), nil)
 				synctest.Wait()
@@ -383,7 +383,7 @@ func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
 // same time for MinIdle.
 func TestTheQuotaCoversWhatIsOpenedForNobody(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, p *pool.Pool[*testkit.Wire]){
-		"MinIdle": func(t *testing.T, p *pool.Pool[*testkit.Wire]) { time.Sleep(time.Minute) },
+		"MinIdle": func(t *testing.T, p *pool.Pool[*testkit.Wire]) { testkit.Sleep(time.Minute) },
 		"Warm": func(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 			if err := p.Warm(t.Context(), 199); err != nil {
 				t.Errorf("Warm: %v", err)
@@ -434,7 +434,7 @@ func TestMinIdleDoesNotRedialWithoutAPauseWhatEndsAtOnce(t *testing.T) {
 			testkit.Start(t, f, pool.Config{MaxConnections: 50, MinIdle: n, MaxIdleTime: -1, Hooks: pool.Hooks{Opened: func(pool.OpenInfo) {
 				(<-reports)(context.Canceled)
 			}}})
-			time.Sleep(2500 * time.Millisecond)
+			testkit.Sleep(2500 * time.Millisecond)
 			if got := x.Tried(); got < n || got > 3*n+3*core.ColdStart {
 				t.Errorf("%d connections were opened in 2.5 s, want some %d a second", got, n)
 			}
@@ -454,12 +454,12 @@ func TestMinIdleIsRestoredBesideACallersOpenThatHangs(t *testing.T) {
 			return nil
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 10, MinIdle: 1, MaxIdleTime: -1, MaxWaitTime: -1, OpenTimeout: -1})
-		time.Sleep(10*time.Second + 300*time.Millisecond) // not when the pool looks again
+		testkit.Sleep(10*time.Second + 300*time.Millisecond) // not when the pool looks again
 		l := testkit.Borrow(t, p)
 		hangs.Store(true)
 		r := testkit.Ask(t.Context(), p)
 		r.Pending(t, "while its open hangs")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		got := r.Served(t, "by what was opened for MinIdle")
 		goOn()
 		testkit.GiveBack(t, p, l)

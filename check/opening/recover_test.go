@@ -70,7 +70,7 @@ func TestThePauseBetweenAttemptsDoublesUpToHalfASecond(t *testing.T) {
 			if _, err := p.Get(t.Context()); !errors.Is(err, pool.ErrUnavailable) || !errors.Is(err, testkit.ErrDial) {
 				t.Fatalf("Get returned %v, want ErrUnavailable and %v", err, testkit.ErrDial)
 			}
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 		}
 		asked, most := b.Since()
 		if most != 1 {
@@ -110,19 +110,19 @@ func TestAHundredCallersOfADeadServerAreAnsweredByFewAttempts(t *testing.T) {
 		for range 100 {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d attempts at the same time count as %d failures, want one", core.ColdStart, got)
 		}
-		time.Sleep(3 * testkit.OpenTime)
+		testkit.Sleep(3 * testkit.OpenTime)
 		for _, r := range asked {
 			r.Failed(t, "after the fourth attempt", testkit.ErrDial)
 		}
 		if got := b.Tried(); got > core.ColdStart+3 {
 			t.Errorf("Open was called %d times, want %d at the most", got, core.ColdStart+3)
 		}
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if got := b.Tried(); got > core.ColdStart+3 {
 			t.Errorf("Open was called %d times when all had been told: nobody wants to know", got)
 		}
@@ -135,14 +135,14 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 		testkit.Bubble(t, fmt.Sprint("up=", up), func(t *testing.T) {
 			b := testkit.NewBackend(testkit.OpenTime)
 			p := testkit.Failing(t, b, pool.Config{MaxConnections: 5})
-			time.Sleep(words.BackoffMost)
+			testkit.Sleep(words.BackoffMost)
 			b.Down.Store(!up)
 			probe := testkit.Ask(t.Context(), p)
 			probe.Pending(t, "while it tries")
 			for range 5 {
 				testkit.Ask(t.Context(), p).Failed(t, "while another tries", pool.ErrUnavailable)
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			if asked, most := b.Since(); len(asked) != 1 || most != 1 {
 				t.Errorf("Open was called %d times, %d at the same time, want once", len(asked), most)
 			}
@@ -162,7 +162,7 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 			for range 4 { // that a connection is open is reason enough to wait
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-			time.Sleep(testkit.OpenTime / 2)
+			testkit.Sleep(testkit.OpenTime / 2)
 			synctest.Wait()
 			if asked, most := b.Since(); len(asked) != 1 || most != 1 {
 				t.Errorf("Open was called %d times, %d at the same time, want once", len(asked), most)
@@ -172,7 +172,7 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 			if testkit.Inside(p).Outage().Failures != 0 || p.Stats().LastOpenError != nil {
 				t.Errorf("after a lease that has ended clean the pool is still in an outage: %v", p.Stats().LastOpenError)
 			}
-			time.Sleep(2 * testkit.OpenTime)
+			testkit.Sleep(2 * testkit.OpenTime)
 			var got []pool.Lease[*testkit.Wire]
 			for _, r := range asked {
 				got = append(got, r.Served(t, "when the server is back"))
@@ -194,7 +194,7 @@ func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 		for range 100 {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
-		time.Sleep(10 * time.Second) // meanwhile each failed attempt is told to the one that it was made for
+		testkit.Sleep(10 * time.Second) // meanwhile each failed attempt is told to the one that it was made for
 		waiting := 0
 		for _, r := range asked {
 			if !r.Returned() {
@@ -207,7 +207,7 @@ func TestAFailedProbeTellsAllWhoWait(t *testing.T) {
 		if err := p.Discard(l, testkit.ErrCause); err != nil { // now there is nothing to wait for
 			t.Fatal(err)
 		}
-		time.Sleep(words.BackoffMost + testkit.OpenTime)
+		testkit.Sleep(words.BackoffMost + testkit.OpenTime)
 		for _, r := range asked {
 			r.Failed(t, "when no connection is open any more", testkit.ErrDial)
 		}
@@ -237,7 +237,7 @@ func TestWithAConnectionOpenTheErrorIsTheCauseAfterFourFailuresWithNoReturn(t *t
 			}
 		}
 		r, late := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
-		time.Sleep(words.BackoffMost / 4)
+		testkit.Sleep(words.BackoffMost / 4)
 		r.Pending(t, "before its attempt")
 		testkit.GiveBack(t, p, l)
 		l = r.Served(t, "after the Put")
@@ -264,11 +264,11 @@ func TestWithAConnectionOpenThoseWhoWaitAsLongAsTheyMayAreToldThatThePoolIsExhau
 		b.Since()
 		began := time.Now()
 		r, late := testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		r.Pending(t, "while another may put its connection back")
 		testkit.GiveBack(t, p, l)
 		l = r.Served(t, "after the Put")
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		late.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 		if !errors.Is(late.Err, testkit.ErrDial) {
 			t.Errorf("the error is %q, want %v in it", late.Err, testkit.ErrDial)
@@ -280,7 +280,7 @@ func TestWithAConnectionOpenThoseWhoWaitAsLongAsTheyMayAreToldThatThePoolIsExhau
 		}
 		b.Down.Store(false)
 		other := testkit.Ask(t.Context(), p)
-		time.Sleep(words.BackoffMost + b.Takes)
+		testkit.Sleep(words.BackoffMost + b.Takes)
 		testkit.EndWithIdle(t, p, 2, l, other.Served(t, "when the server is back"))
 	})
 }
@@ -351,12 +351,12 @@ func testServiceIsFull(t *testing.T, outage, failFastAfter time.Duration) {
 			}
 		})
 	}
-	time.Sleep(time.Second / 4)
+	testkit.Sleep(time.Second / 4)
 	open := p.Stats().Opened
 	b.Since()
 	b.Down.Store(true) // the server dies, and all connections with it
 	gone.Store(int64(len(b.Opened())))
-	time.Sleep(outage)
+	testkit.Sleep(outage)
 	asked, _ := b.Since()
 	if got, want := len(asked), core.ColdStart+int(open)+8+int(outage/(words.BackoffMost/2)); got > want {
 		t.Errorf("Open was called %d times in the outage, want %d at the most", got, want)
@@ -365,7 +365,7 @@ func testServiceIsFull(t *testing.T, outage, failFastAfter time.Duration) {
 	b.Down.Store(false)
 	back = time.Now()
 	mu.Unlock()
-	time.Sleep(2 * time.Second)
+	testkit.Sleep(2 * time.Second)
 	close(stopped)
 	wg.Wait()
 	for caller := range 80 {
@@ -389,16 +389,16 @@ func TestMinIdleIsRestoredAfterAnOutageThoughNobodyAsks(t *testing.T) {
 		b := testkit.NewBackend(time.Millisecond)
 		b.Down.Store(true)
 		p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 20, MinIdle: 10})
-		time.Sleep(time.Second - 1)
+		testkit.Sleep(time.Second - 1)
 		if asked, _ := b.Since(); len(asked) != 10 {
 			t.Errorf("Open was called %d times in the first second, want 10", len(asked))
 		}
-		time.Sleep(10 * time.Minute)
+		testkit.Sleep(10 * time.Minute)
 		if asked, most := b.Since(); len(asked) < 500 || len(asked) > 660 || most != 1 {
 			t.Errorf("Open was called %d times in ten minutes, %d at the same time, want once a second", len(asked), most)
 		}
 		b.Down.Store(false)
-		time.Sleep(2*core.MaxTick + time.Second)
+		testkit.Sleep(2*core.MaxTick + time.Second)
 		synctest.Wait()
 		if got := p.Stats(); got.IdleConnections != 10 || got.Unavailable != 0 {
 			t.Errorf("%d connections are idle after the return, want 10", got.IdleConnections)
@@ -421,13 +421,13 @@ func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
 			if _, most := b.Since(); round == 0 && most != 12 || round == 1 && most != 1 {
 				t.Errorf("round %d: %d attempts at the same time, want all at first, one then", round, most)
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			synctest.Wait()
 			b.Since()
 			if got := testkit.Inside(p).Outage().Failures; got != round+1 {
 				t.Errorf("round %d counts as %d failures, want one more", round, got)
 			}
-			time.Sleep(20 * testkit.OpenTime)
+			testkit.Sleep(20 * testkit.OpenTime)
 			for _, r := range asked {
 				r.Failed(t, "in time", testkit.ErrDial)
 			}
@@ -452,7 +452,7 @@ func TestMaxBackoffIsTheLongestPauseBetweenAttempts(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MaxBackoff: most})
 			for range 3600 {
 				_, _ = p.Get(t.Context())
-				time.Sleep(100 * time.Millisecond)
+				testkit.Sleep(100 * time.Millisecond)
 			}
 			want := most
 			if want == 0 {

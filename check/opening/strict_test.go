@@ -49,7 +49,7 @@ func TestWithStrictMaxTheServerNeverSeesMoreThanMaxConnections(t *testing.T) {
 				testkit.GiveBack(t, p, l)
 			}
 			for p.Stats().IdleConnections > 0 {
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 		},
 		"Watch objects": func(t *testing.T, p *pool.Pool[*testkit.Wire], x *testkit.Exchange, _ func(int, error), l []pool.Lease[*testkit.Wire]) {
@@ -95,7 +95,7 @@ func TestWithStrictMaxTheServerNeverSeesMoreThanMaxConnections(t *testing.T) {
 			for range most + 1 {
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
-			time.Sleep(7 * time.Second)
+			testkit.Sleep(7 * time.Second)
 			served := 0
 			for _, r := range asked {
 				if r.Returned() && r.Err == nil {
@@ -115,7 +115,7 @@ func TestWithStrictMaxTheServerNeverSeesMoreThanMaxConnections(t *testing.T) {
 			}
 			testkit.AtRest(t, p, 0)
 			p.Close()
-			time.Sleep(3 * time.Second)
+			testkit.Sleep(3 * time.Second)
 			x.AllClosedOnce(t)
 		})
 	}

@@ -20,17 +20,17 @@ func TestWarmReturnsWhenSoManyAreOpen(t *testing.T) {
 		x := testkit.Exchange{Open: testkit.Slow(testkit.OpenTime)}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30, MaxIdleTime: -1})
 		w := testkit.Warm(t.Context(), p, 20)
-		time.Sleep(testkit.OpenTime - 1)
+		testkit.Sleep(testkit.OpenTime - 1)
 		w.Pending(t, "while they are being opened")
 		if got := p.Stats().OpeningConnections; got != core.ColdStart {
 			t.Errorf("%d are being opened, want %d at the same time", got, core.ColdStart)
 		}
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		w.Pending(t, "while the rest are being opened")
 		if got := p.Stats().OpeningConnections; got != 20-core.ColdStart {
 			t.Errorf("%d are being opened, want %d at the same time", got, 20-core.ColdStart)
 		}
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		w.Is(t, "when they are open", nil)
 		testkit.IdleIs(t, p, "after Warm", 20)
 
@@ -64,9 +64,9 @@ func TestWhatWarmHasOpenedExpires(t *testing.T) {
 		if err := p.Warm(t.Context(), 10); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(8*time.Second - 1)
+		testkit.Sleep(8*time.Second - 1)
 		testkit.IdleIs(t, p, "before MaxIdleTime", 10)
-		time.Sleep(time.Second + 1)
+		testkit.Sleep(time.Second + 1)
 		testkit.IdleIs(t, p, "after MaxIdleTime", 0)
 	})
 }
@@ -92,7 +92,7 @@ func TestWarmReturnsErrClosedOnceThePoolIsClosed(t *testing.T) {
 		p.Close()
 		w.Is(t, "closed meanwhile", pool.ErrClosed)
 		testkit.Warm(t.Context(), p, 1).Is(t, "closed before", pool.ErrClosed)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		x.AllClosedOnce(t)
 	})
 }
@@ -113,11 +113,11 @@ func TestWarmReturnsTheFirstErrorOfOpen(t *testing.T) {
 		}}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30})
 		w := testkit.Warm(t.Context(), p, 10)
-		time.Sleep(testkit.OpenTime/2 - 1)
+		testkit.Sleep(testkit.OpenTime/2 - 1)
 		w.Pending(t, "while they are being opened")
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		w.Is(t, "when one has failed", first)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "what was being opened remains", 7)
 		if got := p.Stats(); got.OpenErrors != 3 {
 			t.Errorf("%+v, want three errors", got)
@@ -128,7 +128,7 @@ func TestWarmReturnsTheFirstErrorOfOpen(t *testing.T) {
 			if got := p.Stats(); got.IdleConnections != 7+n || got.OpeningConnections != 1 {
 				t.Errorf("once more: %+v, want %d idle, one being opened", got, 7+n)
 			}
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 		}
 		again.Is(t, "once more", nil)
 		testkit.IdleIs(t, p, "once more", 10)
@@ -141,17 +141,17 @@ func TestWarmEndsWithItsCtx(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30, MaxIdleTime: -1})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		w := testkit.Warm(ctx, p, 5)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		cancel(testkit.ErrCause)
 		w.Is(t, "canceled", context.Canceled)
 		w.Is(t, "canceled", testkit.ErrCause)
 		testkit.Warm(ctx, p, 20).Is(t, "canceled before", context.Canceled)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "what was being opened remains", 5) // Open has not been canceled
 		deadline, cancelDeadline := context.WithTimeout(t.Context(), testkit.OpenTime/2)
 		defer cancelDeadline()
 		w = testkit.Warm(deadline, p, 6)
-		time.Sleep(testkit.OpenTime / 2)
+		testkit.Sleep(testkit.OpenTime / 2)
 		w.Is(t, "at its deadline", context.DeadlineExceeded)
 	})
 }
@@ -182,7 +182,7 @@ func TestWarmOpensNoMoreThanMaxOpeningAtATime(t *testing.T) {
 				t.Errorf("%d are being opened, want 3 at most", got)
 			}
 			w.Pending(t, "while they are being opened")
-			time.Sleep(testkit.OpenTime)
+			testkit.Sleep(testkit.OpenTime)
 			synctest.Wait()
 		}
 		w.Is(t, "after ten in threes", nil)
@@ -223,7 +223,7 @@ func TestWarmAndThoseWhoWaitShareWhatIsOpened(t *testing.T) {
 		before := testkit.Ask(t.Context(), p)
 		w := testkit.Warm(t.Context(), p, 3)
 		after := testkit.Ask(t.Context(), p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		w.Is(t, "when three are open", nil)
 		testkit.GiveBack(t, p, before.Served(t, "before"))
 		testkit.GiveBack(t, p, after.Served(t, "after"))
@@ -289,7 +289,7 @@ func TestWarmMakesUpForWhatIsLostMeanwhile(t *testing.T) {
 		x := testkit.Exchange{Open: testkit.Slow(testkit.OpenTime)}
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30, MaxOpening: 2, MaxIdleTime: -1})
 		w := testkit.Warm(t.Context(), p, 6)
-		time.Sleep(testkit.OpenTime) // two
+		testkit.Sleep(testkit.OpenTime) // two
 		l := testkit.Borrow(t, p)
 		m := testkit.Borrow(t, p)
 		if err := p.Discard(l, testkit.ErrCause); err != nil {
@@ -298,9 +298,9 @@ func TestWarmMakesUpForWhatIsLostMeanwhile(t *testing.T) {
 		if _, err := p.Detach(m); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * testkit.OpenTime)
+		testkit.Sleep(2 * testkit.OpenTime)
 		w.Pending(t, "with two lost, after the time of six")
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		w.Is(t, "when they are replaced", nil)
 		testkit.IdleIs(t, p, "when they are replaced", 6)
 		if got := x.Tried(); got != 8 {
@@ -318,10 +318,10 @@ func TestWarmGoesOnOverAReset(t *testing.T) {
 			x := testkit.Exchange{Open: open}
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 30, MaxIdleTime: -1})
 			w := testkit.Warm(t.Context(), p, 5)
-			time.Sleep(testkit.OpenTime / 2)
+			testkit.Sleep(testkit.OpenTime / 2)
 			p.Reset()
 			w.Pending(t, "after Reset")
-			time.Sleep(2 * testkit.OpenTime)
+			testkit.Sleep(2 * testkit.OpenTime)
 			w.Is(t, "when others are open", nil)
 			testkit.IdleIs(t, p, "when others are open", 5)
 			for _, w := range x.Opened()[:len(x.Opened())-5] {
@@ -344,7 +344,7 @@ func TestWarmSeesAResizeToFewer(t *testing.T) {
 		if !w.Returned() || w.Err == nil || !strings.Contains(w.Err.Error(), "MaxConnections, which is 10") {
 			t.Errorf("after a Resize to 10, Warm(20) has returned %v", w.Err)
 		}
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.IdleIs(t, p, "in the end", 10)
 	})
 }

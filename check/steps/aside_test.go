@@ -35,7 +35,7 @@ func TestAnAttemptThatIsJustBeingSetAsideIsNotGivenUp(t *testing.T) {
 		p, x, ctx, result := aside(t, -1)
 		noted := s.StopNext("setAside: noted")
 		first := testkit.Ask(bg, p)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 		noted.Arrived(t)
 		second := testkit.Ask(bg, p)
 		noted.GoOn()
@@ -59,10 +59,10 @@ func TestAnAttemptWithoutASlotTakesNoneFromAnother(t *testing.T) {
 		p, x, _, result := aside(t, 2*time.Second)
 		begins := s.StopNext("readmit: begins")
 		r := testkit.Ask(bg, p)
-		time.Sleep(2500 * time.Millisecond) // the first is aside; others have been given up
+		testkit.Sleep(2500 * time.Millisecond) // the first is aside; others have been given up
 		result(1, nil)
 		begins.Arrived(t)
-		time.Sleep(time.Second) // the first is abandoned, and the next one that hangs is set aside
+		testkit.Sleep(time.Second) // the first is abandoned, and the next one that hangs is set aside
 		begins.GoOn()
 		for i := 2; i <= x.Tried(); i++ {
 			result(i, nil)
@@ -78,11 +78,11 @@ func TestAnAttemptThatIsJustBeingSetAsideIsReplaced(t *testing.T) {
 		p, x, _, result := aside(t, 2*time.Second)
 		begins := s.StopNext("readmit: begins")
 		r := testkit.Ask(bg, p)
-		time.Sleep(2500 * time.Millisecond) // the first is aside; others have been given up
+		testkit.Sleep(2500 * time.Millisecond) // the first is aside; others have been given up
 		result(1, nil)
 		begins.Arrived(t)
 		noted := s.StopNext("setAside: noted")
-		time.Sleep(time.Second) // the first is abandoned, and the next one that hangs is being set aside
+		testkit.Sleep(time.Second) // the first is abandoned, and the next one that hangs is being set aside
 		noted.Arrived(t)
 		begins.GoOn()
 		noted.GoOn()
@@ -100,14 +100,14 @@ func TestWarmLearnsOfASlotThatIsNotNeededAfterAll(t *testing.T) {
 		p, x, _, result := aside(t, 2*time.Second)
 		ctx, cancel := context.WithCancel(bg)
 		r := testkit.Ask(ctx, p)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
 		cancel()
 		r.Failed(t, "after its cancel", context.Canceled)
 		result(2, testkit.ErrDial)
 		slot := s.StopNext("readmit: has a slot")
 		result(1, nil)
 		slot.Arrived(t)
-		time.Sleep(3 * time.Second) // the first is abandoned
+		testkit.Sleep(3 * time.Second) // the first is abandoned
 		warm := testkit.Warm(bg, p, 1)
 		warm.Pending(t, "while the only slot is taken")
 		slot.GoOn()
@@ -134,14 +134,14 @@ func TestASlotThatIsNotNeededAfterAllIsVacant(t *testing.T) {
 						testkit.Warm(ctx, p, 1)
 					}
 					r := testkit.Ask(ctx, p)
-					time.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
+					testkit.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
 					cancel()
 					r.Failed(t, "after its cancel", context.Canceled)
 					result(2, testkit.ErrDial)
 					slot := s.StopNext("readmit: has a slot")
 					result(1, nil)
 					slot.Arrived(t)
-					time.Sleep(3 * time.Second) // the first is abandoned
+					testkit.Sleep(3 * time.Second) // the first is abandoned
 					if !waits {
 						slot.GoOn()
 						endWith(t, p, 0)
@@ -165,7 +165,7 @@ func TestASlotThatIsNotNeededAfterAllEndsTheSurplus(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		p, _, _, result := aside(t, 2*time.Second)
 		r := testkit.Ask(bg, p)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond) // the first is aside, the second has the slot
 		result(2, nil)
 		l := r.Served(t, "by the second attempt")
 		if err := p.Resize(2); err != nil {
@@ -177,7 +177,7 @@ func TestASlotThatIsNotNeededAfterAllEndsTheSurplus(t *testing.T) {
 		if err := p.Resize(1); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Second) // the first is abandoned
+		testkit.Sleep(3 * time.Second) // the first is abandoned
 		slot.GoOn()
 		testkit.AtRest(t, p, 1)
 		endWith(t, p, 1, l)
@@ -191,7 +191,7 @@ func TestShutdownLearnsThatAnAttemptHasEndedWhileItWasSetAside(t *testing.T) {
 		p, x, _, result := aside(t, -1)
 		set := s.StopNext("setAside: state set")
 		first := testkit.Ask(bg, p)
-		time.Sleep(core.OverdueAfter + 10*time.Millisecond)
+		testkit.Sleep(core.OverdueAfter + 10*time.Millisecond)
 		set.Arrived(t) // the first one that is overdue makes room for another attempt
 		done := beginClose(p, true)
 		first.Failed(t, "after Shutdown", pool.ErrClosed)

@@ -123,10 +123,10 @@ func TestAPoolThatIsUsedWhileTheGroupLooksIsUsed(t *testing.T) {
 				stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 					g := newShelf(t, pool.Config{MaxConnections: 1, MaxIdleTime: time.Second}, pool.GroupConfig{MaxPools: 2, IdleTime: time.Hour})
 					g.visit(t, "x")
-					time.Sleep(10 * time.Second)
+					testkit.Sleep(10 * time.Second)
 					g.visit(t, "y")
 					look := s.StopNext(looks)
-					time.Sleep(10 * time.Second)
+					testkit.Sleep(10 * time.Second)
 					look.Arrived(t)
 					place := uses
 					if looks != "rest: not soon" && looks != "rest: alarm set" && uses == "rouse: soon set" {
@@ -135,9 +135,9 @@ func TestAPoolThatIsUsedWhileTheGroupLooksIsUsed(t *testing.T) {
 					end := s.Changing(place, func() { g.visit(t, "x") })
 					look.GoOn()
 					end()
-					time.Sleep(5 * time.Second)
+					testkit.Sleep(5 * time.Second)
 					seen := testkit.Looks(g.Group)
-					if time.Sleep(10 * time.Second); testkit.Looks(g.Group) != seen {
+					if testkit.Sleep(10 * time.Second); testkit.Looks(g.Group) != seen {
 						t.Error("the group still looks, at nothing")
 					}
 					if seen < 4 { // two when x was used first and closed its connection, and as many now
@@ -161,11 +161,11 @@ func TestTwoThatUseAPoolAtTheSameTimePushItOnce(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
 		g := newShelf(t, pool.Config{MaxIdleTime: time.Second}, pool.GroupConfig{})
 		g.visit(t, "a")
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		first := s.Act("push: flag set", func() { g.visit(t, "a") })
 		g.visit(t, "a")
 		first.End()
-		time.Sleep(90 * time.Second)
+		testkit.Sleep(90 * time.Second)
 		if _, ok := g.Pool("a"); ok {
 			t.Error("the pool is still there")
 		}
@@ -202,7 +202,7 @@ func TestAPoolWaitsForTheCallerForWhomItWasMade(t *testing.T) {
 		if _, err := g.Get(bg, "b"); err != pool.ErrRejected {
 			t.Errorf("Get of another key returned %v, want ErrRejected", err)
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if _, ok := g.Pool("a"); !ok {
 			t.Error("the pool was removed")
 		}

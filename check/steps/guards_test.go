@@ -4,7 +4,6 @@ package steps
 
 import (
 	"testing"
-	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/stage"
@@ -33,7 +32,7 @@ func TestWaiterThatComesBetweenIsNotKeptForTheProbeOfAnother(t *testing.T) {
 		late.Arrived(t)
 		result(words.KeepsFailing, testkit.ErrDial)
 		first.Failed(t, "after the last failure", pool.ErrUnavailable)
-		time.Sleep(words.BackoffMost) // the sweeper begins the probe
+		testkit.Sleep(words.BackoffMost) // the sweeper begins the probe
 		if got := x.Tried(); got != words.KeepsFailing+1 {
 			t.Fatalf("Open was called %d times, want one probe more than %d", got, words.KeepsFailing)
 		}

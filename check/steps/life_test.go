@@ -86,7 +86,7 @@ func TestWhatHappensWhileSuspectsAreHeldIsSeenByTheirProbes(t *testing.T) {
 					t.Error("TryGet got a suspect")
 				}
 				held.GoOn()
-				time.Sleep(2 * time.Second)
+				testkit.Sleep(2 * time.Second)
 				synctest.Wait()
 				if got := probed.Load(); got != tt.probed {
 					t.Errorf("%d probes, want %d", got, tt.probed)
@@ -163,16 +163,16 @@ func TestAShortLifeThatBeginsBehindThePassEndsInTime(t *testing.T) {
 		}
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxWaitTime: -1, MaxIdleTime: -1, OpenTimeout: -1})
 		l := testkit.Borrow(t, p)
-		time.Sleep(core.MaxTick / 2)
+		testkit.Sleep(core.MaxTick / 2)
 		stored := s.StopNext("opened: stored")
 		r := testkit.Ask(bg, p)
 		stored.Arrived(t)
-		time.Sleep(core.MaxTick / 2) // a pass
+		testkit.Sleep(core.MaxTick / 2) // a pass
 		stored.GoOn()
 		testkit.GiveBack(t, p, r.Served(t, "after the pass"))
-		time.Sleep(100*time.Millisecond - 1)
+		testkit.Sleep(100*time.Millisecond - 1)
 		testkit.IdleIs(t, p, "before the end", 1)
-		time.Sleep(1)
+		testkit.Sleep(1)
 		testkit.ClosedFor(t, "at the end", x.Opened()[1], nil)
 		endWith(t, p, 1, l)
 	})

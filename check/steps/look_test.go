@@ -7,7 +7,6 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/core"
@@ -30,7 +29,7 @@ func TestALookIsAnsweredAsItsGetLeaves(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				awake, looked := s.StopNext("admitFor: awake"), s.StopNext("lookApart: looked")
 				r := testkit.Ask(ctx, p)
-				time.Sleep(2 * core.LookGrace)
+				testkit.Sleep(2 * core.LookGrace)
 				cancel()
 				synctest.Wait()
 				awake.Arrived(t)

@@ -341,7 +341,7 @@ func TestAConnectionOpenedBeforeTheClockIsSetIsNotClosedAsIdle(t *testing.T) {
 		x := new(testkit.Exchange)
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: time.Minute})
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
-		time.Sleep(time.Hour) // it is closed, and nothing is open
+		testkit.Sleep(time.Hour) // it is closed, and nothing is open
 		synctest.Wait()
 		if got := p.Stats().ClosedIdle; got != 1 {
 			t.Fatalf("%d connections were closed as idle, want 1", got)
@@ -350,7 +350,7 @@ func TestAConnectionOpenedBeforeTheClockIsSetIsNotClosedAsIdle(t *testing.T) {
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
 		awake.Arrived(t)
 		awake.GoOn()
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		if got := testkit.Borrow(t, p); got.Value().Number != 2 {
 			t.Errorf("connection %d was lent, want the second, which is a second old", got.Value().Number)
 		} else {
@@ -369,11 +369,11 @@ func TestSweeperKnowsOfAConnectionThatWasOpenedBeforeItFellAsleep(t *testing.T) 
 		if err := p.Discard(l, nil); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		asleep.Arrived(t)
 		testkit.GiveBack(t, p, testkit.Borrow(t, p))
 		asleep.GoOn()
-		time.Sleep(3 * time.Minute)
+		testkit.Sleep(3 * time.Minute)
 		synctest.Wait()
 		if got := p.Stats().ClosedIdle; got != 1 {
 			t.Errorf("%d connections were closed as idle, want 1", got)
@@ -392,11 +392,11 @@ func TestSweeperKnowsOfAConnectionThatWasOpenedWhileItFellAsleep(t *testing.T) {
 		result(1, testkit.ErrDial)
 		lowered.Arrived(t)
 		first.Failed(t, "after its open", testkit.ErrDial)
-		time.Sleep(10 * time.Second) // the sweeper sees that nothing is open
+		testkit.Sleep(10 * time.Second) // the sweeper sees that nothing is open
 		lowered.GoOn()
 		result(2, nil)
 		testkit.GiveBack(t, p, second.Served(t, "after its open"))
-		time.Sleep(3 * time.Minute)
+		testkit.Sleep(3 * time.Minute)
 		synctest.Wait()
 		if got := p.Stats(); got.IdleConnections != 0 || got.ClosedIdle != 1 {
 			t.Errorf("%d connections are idle, %d closed as idle, want 0, 1", got.IdleConnections, got.ClosedIdle)

@@ -30,7 +30,7 @@ func TestSweeperThatGoesToSleepMissesNoWaiter(t *testing.T) {
 				p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1, MaxWaitTime: 50 * time.Millisecond, MaxIdleTime: c.idle})
 				disarmed := s.StopNext(c.place)
 				l := testkit.Borrow(t, p)
-				time.Sleep(130 * time.Millisecond)
+				testkit.Sleep(130 * time.Millisecond)
 				disarmed.Arrived(t) // since nobody waits
 				var r *testkit.Request[*testkit.Wire]
 				if c.first == "sweeper" {
@@ -42,7 +42,7 @@ func TestSweeperThatGoesToSleepMissesNoWaiter(t *testing.T) {
 					disarmed.GoOn()
 					getter.GoOn()
 				}
-				time.Sleep(50 * time.Millisecond)
+				testkit.Sleep(50 * time.Millisecond)
 				r.Failed(t, "after MaxWaitTime", pool.ErrExhausted)
 				endWith(t, p, 1, l)
 			})
@@ -60,7 +60,7 @@ func TestAWaitIsEndedByTheSweeperOrAGranterNotBoth(t *testing.T) {
 				r := testkit.Ask(bg, p)
 				if first == "granter" {
 					putter := putTo(s, "grant: decided", p, l)
-					time.Sleep(time.Second)
+					testkit.Sleep(time.Second)
 					r.Pending(t, "while it is owed a token")
 					putter.End()
 					endWith(t, p, 1, r.Served(t, "after the Put"))
@@ -68,7 +68,7 @@ func TestAWaitIsEndedByTheSweeperOrAGranterNotBoth(t *testing.T) {
 				}
 				putter := putTo(s, "settle: somebody waits", p, l)
 				expiring := s.StopNext("refuse: decided")
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				expiring.Arrived(t)
 				putter.End()
 				expiring.GoOn()

@@ -164,12 +164,12 @@ func TestWhoTriesIsNotRefusedForTheFailureOfAnother(t *testing.T) {
 			result(i+1, testkit.ErrDial)
 			r.Failed(t, "after its open", testkit.ErrDial)
 		}
-		time.Sleep(words.BackoffMost)
+		testkit.Sleep(words.BackoffMost)
 		ctx, cancel := context.WithCancel(bg)
 		first := testkit.Ask(ctx, p)
 		cancel()
 		first.Failed(t, "when its ctx has ended", context.Canceled)
-		time.Sleep(words.BackoffMost + 2*time.Millisecond)
+		testkit.Sleep(words.BackoffMost + 2*time.Millisecond)
 		if got := testkit.Inside(p).Overdue.Load(); got != 1 {
 			t.Fatalf("%d attempts are overdue, want that of the first", got)
 		}

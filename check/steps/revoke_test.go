@@ -161,12 +161,12 @@ func TestAWaiterThatWaitsAgainIsStillOneCall(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		told = nil
 		r := testkit.Ask(bg, p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		putter := putTo(s, "grant: ctx looked at", p, l)
 		revoke(t, p)
 		other, third := testkit.Ask(bg, p), testkit.Ask(bg, p) // no more may wait
 		putter.End()
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		testkit.GiveBack(t, p, other.Served(t, "it waits at the head of the queue now"))
 		testkit.GiveBack(t, p, third.Served(t, "it waits behind that"))
 		testkit.GiveBack(t, p, r.Served(t, "it waits at the end of the queue"))
@@ -272,7 +272,7 @@ func TestAnAbandonedCallWhoseConnectionIsRevokedTakesNothingFromTheNext(t *testi
 			h.On.Store(true)
 			go p.TryGet()
 			at := s.StopNext(place)
-			time.Sleep(core.CallLimit + testkit.Slack)
+			testkit.Sleep(core.CallLimit + testkit.Slack)
 			at.Arrived(t)
 			revoke(t, p)
 			l := testkit.Borrow(t, p)
@@ -348,7 +348,7 @@ func TestTheSweeperDoesNotCheckWhatCameIntoItsSlotAfterARevoke(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxWaitTime: -1, CheckInterval: time.Second})
 		testkit.Fill(t, p, 1)
 		at := s.StopNext("checkSlot: taken")
-		time.Sleep(1500 * time.Millisecond)
+		testkit.Sleep(1500 * time.Millisecond)
 		at.Arrived(t)
 		revoke(t, p)
 		l := testkit.Borrow(t, p)
@@ -359,7 +359,7 @@ func TestTheSweeperDoesNotCheckWhatCameIntoItsSlotAfterARevoke(t *testing.T) {
 			t.Errorf("Check was called for %v, which is its caller's", checked)
 		}
 		testkit.GiveBack(t, p, l)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(checked) == 0 {
 			t.Error("the sweeper checks no more")
@@ -379,7 +379,7 @@ func TestSinceIsNotFromWhenThePoolHeldTheConnection(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		synctest.Wait()
 		putter := putTo(s, "settle: nobody waits", p, l)
-		time.Sleep(5500 * time.Millisecond) // not when the sweeper looks
+		testkit.Sleep(5500 * time.Millisecond) // not when the sweeper looks
 		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
 			t.Fatalf("the sweeper has not seen what the pool holds: %+v", got)
 		}
@@ -399,7 +399,7 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
 		synctest.Wait()
 		putter := putTo(s, "settle: nobody waits", p, l)
 		sweeper := s.StopNext("see: slot read")
-		time.Sleep(1500 * time.Millisecond)
+		testkit.Sleep(1500 * time.Millisecond)
 		sweeper.Arrived(t)
 		putter.End()
 		sweeper.GoOn()
@@ -410,14 +410,14 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
 // leasedAfterAnHour checks of the next lease, in an hour, that its Since is not before it began.
 func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 	t.Helper()
-	time.Sleep(time.Hour)
+	testkit.Sleep(time.Hour)
 	began := time.Now()
 	l := testkit.Borrow(t, p)
-	time.Sleep(100 * time.Millisecond)
+	testkit.Sleep(100 * time.Millisecond)
 	if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
 		t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
 	}
-	time.Sleep(2 * time.Second)
+	testkit.Sleep(2 * time.Second)
 	if got := p.Leases(); len(got) != 1 || got[0].Since.Before(began) {
 		t.Errorf("the sweeper has not seen the lease: %+v", got)
 	}
@@ -431,17 +431,17 @@ func TestSinceIsNotThatOfTheLeaseBefore(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
 		l := testkit.Borrow(t, p)
-		time.Sleep(1500 * time.Millisecond)
+		testkit.Sleep(1500 * time.Millisecond)
 		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
 			t.Fatalf("the sweeper has not seen the lease before: %+v", got)
 		}
 		testkit.GiveBack(t, p, l)
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		began := time.Now()
 		l = testkit.Borrow(t, p)
 		var got []pool.LeaseInfo
 		reader := s.Act("since: word read", func() { got = p.Leases() })
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		reader.End()
 		if len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
 			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)

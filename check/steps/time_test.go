@@ -38,7 +38,7 @@ func TestTheLifetimeOfAConnectionEndsWhileItComesBack(t *testing.T) {
 					if !half {
 						marked.Let.Do(func() { close(marked.Resume) })
 					}
-					time.Sleep(67 * time.Minute)
+					testkit.Sleep(67 * time.Minute)
 					synctest.Wait()
 					published := place == "put: published" || place == "settle: published"
 					if !marked.Reached && !published {
@@ -97,7 +97,7 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 				x, p, l, end := cleaning(t, s)
 				late := s.StopNext("limitCall: too long")
 				put(t, p, l)
-				time.Sleep(core.CallLimit + testkit.Slack)
+				testkit.Sleep(core.CallLimit + testkit.Slack)
 				late.Arrived(t)
 				end(result)
 				late.GoOn()
@@ -120,10 +120,10 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 				x, p, l, end := cleaning(t, s)
 				returned := s.StopNext("ask: returned")
 				put(t, p, l)
-				time.Sleep(core.CallLimit - time.Second)
+				testkit.Sleep(core.CallLimit - time.Second)
 				end(result)
 				returned.Arrived(t)
-				time.Sleep(time.Second + testkit.Slack)
+				testkit.Sleep(time.Second + testkit.Slack)
 				if got := p.Stats(); got.Abandoned != 1 || got.ClosedAbandoned != 1 {
 					t.Errorf("%d were abandoned, want 1", got.Abandoned)
 				}
@@ -143,7 +143,7 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 			_, p, l, end := cleaning(t, s)
 			late := s.StopNext("limitCall: too long")
 			put(t, p, l)
-			time.Sleep(core.CallLimit + testkit.Slack)
+			testkit.Sleep(core.CallLimit + testkit.Slack)
 			late.Arrived(t)
 			end(nil)
 			put(t, p, testkit.Borrow(t, p))
@@ -151,7 +151,7 @@ func TestACallReturnsWhileItIsAbandoned(t *testing.T) {
 			if got := p.Stats().Abandoned; got != 0 {
 				t.Errorf("%d were abandoned, want none: this one has just begun", got)
 			}
-			time.Sleep(core.CallLimit / 2)
+			testkit.Sleep(core.CallLimit / 2)
 			if got := p.Stats().Abandoned; got != 0 {
 				t.Errorf("%d were abandoned, want none: this one has not taken too long", got)
 			}
@@ -235,7 +235,7 @@ func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 		x, result := dialing(t)
 		p := empty(t, x, 5)
 		l := testkit.Ask(bg, p)
-		time.Sleep(testkit.OpenTime)
+		testkit.Sleep(testkit.OpenTime)
 		result(1, nil)
 		kept := l.Served(t, "cold")
 		first := testkit.Ask(bg, p) // attempt 2
@@ -253,7 +253,7 @@ func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 		if got := x.Tried(); got != 2 {
 			t.Errorf("Open was called %d times, want twice", got)
 		}
-		time.Sleep(2 * testkit.OpenTime)
+		testkit.Sleep(2 * testkit.OpenTime)
 		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times after twice the time, want once more", got)

@@ -255,6 +255,14 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Sleep is time.Sleep for the goroutine of a test in a bubble. When it returns, all others have done
+// what they had to do at that instant as well. Otherwise it is a matter of luck who is first:
+// the test that looks, or the sweeper, or a timer, whose time has come.
+func Sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // Slow returns a function for exchange.open that takes so long.
 func Slow(d time.Duration) func(context.Context, int) error {
 	return func(ctx context.Context, _ int) error { return Pause(ctx, d) }

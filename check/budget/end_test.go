@@ -120,8 +120,8 @@ func TestEachEndOfAnAttemptGivesItsRightBack(t *testing.T) {
 	}{
 		"error":                    {func(c <-chan struct{}, _ context.Context) error { <-c; return testkit.ErrDial }, nil},
 		"panic":                    {func(c <-chan struct{}, _ context.Context) error { <-c; panic("open") }, nil},
-		"abandoned":                {func(c <-chan struct{}, _ context.Context) error { <-c; return nil }, func(*wires) { time.Sleep(time.Minute) }},
-		"abandoned, then an error": {func(c <-chan struct{}, _ context.Context) error { <-c; return testkit.ErrDial }, func(*wires) { time.Sleep(time.Minute) }},
+		"abandoned":                {func(c <-chan struct{}, _ context.Context) error { <-c; return nil }, func(*wires) { testkit.Sleep(time.Minute) }},
+		"abandoned, then an error": {func(c <-chan struct{}, _ context.Context) error { <-c; return testkit.ErrDial }, func(*wires) { testkit.Sleep(time.Minute) }},
 		"Reset":                    {func(c <-chan struct{}, _ context.Context) error { <-c; return nil }, func(p *wires) { p.Reset() }},
 		"Close":                    {func(c <-chan struct{}, _ context.Context) error { <-c; return nil }, func(p *wires) { p.Close() }},
 	} {

@@ -67,7 +67,7 @@ func TestAWaitThatIsOverKeepsNothingAlive(t *testing.T) {
 	for name, finish := range map[string]func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire], cancel func()){
 		"granted": func(p *pool.Pool[*testkit.Wire], l pool.Lease[*testkit.Wire], _ func()) { p.Put(l) },
 		"left":    func(_ *pool.Pool[*testkit.Wire], _ pool.Lease[*testkit.Wire], cancel func()) { cancel() },
-		"expired": func(*pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire], func()) { time.Sleep(2 * time.Second) },
+		"expired": func(*pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire], func()) { testkit.Sleep(2 * time.Second) },
 		"closed":  func(p *pool.Pool[*testkit.Wire], _ pool.Lease[*testkit.Wire], _ func()) { p.Close() },
 		"left, and its place is in the middle": func(p *pool.Pool[*testkit.Wire], _ pool.Lease[*testkit.Wire], cancel func()) {
 			testkit.Ask(context.Background(), p)

@@ -292,7 +292,7 @@ func TestGetSameEndsAsAGetEnds(t *testing.T) {
 		want error
 	}{
 		"with its ctx":      {-1, func(cancel func(), _ *pool.Pool[*testkit.Wire]) { cancel() }, context.Canceled},
-		"after MaxWaitTime": {time.Second, func(func(), *pool.Pool[*testkit.Wire]) { time.Sleep(time.Second + 1) }, pool.ErrExhausted},
+		"after MaxWaitTime": {time.Second, func(func(), *pool.Pool[*testkit.Wire]) { testkit.Sleep(time.Second + 1) }, pool.ErrExhausted},
 		"with the pool":     {-1, func(_ func(), p *pool.Pool[*testkit.Wire]) { go p.Shutdown(context.Background()) }, pool.ErrClosed},
 	} {
 		testkit.Bubble(t, name, func(t *testing.T) {
@@ -742,7 +742,7 @@ func TestGetSameOfSeveralConnectionsEndsAfterMaxWaitTime(t *testing.T) {
 		f    func(p *pool.Pool[*testkit.Wire])
 		want error
 	}{
-		"MaxWaitTime": {func(*pool.Pool[*testkit.Wire]) { time.Sleep(time.Second + 300*time.Millisecond) }, pool.ErrExhausted},
+		"MaxWaitTime": {func(*pool.Pool[*testkit.Wire]) { testkit.Sleep(time.Second + 300*time.Millisecond) }, pool.ErrExhausted},
 		"Shutdown":    {func(p *pool.Pool[*testkit.Wire]) { go func() { _ = p.Shutdown(context.Background()) }() }, pool.ErrClosed},
 	} {
 		testkit.Bubble(t, name, func(t *testing.T) {

@@ -182,11 +182,11 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 				if err != nil {
 					cancel() // so that no other attempt is made for it
 				}
-				time.Sleep(d)
+				testkit.Sleep(d)
 				r.Returned()
 				cancel()
 				want[d]++
-				time.Sleep(words.BackoffMost)
+				testkit.Sleep(words.BackoffMost)
 			}
 			want.has(t, d.String(), p.Stats().OpenTime)
 		}

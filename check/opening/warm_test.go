@@ -258,12 +258,12 @@ func TestWarmDuringAnOutageWaitsForTheEndOfThePause(t *testing.T) {
 			if end < words.BackoffLeast/2 {
 				t.Fatalf("the pause ends in %v", end)
 			}
-			time.Sleep(end - 1)
+			testkit.Sleep(end - 1)
 			w.Pending(t, "in a pause")
 			if got := x.Tried(); got != tried {
 				t.Errorf("in a pause Open was called %d times", got-tried)
 			}
-			time.Sleep(time.Nanosecond)
+			testkit.Sleep(time.Nanosecond)
 			synctest.Wait()
 		}
 		w := testkit.Warm(t.Context(), p, 10)

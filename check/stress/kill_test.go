@@ -148,11 +148,12 @@ func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
 	}
 
 	var (
-		failed  atomic.Int64 // requests
-		told    atomic.Int64 // calls of Get that failed
-		longest atomic.Int64 // of them
-		back    atomic.Time  // when the server was started again
-		slowest atomic.Int64 // how long after that a caller had its first reply
+		failed  atomic.Int64          // requests
+		told    atomic.Int64          // calls of Get that failed
+		longest atomic.Int64          // of them
+		back    atomic.Time           // when the server was started again
+		slowest atomic.Int64          // how long after that a caller had its first reply
+		refused = make(chan struct{}) // closed when the first has failed
 		stopped = make(chan struct{})
 		paired  sync.WaitGroup // all callers have a connection each
 		serving sync.WaitGroup // all callers have had a reply since the server's return
@@ -177,7 +178,9 @@ func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
 					began := time.Now()
 					l, err = p.Get(context.Background())
 					if err != nil {
-						told.Inc()
+						if told.Inc() == 1 {
+							close(refused)
+						}
 						longest.Store(max(longest.Load(), int64(time.Since(began))))
 						var refusal *net.OpError
 						if !errors.As(err, &refusal) {
@@ -226,7 +229,7 @@ func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
 	dials.Store(0)
 	killed := time.Now()
 	close(kill)
-	<-time.After(time.Second)
+	<-refused // after FailFastAfter, however slow the machine: before that nobody is told
 	stormed, outage := dials.Load(), time.Since(killed)
 	startEcho(t, server.address)
 	back.Store(time.Now())
@@ -245,9 +248,6 @@ func TestAServerThatDiesWithAHundredConnectionsOpen(t *testing.T) {
 	}
 	if d := time.Duration(longest.Load()); d > patience/2 {
 		t.Errorf("a Get took %v to fail, want no waiting out of timeouts", d)
-	}
-	if told.Load() == 0 {
-		t.Error("no Get failed: the test has lost its point")
 	}
 	t.Logf("%d requests failed; %d dials in the outage; %d calls of Get were told, after %v at the most; all were served %v after the server's return",
 		failed.Load(), stormed, told.Load(), time.Duration(longest.Load()), time.Duration(slowest.Load()))

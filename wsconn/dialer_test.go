@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/google/go-cmp/cmp"
@@ -724,7 +725,7 @@ func TestDialerWorksInABubble(t *testing.T) {
 			if err := <-ended; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 				t.Errorf("the reader ended with %v, want the close frame", err)
 			}
-			time.Sleep(time.Minute + time.Millisecond)
+			testkit.Sleep(time.Minute + time.Millisecond)
 		}
 		// Half an hour of life, give or take a tenth.
 		if opened != 2 {

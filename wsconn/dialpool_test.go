@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/coder/websocket"
 )
 
@@ -200,16 +201,16 @@ func TestAPoolThatIsEmptyForAWhileIsRemoved(t *testing.T) {
 		visit("/a")
 		held := dial("/held")
 		visit("/b")
-		time.Sleep(3 * time.Minute)
+		testkit.Sleep(3 * time.Minute)
 		if got := pools(d); got != 3 {
 			t.Errorf("%d pools, want 3: each has a connection", got)
 		}
 		for p := range d.Sources() {
 			p.(*pool.Pool[*Conn]).Reset() // closes what is idle
 		}
-		time.Sleep(30 * time.Second)
+		testkit.Sleep(30 * time.Second)
 		visit("/b")
-		time.Sleep(90 * time.Second)
+		testkit.Sleep(90 * time.Second)
 		if got := pools(d); got != 2 {
 			t.Errorf("%d pools, want 2: those of /held and /b", got)
 		}

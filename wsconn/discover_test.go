@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 )
 
 // A registry is what Discover asks.
@@ -68,12 +69,12 @@ func TestDiscoverIsCalledWhenItIsDueByOpenAndCheck(t *testing.T) {
 		if r.called() != 1 {
 			t.Errorf("%d calls of Discover for two Opens", r.called())
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		r.set([]string{"ws://b"}, nil)
 		if got := open(t, f).Endpoint(); got != "ws://b" || r.called() != 2 {
 			t.Errorf("when it is due, Open has not waited for it: a connection of %s, %d calls", got, r.called())
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		r.set([]string{"ws://a"}, nil)
 		for range 3 {
 			f.Check(conn)
@@ -102,14 +103,14 @@ func TestASlowDiscoverHoldsUpNoOpenThatKnowsAServer(t *testing.T) {
 		if got := took(); got != r.takes {
 			t.Errorf("the first Open took %v, want %v: it knows no server", got, r.takes)
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		r.set([]string{"ws://b"}, nil)
 		for i, want := range []time.Duration{discoverWait, 0, 0} {
 			if got := took(); got != want {
 				t.Errorf("Open %d took %v, want %v", i, got, want)
 			}
 		}
-		time.Sleep(5 * time.Second)
+		testkit.Sleep(5 * time.Second)
 		if got := open(t, f).Endpoint(); got != "ws://b" || r.called() != 2 {
 			t.Errorf("a connection of %s after %d calls", got, r.called())
 		}
@@ -140,7 +141,7 @@ func TestADiscoverThatFailsKeepsTheLastSetAndTellsItsCause(t *testing.T) {
 				r.set([]string{"ws://a"}, nil)
 				open(t, f)
 				r.set(test.list, test.err)
-				time.Sleep(10 * time.Second)
+				testkit.Sleep(10 * time.Second)
 				if got := open(t, f).Endpoint(); got != "ws://a" {
 					t.Errorf("the set was not kept: a connection of %s", got)
 				}
@@ -161,7 +162,7 @@ func TestServersThatHaveAllMovedAreFoundAtOnce(t *testing.T) {
 		r := &registry{list: []string{"ws://a", "ws://b"}}
 		f := newFactory(t, "", n.discovering(r))
 		open(t, f)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		n.host("a").be(behavior{refuses: true}, false)
 		n.host("b").be(behavior{refuses: true}, false)
 		r.set([]string{"ws://c", "ws://d"}, nil)
@@ -185,7 +186,7 @@ func TestEndpointsAreTheServersUntilDiscoverHasAnswered(t *testing.T) {
 			t.Errorf("a connection of %s", got)
 		}
 		r.set([]string{"ws://b"}, nil)
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		if got := open(t, f).Endpoint(); got != "ws://b" {
 			t.Errorf("a connection of %s", got)
 		}
@@ -228,7 +229,7 @@ func TestDiscoverEndsWithThePool(t *testing.T) {
 		r.mu.Lock()
 		r.takes = time.Hour
 		r.mu.Unlock()
-		time.Sleep(12 * time.Second) // and Check calls it
+		testkit.Sleep(12 * time.Second) // and Check calls it
 		began := time.Now()
 		p.Close()
 		synctest.Wait()
@@ -250,7 +251,7 @@ func TestOneThatJoinsGetsItsPart(t *testing.T) {
 				for _, l := range take(t, p, 12) {
 					p.Put(l)
 				}
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 		}
 		use(5)

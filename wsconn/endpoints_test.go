@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/coder/websocket"
 )
 
@@ -157,7 +158,7 @@ func TestWhoDialsAServerThatIsFoundToBeSilentGoesOnAtOnce(t *testing.T) {
 		began := time.Now()
 		var opening sync.WaitGroup
 		for i := range 10 {
-			time.Sleep(headStart / 20)
+			testkit.Sleep(headStart / 20)
 			opening.Go(func() {
 				c, err := f.Open(t.Context())
 				if err != nil {
@@ -262,17 +263,17 @@ func TestAServerThatIsBackIsFoundByAProbe(t *testing.T) {
 			for _, l := range leases {
 				p.Put(l)
 			}
-			time.Sleep(time.Second / 2)
+			testkit.Sleep(time.Second / 2)
 		}
 		// A probe lasts for 10 s, a pause in the end for at most that.
 		if dials, _ := n.host("a").count(); dials < 15 || dials > 40 || longest > headStart {
 			t.Errorf("%d dials in five minutes, the longest request took %v", dials, longest)
 		}
 		n.host("a").be(behavior{}, false)
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		for range 10 {
 			request(t.Context(), p, 0)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if e := o.Distribution.Endpoints()[0]; !e.AsideUntil.IsZero() || e.LastError != nil {
 			t.Errorf("20 s after its return a is %+v", e)
@@ -295,7 +296,7 @@ func TestAPauseThatOneServerAsksForIsNoneOfThePool(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		n.host("b").be(behavior{}, false)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		for time.Since(began) < 59*time.Second {
 			before := time.Now()
 			lease, err := p.GetFresh(t.Context())
@@ -306,7 +307,7 @@ func TestAPauseThatOneServerAsksForIsNoneOfThePool(t *testing.T) {
 				t.Errorf("a connection of %s after %v", lease.Value().Endpoint(), took)
 			}
 			p.Put(lease)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if dials, _ := n.host("a").count(); dials != 1 {
 			t.Errorf("%d dials of a within the minute that it has asked for", dials)
@@ -314,7 +315,7 @@ func TestAPauseThatOneServerAsksForIsNoneOfThePool(t *testing.T) {
 		n.host("a").be(behavior{}, false)
 		for range 10 {
 			request(t.Context(), p, 0)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if got, err := request(t.Context(), p, 0); got != "ws://a" || err != nil {
 			t.Errorf("after the pause a connection of %s, %v", got, err)
@@ -336,7 +337,7 @@ func TestIfAllServersAskForAPauseThePoolWaitsForTheShortest(t *testing.T) {
 		}
 		n.host("a").be(behavior{}, false)
 		n.host("b").be(behavior{}, false)
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		if got := open(t, f).Endpoint(); got != "ws://b" {
 			t.Errorf("after 20 s the connection is of %s", got)
 		}
@@ -378,7 +379,7 @@ func TestAServerThatAcceptsAndClosesAttractsNoMoreConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.Put(lease)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		// 0.5, 1, 2, 4, 8, 10, 10 … seconds, less a fifth at most; a probe each.
 		if dials, _ := n.host("a").count(); dials > 12 {
@@ -396,7 +397,7 @@ func TestAServerThatGoesAwayIsSetAsideBeforeADialFails(t *testing.T) {
 				o := n.options("a", "b")
 				f := newFactory(t, "", o)
 				conns := openN(t, f, 4)
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 				go n.host("a").end(code)
 				for _, c := range conns {
 					if c.Endpoint() == "ws://a" {
@@ -428,7 +429,7 @@ func TestAnEndLikeAnyOtherSetsNoServerAside(t *testing.T) {
 		f := newFactory(t, "", o)
 		conns := openN(t, f, 4)
 		f.Close(conns[0], nil) // within a second, but not by its peer
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		for _, h := range []string{"a", "b"} {
 			go n.host(h).end(1000)
 		}
@@ -522,7 +523,7 @@ func TestAProbeEndsWithThePool(t *testing.T) {
 		probing := func() bool { return o.Distribution.Endpoints()[0].Dialing > 0 }
 		for range 20 {
 			request(t.Context(), p, 0)
-			time.Sleep(time.Second / 4)
+			testkit.Sleep(time.Second / 4)
 			if probing() {
 				break
 			}
@@ -551,7 +552,7 @@ func TestTheFarewellOfAProbeEndsWithThePool(t *testing.T) {
 		p := newPool(t, "", o, pool.Config{MaxConnections: 1})
 		p.Put(take(t, p, 1)[0])
 		n.host("a").be(behavior{deaf: true}, false)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		l := take(t, p, 1)[0]
 		synctest.Wait()
 		if live := n.live.Load(); live != 2 {
@@ -582,10 +583,10 @@ func TestAPoolThatIsNotUsedLeavesItsServersAlone(t *testing.T) {
 			}
 			p.Put(l)
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		before, _ := n.host("a").count()
 		was := r.called()
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if after, _ := n.host("a").count(); after != before || r.called() != was {
 			t.Errorf("%d dials and %d calls of Discover in an hour without use", after-before, r.called()-was)
 		}
@@ -634,7 +635,7 @@ func TestNetHTTPGoesOnWithADialWhoseRequestWasCanceled(t *testing.T) {
 		if _, err := f.Open(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		if ctx := <-dialing; ctx.Err() != nil {
 			t.Errorf("the ctx of the dial has ended: %v", ctx.Err())
 		}
@@ -674,7 +675,7 @@ func TestServersThatAreAllSlowAreAllInService(t *testing.T) {
 		n.host("a").be(behavior{}, false)
 		before := spread(o)["a"]
 		for range 10 {
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			open(t, f)
 		}
 		if got := spread(o)["a"] - before; got < 3 {
@@ -701,7 +702,7 @@ func TestAServerThatIsSlowerThanTheOthersStaysAside(t *testing.T) {
 			began := time.Now()
 			open(t, f)
 			waited += time.Since(began)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if waited > headStart {
 			t.Errorf("60 Opens have waited for %v", waited)
@@ -757,7 +758,7 @@ func TestAServerThatComesBackOnlyToFailIsSetAsideForLonger(t *testing.T) {
 			for _, l := range take(t, p, 10) {
 				p.Put(l)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		// Each return costs a probe and some dials: after 0.5 s, 1 s and so on, and after 10 s
 		// at last.
@@ -779,7 +780,7 @@ func TestAServerThatHasAskedForAPauseHasItAlsoWhenOthersFail(t *testing.T) {
 			if _, asked := pool.RetryAfterOf(err); err == nil || asked {
 				t.Errorf("error %v, which asks for a pause of the pool: %v", err, asked)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		if dials, _ := n.host("a").count(); dials != 1 {
 			t.Errorf("%d dials of a within its pause", dials)

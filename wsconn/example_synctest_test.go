@@ -45,6 +45,7 @@ func TestExampleOfABubble(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute) // the pool pings and is answered meanwhile
+			synctest.Wait()         // and at this very moment: a Get would open another beside that
 		}
 		if got := p.Stats().Opened; got != 1 {
 			t.Errorf("%d connections were opened, want 1", got)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/S4AK4N/pool/internal/testkit"
 )
 
 // TestTheSpreadIsEvenAMinuteAfterAReturn, to within a fifth, and no request fails on the way.
@@ -49,16 +50,16 @@ func leaveAndReturn(t *testing.T, policy Policy, away behavior) {
 				t.Errorf("%s %v, want %v", when, got, want)
 			}
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		spreadIs("before,", map[string]int{"a": size / 3, "b": size / 3, "c": size / 3})
 		left.Store(true)
 		n.host("b").be(away, true)
-		time.Sleep(2 * work)
+		testkit.Sleep(2 * work)
 		left.Store(false)
-		time.Sleep(90 * time.Second) // probes are as rare as they become
+		testkit.Sleep(90 * time.Second) // probes are as rare as they become
 		spreadIs("without b,", map[string]int{"a": size / 2, "b": 0, "c": size / 2})
 		n.host("b").be(behavior{}, false)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		for name, got := range spread(o) {
 			if got < size/3*4/5 || got > size/3*6/5 {
 				t.Errorf("a minute after the return %s has %d of %d", name, got, size)
@@ -66,7 +67,7 @@ func leaveAndReturn(t *testing.T, policy Policy, away behavior) {
 		}
 		spreadIs("at last,", map[string]int{"a": size / 3, "b": size / 3, "c": size / 3})
 		closed := p.Stats().ClosedClean
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		if more := p.Stats().ClosedClean - closed; more != 0 || closed < size/3 || closed > size/3+2 {
 			t.Errorf("%d connections were retired, and %d when all was even", closed, more)
 		}
@@ -88,7 +89,7 @@ func TestOneConnectionIsMovedInASecond(t *testing.T) {
 		p := newPool(t, "", o, pool.Config{MaxConnections: 10})
 		leases := take(t, p, 10)
 		n.host("a").be(behavior{}, false)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		for _, l := range leases {
 			p.Put(l) // a probe is due: it is begun here
 		}
@@ -104,7 +105,7 @@ func TestOneConnectionIsMovedInASecond(t *testing.T) {
 			if got, want := p.Stats().ClosedClean, uint64(i+1); got != want {
 				t.Errorf("after %d s %d connections were retired, want %d", i, got, want)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 	})
 }
@@ -136,7 +137,7 @@ func TestFailoverMovesBackToTheFirst(t *testing.T) {
 				for _, l := range take(t, p, 10) {
 					p.Put(l)
 				}
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 		}
 		for _, step := range []struct {
@@ -174,7 +175,7 @@ func TestARetiredConnectionGetsAClosingHandshake(t *testing.T) {
 		request(t.Context(), p, 0)
 		n.host("a").be(behavior{}, false)
 		for range 3 {
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			request(t.Context(), p, 0)
 		}
 		synctest.Wait()
@@ -203,7 +204,7 @@ func TestAServerThatLeavesLosesItsConnectionsAtPutAndWhileTheyAreIdle(t *testing
 			p.Put(l)
 		}
 		r.set([]string{"ws://b", "ws://c"}, nil)
-		time.Sleep(20 * time.Second)
+		testkit.Sleep(20 * time.Second)
 		if got, want := spread(o), map[string]int{"a": 1, "b": 6, "c": 0}; !maps.Equal(got, want) {
 			t.Errorf("while one is in use: %v, want %v", got, want)
 		}
@@ -220,7 +221,7 @@ func TestAServerThatLeavesLosesItsConnectionsAtPutAndWhileTheyAreIdle(t *testing
 			for _, l := range take(t, p, 11) {
 				p.Put(l)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		p.Put(used)
 		synctest.Wait()
@@ -244,12 +245,12 @@ func TestWhatIsAboutToCloseIsNotMovedTwice(t *testing.T) {
 		f := newFactory(t, "", o)
 		conns := openN(t, f, 6)
 		n.host("a").be(behavior{}, false)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		f.Check(conns[0]) // begins a probe
 		synctest.Wait()
 		moved := 0
 		for _, c := range conns {
-			time.Sleep(time.Millisecond)
+			testkit.Sleep(time.Millisecond)
 			if err := f.Clean(c); retired(err) {
 				moved++
 				open(t, f) // in its place

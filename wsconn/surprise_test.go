@@ -15,6 +15,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/S4AK4N/pool/internal/testkit"
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 )
@@ -92,7 +93,7 @@ func TestDeadlineOfNetConn(t *testing.T) {
 			return n, errors.As(err, &e) && e.Timeout(), err
 		}
 		c.SetReadDeadline(time.Now().Add(time.Second))
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		if _, timeout, err := read(); !timeout || conn.Err() != nil {
 			t.Errorf("passed before the read: Read returned %v, and Err() is %v", err, conn.Err())
 		}

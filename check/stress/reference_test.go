@@ -207,7 +207,7 @@ func (r *trial) run(actions []byte) {
 				continue
 			}
 			conn := pick%r.opened + 1
-			time.Sleep(core.Probation) // earlier it would count as an open that fails
+			testkit.Sleep(core.Probation) // earlier it would count as an open that fails
 			r.report(conn, testkit.ErrCause)
 			r.broken[conn] = true
 			delete(r.idle, conn)
@@ -230,7 +230,7 @@ func (r *trial) run(actions []byte) {
 				what = "turn"
 				r.failing = pick%3 == 0
 				r.down.Store(r.failing)
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				r.serve()
 				break
 			}
@@ -249,7 +249,7 @@ func (r *trial) run(actions []byte) {
 			r.waiting = nil
 		}
 		if r.failing {
-			time.Sleep(time.Second) // the backoff ends
+			testkit.Sleep(time.Second) // the backoff ends
 		}
 		var still []*caller
 		for _, c := range live {

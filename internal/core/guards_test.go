@@ -62,6 +62,7 @@ func TestCloseClosesWhatWasOpenedWhenTheClockStoodAtItsOwnStamp(t *testing.T) {
 		f.Close = func(_ any, cause error) error { closed = append(closed, cause); return nil }
 		p := start(t, f, Config{MaxConnections: 1, MaxIdleTime: time.Second})
 		time.Sleep(revokedStamp * p.sweeper.tickLength)
+		synctest.Wait()
 		l := borrow(t, p)
 		p.Close()
 		synctest.Wait()
@@ -323,12 +324,14 @@ func TestAnAttemptIsNotGivenUpForRoomThatIsAboutToCome(t *testing.T) {
 		b, i := p.bankOf(younger.slot)
 		b.opening[i].Store(nil) // as end leaves it, before openFailed lowers the census
 		time.Sleep(time.Hour)   // patience is over
+		synctest.Wait()
 		if at := p.makeRoom(time.Duration(p.now()), true); at != never || older.state.Load() != attemptOverdue {
 			t.Errorf("the older attempt is in state %d, and the next look is at %v, want that it goes on", older.state.Load(), at)
 		}
 		b.opening[i].Store(younger)
 		p.failed(nil, time.Duration(p.now()), 0, true)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		// As end leaves it a moment before; and while it becomes overdue, or has just begun.
 		for _, state := range []uint32{attemptEnded, attemptAbandoned, attemptReplaced, attemptRunning} {
 			younger.state.Store(state)

@@ -5,6 +5,7 @@ package steps
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/stage"
@@ -190,6 +191,7 @@ func TestAClaimThatIsLetGoIsTakenUpAgain(t *testing.T) {
 		getter, r := freshTo(s, "ensureOpen: census read", p) // it is claimed
 		l := first.Served(t, "at first")
 		go p.Warm(bg, 2) // takes the room
+		synctest.Wait()
 		testkit.GiveBack(t, p, l)
 		getter.GoOn()
 		result(2, nil)

@@ -98,7 +98,6 @@ func TestMaxConnectionsIsNeverExceeded(t *testing.T) {
 		}
 		wg.Wait()
 		testkit.Sleep(time.Second) // for what is still being opened
-		synctest.Wait()
 		// Close begins when its slot is free already. But it begins before time goes
 		// on, and to open another takes time.
 		if got := x.OpenAtMost(); got > most {
@@ -210,7 +209,6 @@ func TestAConnectionThatHasLainIdleBeforeItsFirstLeaseIsReused(t *testing.T) {
 			t.Fatalf("Get returned %v, want %v", err, context.DeadlineExceeded)
 		}
 		testkit.Sleep(time.Second)
-		synctest.Wait()
 		l, ok := p.TryGet()
 		if !ok || !l.Reused() {
 			t.Errorf("TryGet lent %v, reused %v, want both", ok, l.Reused())

@@ -284,7 +284,6 @@ func TestMinIdleAndWarmTakeWhatIsFree(t *testing.T) {
 		first, _ := begin(t, b, pool.Config{MinIdle: 2})
 		second, _ := begin(t, b, pool.Config{MinIdle: 2})
 		testkit.Sleep(10 * time.Second)
-		synctest.Wait()
 		f, s := first.Stats(), second.Stats()
 		if f.IdleConnections+s.IdleConnections != 2 || f.ClosedBudget+s.ClosedBudget != 0 || f.Opened+s.Opened != 2 {
 			t.Errorf("%d are idle, %d have been closed, %d opened; want 2, none, 2", f.IdleConnections+s.IdleConnections, f.ClosedBudget+s.ClosedBudget, f.Opened+s.Opened)

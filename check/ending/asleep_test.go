@@ -69,7 +69,6 @@ func (b *bed) lieDown(t *testing.T, n int, f pool.Factory[*testkit.Wire], c pool
 		}
 	}
 	testkit.Sleep(10 * time.Second)
-	synctest.Wait()
 	if got := b.probed.Load(); got != 0 {
 		t.Fatalf("%d were probed before the machine slept", got)
 	}
@@ -335,13 +334,11 @@ func TestMinIdleCountsWhatIsBeingProbed(t *testing.T) {
 		b := probing(t, 3, pool.Config{MinIdle: 3, MaxIdleTime: -1})
 		b.sleep(time.Hour)
 		testkit.Sleep(5 * time.Second)
-		synctest.Wait()
 		if got := b.p.Stats().Opened; got != 3 {
 			t.Errorf("%d were opened, want 3", got)
 		}
 		b.answer <- testkit.ErrUnfit
 		testkit.Sleep(2 * time.Second)
-		synctest.Wait()
 		if got := b.p.Stats().Opened; got != 4 {
 			t.Errorf("after one has failed %d were opened, want 4", got)
 		}
@@ -398,7 +395,6 @@ func TestWhoeverIsFasterThanTheSweeperAfterASleepHasALease(t *testing.T) {
 		b.ahead.Add(int64(time.Hour))
 		l := testkit.Borrow(t, b.p)
 		testkit.Sleep(core.MaxTick)
-		synctest.Wait()
 		if got := b.probed.Load(); got != 1 {
 			t.Errorf("%d probes, want 1", got)
 		}

@@ -249,7 +249,6 @@ func TestCloseDuringAnOpen(t *testing.T) {
 				r.Failed(t, "after "+name, pool.ErrClosed)
 				lendsNothing(t, p)
 				testkit.Sleep(2 * time.Minute)
-				synctest.Wait()
 				x.AllClosedOnce(t)
 				if how != "never returns" {
 					if got := p.Stats(); got.VacantConnections() != 1 {

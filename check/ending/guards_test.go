@@ -70,7 +70,6 @@ func TestChecksGoOnAfterOneThatEndedItsGoroutine(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 3, CheckInterval: time.Second, MaxIdleTime: -1})
 		testkit.Fill(t, p, 3)
 		testkit.Sleep(3500 * time.Millisecond)
-		synctest.Wait()
 		if want := 1 + 2*2; checked != want {
 			t.Errorf("Check was called %d times in three rounds, want %d: once, and then for the other two each time", checked, want)
 		}
@@ -90,7 +89,6 @@ func TestAfterATickTheLowestSlotIsTaken(t *testing.T) {
 		testkit.GiveBack(t, p, b)
 		testkit.GiveBack(t, p, c)
 		testkit.Sleep(testkit.Inside(p).TickLength() + time.Millisecond)
-		synctest.Wait()
 		l := testkit.Borrow(t, p)
 		if l.Value() != a.Value() {
 			t.Errorf("connection %d was lent, want the first", l.Value().Number)
@@ -106,7 +104,6 @@ func TestResizeRestoresMinIdleAtOnce(t *testing.T) {
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 3, MinIdle: 2, MaxIdleTime: -1})
 		a, b := testkit.Borrow(t, p), testkit.Borrow(t, p)
 		testkit.Sleep(2100 * time.Millisecond) // between two passes
-		synctest.Wait()
 		testkit.IdleIs(t, p, "as far as there is room", 1)
 		resize(t, p, 6)
 		synctest.Wait()

@@ -204,7 +204,6 @@ func TestMinIdleIsKeptWhileNothingCanBeOpened(t *testing.T) {
 			c.MaxConnections, c.MinIdle = 20, 5
 			p := testkit.Start(t, x.Factory(), c)
 			testkit.Sleep(time.Second)
-			synctest.Wait()
 			fails.Store(true)
 			if fewest := fewestIdle(p, 30*time.Second); fewest < 5 {
 				t.Errorf("%d were idle at one time while opening failed, want the 5 that there were", fewest)

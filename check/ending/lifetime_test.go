@@ -116,7 +116,6 @@ func TestTheJitterOfALifetimeIsSettledAtBirth(t *testing.T) {
 		least, late := lifetimeLimits(l)
 		late += 40 * time.Second // as the last of them are no more than an eighth at a time
 		testkit.Sleep(late)
-		synctest.Wait()
 		var ages []time.Duration
 		for _, d := range v.closed() {
 			if d.age < least || d.age > late || d.cause != nil {
@@ -142,7 +141,6 @@ func TestAnIdleConnectionIsClosedAfterItsLifetime(t *testing.T) {
 				testkit.Sleep(time.Duration(i) * 1234567) // anywhere between two passes
 				testkit.Fill(t, p, 1)
 				testkit.Sleep(late)
-				synctest.Wait()
 				got := v.closed()
 				if len(got) != 1 || p.Stats().ClosedLifetime != 1 {
 					t.Fatalf("number %d: %+v, want it closed", i+1, p.Stats())
@@ -174,7 +172,6 @@ func TestALeasedConnectionIsClosedWhenItComesBackAfterItsLifetime(t *testing.T) 
 		p := testkit.Start(t, v.of(&x), pool.Config{MaxConnections: 1, MaxLifetime: time.Minute})
 		l := testkit.Borrow(t, p)
 		testkit.Sleep(time.Hour)
-		synctest.Wait()
 		if got := v.closed(); len(got) != 0 {
 			t.Fatalf("it was closed in its user's hands, after %v", got[0].age)
 		}
@@ -240,7 +237,6 @@ func TestReplacementsOfConnectionsOfTheSameAgeAreSpread(t *testing.T) {
 			t.Fatal(err)
 		}
 		testkit.Sleep(2 * l)
-		synctest.Wait()
 		perSecond := map[int64]int{}
 		for _, d := range v.closed() {
 			perSecond[d.at.Unix()]++
@@ -285,7 +281,6 @@ func stalled(t *testing.T, f pool.Factory[*testkit.Wire], c pool.Config, d time.
 	}
 	inHand = testkit.Borrow(t, p)
 	testkit.Sleep(d)
-	synctest.Wait()
 	if got := p.Stats(); got.Leaked != 1 || got.ClosedLifetime != 0 {
 		t.Fatalf("%+v, want that the sweeper is stuck, and has closed nothing", got)
 	}
@@ -303,7 +298,6 @@ func TestAfterAStopNoMoreThanAnEighthAreReplacedAtATime(t *testing.T) {
 		p, inHand := stalled(t, v.of(&x), pool.Config{MaxConnections: n, MaxLifetime: l, MaxIdleTime: -1}, 10*l)
 		testkit.GiveBack(t, p, inHand)
 		testkit.Sleep(10 * time.Minute)
-		synctest.Wait()
 		atOnce := map[time.Time]int{}
 		for _, d := range v.closed() {
 			if atOnce[d.at]++; atOnce[d.at] == n/8+1 {

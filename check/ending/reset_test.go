@@ -170,7 +170,6 @@ func TestResetWhileSparesAreBeingOpened(t *testing.T) {
 				t.Errorf("Warm returned %v", err)
 			}
 			testkit.Sleep(2 * core.MaxTick)
-			synctest.Wait()
 			if s := testkit.Figures(p); s.IdleConnections < 8 {
 				t.Errorf("%d are idle, want 8", s.IdleConnections)
 			}

@@ -219,7 +219,6 @@ func TestALeakCanBeRevokedByTheHookThatIsToldOfIt(t *testing.T) {
 		testkit.ClosedFor(t, "after LeakAfter", leaked.Value(), pool.ErrRevoked)
 		testkit.GiveBack(t, p, r.Served(t, "after the leak was revoked"))
 		testkit.Sleep(time.Hour)
-		synctest.Wait()
 		if len(ended) != 1 || !ended[0] || p.Stats().Leaked != 1 {
 			t.Errorf("the hook revoked %v, and %d leaks are counted, want one", ended, p.Stats().Leaked)
 		}
@@ -354,11 +353,9 @@ func TestACallThatHangsWhenItsConnectionIsRevokedTakesNothingFromTheNext(t *test
 				go p.Put(l)
 			}
 			testkit.Sleep(3 * time.Second) // the sweeper has seen the call
-			synctest.Wait()
 			revoked(t, p, h.Opened()[0])
 			l := testkit.Borrow(t, p)
 			testkit.Sleep(core.CallLimit + testkit.Slack)
-			synctest.Wait()
 			if got := len(l.Value().ClosedWith()); got != 0 {
 				t.Error("the next connection in the slot was closed")
 			}
@@ -390,11 +387,9 @@ func TestRevokeOfWhatTheSweeperIsCheckingDoesNotEndTheChecks(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 2, MaxIdleTime: -1, CheckInterval: time.Second})
 		testkit.Fill(t, p, 2)
 		testkit.Sleep(1500 * time.Millisecond)
-		synctest.Wait()
 		before := checked
 		revoked(t, p, x.Opened()[0])
 		testkit.Sleep(3 * time.Second)
-		synctest.Wait()
 		if checked < before+2 {
 			t.Errorf("the other connection was checked %d times in three seconds, want 2", checked-before)
 		}

@@ -204,7 +204,6 @@ func TestGetSeesThatAConnectionHasExpiredBeforeTheSweeperDoes(t *testing.T) {
 			p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxIdleTime: 30 * time.Second})
 			testkit.Fill(t, p, 2)
 			testkit.Sleep(time.Second / 2)
-			synctest.Wait()
 			testkit.Inside(p).Tick.Add(31) // as the sweeper does, before it goes round
 			if way == "Get" {
 				l := testkit.Borrow(t, p)
@@ -268,7 +267,6 @@ func TestCheckIsCalledEveryCheckIntervalWhileIdle(t *testing.T) {
 			}
 			testkit.GiveBack(t, p, l)
 			testkit.Sleep(time.Minute)
-			synctest.Wait()
 			if tt.every == 0 {
 				if got := len(checks); got != 0 {
 					t.Errorf("Check was called %d times while idle, want none", got)
@@ -327,7 +325,6 @@ func TestToBeCheckedIsNotToBeUsed(t *testing.T) {
 		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: 10 * time.Second, CheckInterval: time.Second})
 		testkit.Fill(t, p, 1)
 		testkit.Sleep(11 * time.Second)
-		synctest.Wait()
 		if got := p.Stats(); got.ClosedIdle != 1 {
 			t.Errorf("after MaxIdleTime and ten checks %+v, want it closed", got)
 		}

@@ -148,7 +148,6 @@ func TestStatsAddUpWhateverGoesOn(t *testing.T) {
 		testkit.Sleep(200 * time.Millisecond) // this one gets old in use, and others lie idle
 		_ = p.Put(l)
 		testkit.Sleep(50 * time.Millisecond) // what is being opened is open
-		synctest.Wait()
 		s := p.Stats()
 		if s.Opened-gone(s) != uint64(s.ActiveConnections+s.IdleConnections) || s.ActiveConnections != 0 {
 			t.Errorf("at rest %d were opened, and what became of them %d, beside %+v", s.Opened, gone(s), s)

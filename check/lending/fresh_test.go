@@ -394,7 +394,6 @@ func TestGetFreshEndsAsGetDoes(t *testing.T) {
 			testkit.AskFresh(t.Context(), p).Failed(t, "afterwards", pool.ErrClosed)
 			_ = p.Put(l)
 			testkit.Sleep(testkit.OpenTime)
-			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 			x.AllClosedOnce(t)
 		})

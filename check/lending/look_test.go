@@ -54,7 +54,6 @@ func TestAGetThatIsInCheckReturnsWhenItsCtxEnds(t *testing.T) {
 					next.Pending(t, "while the connection is checked")
 				}
 				testkit.Sleep(2*time.Second - 50*time.Millisecond)
-				synctest.Wait()
 				if waits {
 					l := next.Served(t, "when Check has returned")
 					if got, want := l.Value().Number, 1; verdict == nil && got != want {

@@ -49,7 +49,6 @@ func TestAReservedConnectionIsForGetSameAloneUntilItsTimeIsOver(t *testing.T) {
 		}
 		putFor(t, p, l, time.Minute)
 		testkit.Sleep(time.Minute)
-		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
 			t.Errorf("after the end: %d idle, %d reserved; want 1, 0", s.IdleConnections, s.ReservedConnections)
 		}
@@ -82,12 +81,10 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 			}
 			for i, at := range []time.Duration{50 * time.Millisecond, 10 * time.Second, 90 * time.Second} {
 				testkit.Sleep(at - 1 - time.Since(began))
-				synctest.Wait()
 				if got := p.Stats().ReservedConnections; got != 3-i {
 					t.Errorf("just before %v %d are reserved, want %d", at, got, 3-i)
 				}
 				testkit.Sleep(time.Nanosecond)
-				synctest.Wait()
 				if got := p.Stats().ReservedConnections; got != 2-i {
 					t.Errorf("at %v %d are reserved, want %d", at, got, 2-i)
 				}
@@ -97,7 +94,6 @@ func TestAReservationEndsOnTimeWhateverElseTheSweeperHasToDo(t *testing.T) {
 			testkit.Sleep(time.Hour)
 			putFor(t, p, testkit.Borrow(t, p), time.Minute)
 			testkit.Sleep(time.Minute)
-			synctest.Wait()
 			if got := p.Stats().ReservedConnections; got != 0 {
 				t.Errorf("%d are reserved for longer than a minute", got)
 			}
@@ -113,12 +109,10 @@ func TestALifeThatOutlastsAReservationEndsOnTime(t *testing.T) {
 		p := testkit.Start(t, f, still(1))
 		putFor(t, p, testkit.Borrow(t, p), 10*time.Second)
 		testkit.Sleep(10 * time.Second)
-		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ReservedConnections != 0 {
 			t.Errorf("after the reservation: %d idle, %d reserved; want 1, 0", s.IdleConnections, s.ReservedConnections)
 		}
 		testkit.Sleep(500 * time.Millisecond) // between two regular passes
-		synctest.Wait()
 		if got := p.Stats().ClosedLifetime; got != 1 {
 			t.Errorf("at the end of its life %d were closed for it, want 1", got)
 		}
@@ -341,7 +335,6 @@ func TestTheIdleTimeOfAReservedConnectionBeginsWhenTheReservationEnds(t *testing
 			}
 			putFor(t, p, l, d)
 			testkit.Sleep(d)
-			synctest.Wait()
 			l = numbered(t, "at the end, for anybody", testkit.Ask(t.Context(), p), 1)
 			m = putFor(t, p, l, d)
 			testkit.Sleep(d + 13*time.Second)
@@ -408,7 +401,6 @@ func TestChecksAndProbesLeaveAReservationInForce(t *testing.T) {
 		testkit.Sleep(10 * time.Second)
 		ahead.Store(time.Hour)
 		testkit.Sleep(10 * time.Second)
-		synctest.Wait()
 		if checks.Load() < 15 || probes.Load() != 1 {
 			t.Errorf("%d checks in twenty seconds, and %d probes; want at least 15, and 1", checks.Load(), probes.Load())
 		}
@@ -600,7 +592,6 @@ func TestReservedConnectionsOfTheSameAgeAreNotClosedAllAtOnce(t *testing.T) {
 		passes := 0
 		for closed := p.Stats().ClosedLifetime; closed < n && passes < 2*n; passes++ {
 			testkit.Sleep(core.MaxTick)
-			synctest.Wait()
 			now := p.Stats().ClosedLifetime
 			if got := now - closed; got > n/4 { // there may be two passes in this time
 				t.Fatalf("%d were closed within a pass or two, want %d at most", got, n/4)

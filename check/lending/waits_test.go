@@ -144,7 +144,6 @@ func TestAnOutageShowsInWaitTime(t *testing.T) {
 			testkit.Ask(t.Context(), p)
 		}
 		testkit.Sleep(time.Second)
-		synctest.Wait()
 		s := p.Stats()
 		if got := s.WaitTime.Sub(before); got.Count != 50 || got.Quantile(0.5) < time.Second || got.Mean() != time.Second {
 			t.Errorf("the waits of the outage are %v, want 50 of a second", got)
@@ -201,7 +200,6 @@ func TestOpenTimeHasFailedOpensInIt(t *testing.T) {
 		testkit.Ask(ctx, p)
 		cancel()
 		testkit.Sleep(time.Minute)
-		synctest.Wait()
 		want[11*time.Second]++
 		want.has(t, "abandoned after the second that it is given", p.Stats().OpenTime)
 		release()
@@ -247,7 +245,6 @@ func TestLastOpenErrorIsThatOfTheLastFailureUntilTheOutageIsOver(t *testing.T) {
 			} else {
 				l := r.Served(t, fmt.Sprint("call ", i+1))
 				testkit.Sleep(call.stays)
-				synctest.Wait()
 				_ = p.Discard(l, nil)
 			}
 			is(fmt.Sprintf("after call %d", i+1), call.want)

@@ -125,7 +125,6 @@ func TestShutdownWaitsForAnAttemptThatWasSetAside(t *testing.T) {
 				t.Errorf("what it has opened was closed: %v", got)
 			}
 			testkit.Sleep(2 * time.Minute)
-			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 		})
 	}
@@ -346,7 +345,6 @@ func TestShutdownSaysThatAnAttemptWithoutASlotIsUnderWay(t *testing.T) {
 			t.Errorf("Shutdown returned %v, want that one is being opened", err)
 		}
 		testkit.Sleep(5 * time.Second)
-		synctest.Wait()
 		testkit.AtRest(t, p, 0)
 	})
 }
@@ -457,7 +455,6 @@ func TestOfTwoAttemptsThatHangTheOlderOneGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		testkit.Sleep(core.OverdueAfter + words.BackoffMost + 20*time.Millisecond)
-		synctest.Wait()
 		if got := x.Tried(); got != 4 {
 			t.Fatalf("Open was called %d times, want 4 times", got)
 		}

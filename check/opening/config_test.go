@@ -71,7 +71,6 @@ func TestShortestTimesWork(t *testing.T) {
 		r.Failed(t, "after a nanosecond", pool.ErrExhausted)
 		testkit.GiveBack(t, p, l)
 		testkit.Sleep(time.Second)
-		synctest.Wait()
 		if got := p.Stats().ClosedIdle; got != 1 {
 			t.Errorf("ClosedIdle is %d after a second, want 1", got)
 		}

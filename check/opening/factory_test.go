@@ -262,7 +262,6 @@ func TestOpenOutlivesItsCallerAndItsConnectionIsIdle(t *testing.T) {
 			t.Errorf("after Get has given up %+v, want one being opened", got)
 		}
 		testkit.Sleep(2100 * time.Millisecond)
-		synctest.Wait()
 		if l, ok := p.TryGet(); !ok {
 			t.Error("the connection is not idle once it is open")
 		} else {
@@ -389,7 +388,6 @@ func TestAFactoryFunctionThatHangsDelaysNobodyElse(t *testing.T) {
 				_ = p.Put(l)
 			}()
 			testkit.Sleep(2 * time.Minute) // the sweep comes by
-			synctest.Wait()
 			for range 100 {
 				l := testkit.Borrow(t, p)
 				if l.Value().Number == 1 {

@@ -87,12 +87,10 @@ func TestWarmDoesNotWaitForAnAttemptThatHangsInAnOutage(t *testing.T) {
 		r.Failed(t, "when its ctx has ended", context.Canceled)
 		w := testkit.Warm(t.Context(), p, 2)
 		testkit.Sleep(words.BackoffMost)
-		synctest.Wait()
 		if got := x.Tried(); got != 2 {
 			t.Errorf("Open was called %d times while one may still succeed, want twice", got)
 		}
 		testkit.Sleep(time.Millisecond) // later than that, not at the same moment
-		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times when one is overdue, want three times", got)
 		}
@@ -174,7 +172,6 @@ func TestTheNextAttemptIsMadeInTimeThoughOpeningUsedToTakeLong(t *testing.T) {
 		testkit.Ask(ctx, p)
 		cancel() // so that no other attempt is made beside one that takes so long
 		testkit.Sleep(2 * core.MostOpenTime)
-		synctest.Wait()
 		l := testkit.Borrow(t, p)
 		if got := testkit.Inside(p).OpenTime(); got != core.MostOpenTime {
 			t.Fatalf("opening is assumed to take %v, want %v", got, core.MostOpenTime)

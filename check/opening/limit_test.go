@@ -117,7 +117,6 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 						t.Errorf("before the limit %d are abandoned, %d are being opened, want 0, 1", s.Abandoned, s.OpeningConnections)
 					}
 					testkit.Sleep(time.Nanosecond)
-					synctest.Wait()
 					if got := p.Stats().LastOpenError; !errors.Is(got, core.ErrOpenAbandoned) {
 						t.Errorf("at the limit the last error is %v, want %v", got, core.ErrOpenAbandoned)
 					}
@@ -128,7 +127,6 @@ func TestAnOpenThatNeverReturnsIsAbandoned(t *testing.T) {
 							s.Abandoned, s.OpenErrors, s.Opened, s.OpeningConnections)
 					}
 					testkit.Sleep(core.Probation)
-					synctest.Wait()
 					// A connection that comes late is closed, and does not disturb the
 					// one that is in the slot by then.
 					if broken != nil {
@@ -312,7 +310,6 @@ func TestACallOfCheckOrCleanThatNeverReturnsIsAbandoned(t *testing.T) {
 						t.Errorf("it was abandoned before the limit")
 					}
 					testkit.Sleep(2*time.Second + testkit.Slack)
-					synctest.Wait()
 					s := p.Stats()
 					if s.Abandoned != 1 || s.ClosedAbandoned != 1 {
 						t.Errorf("after the limit %d are abandoned, %d closed for it, want 1, 1", s.Abandoned, s.ClosedAbandoned)

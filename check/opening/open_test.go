@@ -30,7 +30,6 @@ func TestAReturnedConnectionThatComesFirstIsTaken(t *testing.T) {
 			t.Errorf("Get lent connection %d after %v, want the one that was returned, after half of that time", got.Value().Number, r.Took)
 		}
 		testkit.Sleep(testkit.OpenTime / 2)
-		synctest.Wait()
 		if s := p.Stats(); s.IdleConnections != 1 || s.ActiveConnections != 1 {
 			t.Errorf("once it is open %+v, want the new connection idle", s)
 		}

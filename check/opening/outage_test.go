@@ -330,7 +330,6 @@ func TestMinIdleAndWarmAloneEndAnOutage(t *testing.T) {
 				testkit.Warm(t.Context(), p, 4)
 			}
 			testkit.Sleep(5 * time.Second)
-			synctest.Wait()
 			s := p.Stats()
 			if got := testkit.Inside(p).Outage().Failures; got != 0 || s.LastOpenError != nil || s.IdleConnections != 4 {
 				t.Errorf("5 s later %d failures are known, the last is %v, %d are idle, want 0, nil, 4", got, s.LastOpenError, s.IdleConnections)
@@ -577,7 +576,6 @@ func TestServiceIsBackWithinASecondThoughAttemptsHang(t *testing.T) {
 					}
 					synctest.Wait()
 					testkit.Sleep(15 * time.Second) // what still hangs
-					synctest.Wait()
 				})
 			}
 		}
@@ -638,7 +636,6 @@ func TestWithStrictMaxTheOnlySlotDoesNotHangForLong(t *testing.T) {
 				t.Errorf("%d attempts were made at the same time, want one", got)
 			}
 			testkit.Sleep(15 * time.Second)
-			synctest.Wait()
 			testkit.AtRest(t, p, 0)
 		})
 	}
@@ -673,7 +670,6 @@ func TestASlowServerIsReachedThoughItsAttemptsAreOverdue(t *testing.T) {
 					t.Errorf("%d connections were open at the same time, want %d", got, most)
 				}
 				testkit.Sleep(20 * time.Second)
-				synctest.Wait()
 				testkit.AtRest(t, p, 0)
 				// Now it is known how slow it is.
 				p.Reset()
@@ -905,7 +901,6 @@ func TestAFailureFromBeforeTheOutageLeavesTheTrialAlone(t *testing.T) {
 			t.Errorf("%d failures are counted, want one", got)
 		}
 		testkit.Sleep(core.Probation + 10*time.Millisecond)
-		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 0 {
 			t.Errorf("%d failures are counted after a second, want that the outage is over", got)
 		}
@@ -1007,7 +1002,6 @@ func TestABrokenConnectionDoesNotEndAnOutage(t *testing.T) {
 		l := testkit.Borrow(t, p)
 		broken(1, context.Canceled)
 		testkit.Sleep(core.Probation + 10*time.Millisecond)
-		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d failures are counted, want one", got)
 		}

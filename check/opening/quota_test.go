@@ -224,7 +224,6 @@ func TestWhatWasHeldBackIsOpenedAfterTwiceTheTimeOfOpening(t *testing.T) {
 					asked = append(asked, testkit.Ask(t.Context(), p))
 				}
 				testkit.Sleep(testkit.OpenTime*3/2 - 1)
-				synctest.Wait()
 				if got := x.Tried(); got != 2 {
 					t.Errorf("Open was called %d times before the time was up, want one more beside the first", got)
 				}
@@ -250,7 +249,6 @@ func TestWhatAPauseHoldsBackIsOpenedWhenItIsOver(t *testing.T) {
 			for range words.KeepsFailing {
 				testkit.Ask(t.Context(), p)
 				testkit.Sleep(b.Takes)
-				synctest.Wait()
 			}
 			b.Down.Store(false)
 			b.Since()
@@ -306,7 +304,6 @@ func TestAFailureLimitsOpeningToOneAtATimeUntilAConnectionHasProvedItself(t *tes
 			p := testkit.Start(t, b.Factory(), pool.Config{MaxConnections: 50, MaxWaitTime: time.Hour})
 			testkit.Ask(t.Context(), p)
 			testkit.Sleep(testkit.OpenTime)
-			synctest.Wait()
 			b.Since()
 			var asked []*testkit.Request[*testkit.Wire]
 			for range 30 {
@@ -361,7 +358,6 @@ func TestTheTimeOfOpeningIsAMovingAverageWithinLimits(t *testing.T) {
 				testkit.Ask(ctx, p)
 				cancel() // so that no other attempt is made beside one that takes long
 				testkit.Sleep(tt.takes)
-				synctest.Wait()
 				_ = p.Discard(testkit.Ask(t.Context(), p).Served(t, "once it is open"), nil)
 				synctest.Wait()
 			}

@@ -111,7 +111,6 @@ func TestAHundredCallersOfADeadServerAreAnsweredByFewAttempts(t *testing.T) {
 			asked = append(asked, testkit.Ask(t.Context(), p))
 		}
 		testkit.Sleep(testkit.OpenTime)
-		synctest.Wait()
 		if got := testkit.Inside(p).Outage().Failures; got != 1 {
 			t.Errorf("%d attempts at the same time count as %d failures, want one", core.ColdStart, got)
 		}
@@ -163,7 +162,6 @@ func TestOneProbeAtATimeAndNobodyWaitsForThatOfAnother(t *testing.T) {
 				asked = append(asked, testkit.Ask(t.Context(), p))
 			}
 			testkit.Sleep(testkit.OpenTime / 2)
-			synctest.Wait()
 			if asked, most := b.Since(); len(asked) != 1 || most != 1 {
 				t.Errorf("Open was called %d times, %d at the same time, want once", len(asked), most)
 			}
@@ -399,7 +397,6 @@ func TestMinIdleIsRestoredAfterAnOutageThoughNobodyAsks(t *testing.T) {
 		}
 		b.Down.Store(false)
 		testkit.Sleep(2*core.MaxTick + time.Second)
-		synctest.Wait()
 		if got := p.Stats(); got.IdleConnections != 10 || got.Unavailable != 0 {
 			t.Errorf("%d connections are idle after the return, want 10", got.IdleConnections)
 		}
@@ -422,7 +419,6 @@ func TestAttemptsThatFailTogetherAreOneFailure(t *testing.T) {
 				t.Errorf("round %d: %d attempts at the same time, want all at first, one then", round, most)
 			}
 			testkit.Sleep(testkit.OpenTime)
-			synctest.Wait()
 			b.Since()
 			if got := testkit.Inside(p).Outage().Failures; got != round+1 {
 				t.Errorf("round %d counts as %d failures, want one more", round, got)

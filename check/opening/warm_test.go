@@ -183,7 +183,6 @@ func TestWarmOpensNoMoreThanMaxOpeningAtATime(t *testing.T) {
 			}
 			w.Pending(t, "while they are being opened")
 			testkit.Sleep(testkit.OpenTime)
-			synctest.Wait()
 		}
 		w.Is(t, "after ten in threes", nil)
 		testkit.IdleIs(t, p, "after Warm", 10)
@@ -264,7 +263,6 @@ func TestWarmDuringAnOutageWaitsForTheEndOfThePause(t *testing.T) {
 				t.Errorf("in a pause Open was called %d times", got-tried)
 			}
 			testkit.Sleep(time.Nanosecond)
-			synctest.Wait()
 		}
 		w := testkit.Warm(t.Context(), p, 10)
 		pause(w)

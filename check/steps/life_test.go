@@ -87,7 +87,6 @@ func TestWhatHappensWhileSuspectsAreHeldIsSeenByTheirProbes(t *testing.T) {
 				}
 				held.GoOn()
 				testkit.Sleep(2 * time.Second)
-				synctest.Wait()
 				if got := probed.Load(); got != tt.probed {
 					t.Errorf("%d probes, want %d", got, tt.probed)
 				}

@@ -360,7 +360,6 @@ func TestTheSweeperDoesNotCheckWhatCameIntoItsSlotAfterARevoke(t *testing.T) {
 		}
 		testkit.GiveBack(t, p, l)
 		testkit.Sleep(2 * time.Second)
-		synctest.Wait()
 		if len(checked) == 0 {
 			t.Error("the sweeper checks no more")
 		}

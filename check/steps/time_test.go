@@ -39,7 +39,6 @@ func TestTheLifetimeOfAConnectionEndsWhileItComesBack(t *testing.T) {
 						marked.Let.Do(func() { close(marked.Resume) })
 					}
 					testkit.Sleep(67 * time.Minute)
-					synctest.Wait()
 					published := place == "put: published" || place == "settle: published"
 					if !marked.Reached && !published {
 						t.Error("the connection was not marked")
@@ -254,7 +253,6 @@ func TestSomethingIsHeldBackWhileTheSweeperLooks(t *testing.T) {
 			t.Errorf("Open was called %d times, want twice", got)
 		}
 		testkit.Sleep(2 * testkit.OpenTime)
-		synctest.Wait()
 		if got := x.Tried(); got != 3 {
 			t.Errorf("Open was called %d times after twice the time, want once more", got)
 		}

@@ -167,9 +167,9 @@ func TestExhaustedErrorSaysHowManyLeaksThereWere(t *testing.T) {
 		var x testkit.Exchange
 		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 2, MaxWaitTime: time.Second, LeakAfter: time.Second})
 		forgotten := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p)}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		r := testkit.Ask(t.Context(), p)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		r.Failed(t, "while two are forgotten", pool.ErrExhausted)
 		want := "pool: connection pool exhausted: waited 1s, 2 active of 2 (leaks reported so far: 2), 0 opening, 1 waiting (the first for 1s)"
 		if got := r.Err.Error(); got != want {

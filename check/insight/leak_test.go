@@ -554,7 +554,7 @@ func TestTheLogOfALeakWithoutAPlaceSaysThatTheNextHasOne(t *testing.T) {
 			}
 			testkit.GiveBack(t, p, l)
 		}
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		synctest.Wait()
 		const want = `taken_by="not noted; from now on it is, of every lease"`
 		if got := log.With(slog.LevelWarn); len(got) != 1 || !strings.Contains(got[0], want) {

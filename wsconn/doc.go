@@ -117,13 +117,15 @@
 //
 // Keepalive during a lease: the server's pings are answered, and pings are sent, while the
 // holder of the lease computes, waits in Read, or has written a part of a message. One
-// goroutine does this for all connections of a factory, once a second, or four times in
-// the shortest of PingInterval, PongTimeout and PongTimeoutInUse. It reads at most 64 KiB
+// goroutine does this for all connections of a factory. It looks at each once a second, or
+// four times in the shortest of PingInterval, PongTimeout and PongTimeoutInUse, and every
+// tenth of a second at one on which something has just come: so it answers the pings of
+// a server that sends one every 300 ms before the next one. It reads at most 64 KiB
 // ahead, and nothing behind a message that the holder has read in part. It takes out pings
 // and the pongs to its own; everything else stays for the holder to read, a close frame
 // too, of which [Conn.Err] tells. A call or a Put that meets it waits for a moment, and
 // never fails because of it. A connection that no check has looked at for two of its
-// rounds counts as leased, so with a negative CheckInterval it answers the pings on idle
+// looks counts as leased, so with a negative CheckInterval it answers the pings on idle
 // connections as well, and a connection after Detach is tended until it is closed.
 //
 // Dead connections: an idle connection is checked before it is lent. The check fails

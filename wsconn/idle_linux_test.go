@@ -183,14 +183,15 @@ func BenchmarkTend(b *testing.B) {
 		defer conn.CloseNow()
 		tender.add(conn.stream)
 	}
-	due := 0
+	due, now := 0, since()
 	second := func() {
 		for range conns / 20 {
 			w := &tender.streams[due].watch
 			w.heard, w.said, w.worry().pinged = -time.Hour, -time.Hour, -time.Hour
 			due = (due + 1) % conns
 		}
-		tender.goRound()
+		now += time.Hour // all are due
+		tender.goRound(now)
 	}
 	for range leasedAfter + 1 {
 		second()

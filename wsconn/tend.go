@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,24 +13,33 @@ import (
 // One goroutine does that for all of them. It runs while there are connections.
 //
 // Nobody tells it when a lease begins. It takes a connection for leased that no Check
-// has looked at for two of its rounds. If it is wrong, and the connection is idle, it
+// has looked at for two of its looks. If it is wrong, and the connection is idle, it
 // does what Check would do, or less.
 type tender struct {
-	every time.Duration // between two rounds
+	every time.Duration // between two looks at a connection at rest
+	quick time.Duration // between two rounds, and two looks at one on which something has just come
 
-	mu      sync.Mutex    // guards what follows, and stream.place
-	streams []*stream     // stream.place tells where each is
-	stop    chan struct{} // closed when the last has gone; nil: there is none
+	mu      sync.Mutex      // guards what follows, and stream.place
+	streams []*stream       // stream.place tells where each is
+	due     []time.Duration // when each of them is looked at, on the clock of since
+	stop    chan struct{}   // closed when the last has gone; nil: there is none
+	news    chan struct{}   // tells the goroutine that one has been added; made with stop
 
-	turn  sync.Mutex // held in a round
-	round []*stream  // those of the round
+	turn  sync.Mutex    // held in a round
+	round []*stream     // those of the round
+	last  time.Duration // when the one before began
 }
 
 const (
 	slowestTending = time.Second
 	fastestTending = 10 * time.Millisecond
 
-	// leasedAfter is after how many rounds without a Check a connection is
+	// quickTending is for servers whose heartbeat is quick. Nobody knows that of a server
+	// before its second ping is due, so the looks are close together at first, and
+	// then further apart: see nextLook.
+	quickTending = 100 * time.Millisecond
+
+	// leasedAfter is after how many looks without a Check a connection is
 	// taken for leased.
 	leasedAfter = 2
 
@@ -45,7 +55,8 @@ func newTender(o *Options) *tender {
 	if o.PongTimeoutInUse > 0 {
 		every = min(every, o.PongTimeoutInUse)
 	}
-	return &tender{every: min(max(every/4, fastestTending), slowestTending)}
+	every = min(max(every/4, fastestTending), slowestTending)
+	return &tender{every: every, quick: min(every, quickTending)}
 }
 
 // add begins to tend s. Its other side is remove: Close says that the stream is
@@ -55,12 +66,19 @@ func (t *tender) add(s *stream) {
 	if t == nil {
 		return
 	}
+	now := since()
+	s.watch.heard, s.watch.said = now, now // the handshake
 	t.mu.Lock()
-	t.streams = append(t.streams, s)
+	t.streams, t.due = append(t.streams, s), append(t.due, now+t.quick)
 	s.place = int32(len(t.streams))
 	if t.stop == nil {
-		t.stop = make(chan struct{})
-		go t.run(t.stop)
+		t.stop, t.news = make(chan struct{}), make(chan struct{}, 1)
+		go t.run(t.stop, t.news)
+	} else {
+		select {
+		case t.news <- struct{}{}:
+		default: // it has not seen the one before yet
+		}
 	}
 	t.mu.Unlock()
 	if s.closed.Load() {
@@ -80,54 +98,100 @@ func (t *tender) remove(s *stream) {
 		return
 	}
 	last := len(t.streams) - 1
-	t.streams[s.place-1] = t.streams[last]
+	t.streams[s.place-1], t.due[s.place-1] = t.streams[last], t.due[last]
 	t.streams[s.place-1].place = s.place
 	t.streams[last] = nil
-	t.streams, s.place = t.streams[:last], 0
+	t.streams, t.due, s.place = t.streams[:last], t.due[:last], 0
 	if last == 0 {
 		close(t.stop)
-		t.streams, t.stop = nil, nil
+		t.streams, t.due, t.stop, t.news = nil, nil, nil, nil
 	}
 }
 
-func (t *tender) run(stop <-chan struct{}) {
+func (t *tender) run(stop, news <-chan struct{}) {
 	ended := false
 	defer func() {
 		if !ended { // a callback has called Goexit
-			go t.run(stop)
+			go t.run(stop, news)
 		}
 	}()
-	timer := time.NewTimer(t.every)
+	last := since() // when the last round began
+	timer := time.NewTimer(t.quick)
 	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
 			ended = true
 			return
+		case <-news:
 		case <-timer.C:
+			last = since()
+			t.goRound(last)
 		}
-		t.goRound()
-		timer.Reset(t.every)
+		timer.Reset(max(t.earliest(), last+t.quick) - since())
 	}
 }
 
-// goRound tends every connection once. A goroutine that was told to stop may still be
-// in its last round when the next one begins its first.
-func (t *tender) goRound() {
+// earliest returns when the first connection is due.
+func (t *tender) earliest() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.due) == 0 { // the goroutine is told to stop
+		return since() + t.every
+	}
+	return slices.Min(t.due)
+}
+
+// goRound tends every connection that is due. A goroutine that was told to stop may still
+// be in its last round when the next one begins its first.
+func (t *tender) goRound(now time.Duration) {
 	t.turn.Lock()
 	defer t.turn.Unlock()
+	full := t.period(now) != t.period(t.last) // every connection is due
+	t.last = now
 	t.mu.Lock()
-	t.round = append(t.round[:0], t.streams...)
+	t.round = t.round[:0]
+	for i, due := range t.due {
+		if due <= now {
+			t.round = append(t.round, t.streams[i])
+		}
+	}
 	t.mu.Unlock()
-	for i, s := range t.round {
-		t.round[i] = nil // keeps nothing alive until the next round
-		if s.needsTending() {
+	for _, s := range t.round {
+		// A Read in progress answers the pings itself.
+		if s.needsTending() && (full || s.busy.Load()&readCalls == 0) {
 			s.tend()
 		}
 	}
-	if cap(t.round) > 4*len(t.round)+64 {
+	t.mu.Lock()
+	for i, s := range t.round {
+		t.round[i] = nil // keeps nothing alive until the next round
+		if s.place != 0 {
+			t.due[s.place-1] = t.nextLook(now, now-s.watch.heard)
+		}
+	}
+	if cap(t.round) > 4*len(t.streams)+64 {
 		t.round = nil
 	}
+	t.mu.Unlock()
+}
+
+// nextLook returns when a connection is looked at again on which nothing has come for
+// quiet. A ping that comes so long after what came before is answered half of that
+// time later at most, and a round: before the next one, if the server has a heartbeat.
+// All are looked at whenever every has passed, at the same time: so there are few rounds
+// if they are at rest.
+func (t *tender) nextLook(now, quiet time.Duration) time.Duration {
+	return min(now+max(quiet/2, t.quick), (t.period(now)+1)*t.every)
+}
+
+// period returns how often every has passed. In a bubble of testing/synctest that is negative.
+func (t *tender) period(now time.Duration) time.Duration {
+	n := now / t.every
+	if now < 0 {
+		n--
+	}
+	return n
 }
 
 // A watch is what the tender knows of one connection. Times are on the clock of since.
@@ -141,7 +205,7 @@ type watch struct {
 	speaks    atomic.Bool // something has been sent since the tender last looked
 	unchecked atomic.Bool // there was no Check since the tender last looked
 
-	quiet      int8 // rounds without a Check
+	quiet      int8 // looks without a Check
 	unanswered bool // bytes may be on their way that the peer has not acknowledged
 	over       bool // a close frame has been seen, or a fault
 }

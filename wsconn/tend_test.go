@@ -1082,3 +1082,97 @@ func TestTenderRunsWhileThereAreConnections(t *testing.T) {
 		t.Error("a closed stream is tended")
 	}
 }
+
+// TestLooksAreCloseTogetherWhereSomethingHasJustCome: a server whose heartbeat is quick
+// would close the connection otherwise. All are looked at once in every.
+func TestLooksAreCloseTogetherWhereSomethingHasJustCome(t *testing.T) {
+	tender := newTender(&Options{PongTimeout: time.Minute})
+	const second, ms = time.Second, time.Millisecond
+	for _, test := range []struct{ now, quiet, want time.Duration }{
+		{5 * second, 0, 100 * ms},
+		{5 * second, -ms, 100 * ms}, // it came when the round had begun
+		{5 * second, 300 * ms, 150 * ms},
+		{5 * second, 400 * ms, 200 * ms},
+		{5 * second, time.Hour, second},
+		{5*second + 300*ms, time.Hour, 700 * ms},
+		{5*second + 950*ms, 0, 50 * ms},
+		{-5*second - 300*ms, time.Hour, 300 * ms}, // in a bubble of synctest
+		{-5*second + 300*ms, 0, 100 * ms},
+	} {
+		if got := tender.nextLook(test.now, test.quiet) - test.now; got != test.want {
+			t.Errorf("at %v, after %v of silence: the next look is %v later, want %v", test.now, test.quiet, got, test.want)
+		}
+	}
+}
+
+// TestNewConnectionIsLookedAtSoon: nobody knows its server's heartbeat yet. The goroutine
+// that sleeps until the next round is told.
+func TestNewConnectionIsLookedAtSoon(t *testing.T) {
+	tender := newTender(&Options{PongTimeout: time.Minute})
+	tender.stop, tender.news = make(chan struct{}), make(chan struct{}, 1) // no goroutine but this one
+	old, s := newStream(nil, nil, &rules{}), newStream(nil, nil, &rules{})
+	for _, s := range []*stream{old, s} {
+		s.busy.Store(poolHolds) // nothing to be done
+		tender.add(s)
+	}
+	if len(tender.news) != 1 {
+		t.Error("the goroutine is not told")
+	}
+	if got := tender.due[1] - s.watch.heard; got != tender.quick {
+		t.Errorf("it is looked at after %v, want %v", got, tender.quick)
+	}
+
+	// A round looks at those that are due, and says when they are due again.
+	now := (tender.period(since()) + 10) * tender.every
+	tender.due[0], tender.due[1] = now+1, now
+	s.watch.heard = now - 500*time.Millisecond
+	old.watch.unchecked.Store(true)
+	s.watch.unchecked.Store(true)
+	tender.goRound(now)
+	if old.watch.quiet != 0 || s.watch.quiet != 1 {
+		t.Errorf("looks without a Check: %d and %d, want none at what is not due and 1", old.watch.quiet, s.watch.quiet)
+	}
+	if got := tender.earliest(); got != now+1 {
+		t.Errorf("the next round is at %v, want %v", got, now+1)
+	}
+	tender.remove(old) // s takes its place
+	if got := tender.earliest(); got != now+250*time.Millisecond {
+		t.Errorf("the next round is at %v, want %v", got, now+250*time.Millisecond)
+	}
+}
+
+// TestReadInProgressIsTendedOnceInEvery: it answers the pings itself, and each look would
+// cost a server of streams a system call.
+func TestReadInProgressIsTendedOnceInEvery(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		for _, test := range []struct {
+			what     string
+			reading  int32
+			after    time.Duration // when the round is
+			isTended bool
+		}{
+			{"a quick look at a Read in progress", oneRead, 100 * time.Millisecond, false},
+			{"a look at a Read in progress when a second has passed", oneRead, time.Second, true},
+			{"a quick look at a holder that computes", 0, 100 * time.Millisecond, true},
+		} {
+			conn, _ := dial(t, m, &Options{PingInterval: 20 * time.Second})
+			s, w := conn.stream, &conn.stream.watch
+			tender := newTender(&Options{PongTimeout: time.Minute})
+			tender.stop, tender.news = make(chan struct{}), make(chan struct{}, 1) // no goroutine but this one
+			tender.add(s)
+			defer tender.remove(s)
+
+			tender.last = (tender.period(since()) + 10) * tender.every
+			now := tender.last + test.after
+			tender.due[0] = now
+			w.unchecked.Store(true)
+			w.quiet, w.heard, w.said, w.worry().pinged = leasedAfter, -time.Hour, -time.Hour, -time.Hour
+			s.busy.Add(test.reading)
+			tender.goRound(now)
+			s.busy.Add(-test.reading)
+			if got := w.worry().pinged > 0; got != test.isTended {
+				t.Errorf("%s has sent a ping: %v, want %v", test.what, got, test.isTended)
+			}
+		}
+	})
+}

@@ -65,8 +65,8 @@ func TestRedirectToAnotherHostDoesNotGetWhatTheDialHasOfItsOwn(t *testing.T) {
 	} {
 		before := requests.Load()
 		_, err := newFactory(t, server.URL, &Options{DialOptions: dial}).Open(soon(t))
-		if err == nil || !strings.Contains(err.Error(), "redirect to another host") {
-			t.Errorf("%s: Open returned %v", name, err)
+		if want := "redirect to another host, " + strings.Replace(redact(other), "ws", "http", 1) + ", is not followed"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: Open returned %v, want %q in it", name, err, want)
 		}
 		if got := requests.Load() - before; got != 0 {
 			t.Errorf("%s: the other host got %d requests", name, got)

@@ -69,7 +69,10 @@ var (
 // the URLs whose parts may stand alone in it.
 func redactText(text string, requests []*url.URL) string {
 	text = location.ReplaceAllString(text, `$1 "..."`)
-	text = address.ReplaceAllStringFunc(text, redact)
+	text = address.ReplaceAllStringFunc(text, func(found string) string {
+		raw := strings.TrimRight(found, ",.;:)") // the sentence around it
+		return redact(raw) + found[len(raw):]
+	})
 	for _, u := range requests {
 		for _, secret := range []struct {
 			part  string

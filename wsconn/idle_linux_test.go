@@ -168,7 +168,8 @@ func BenchmarkIdle(b *testing.B) {
 }
 
 // BenchmarkTend holds 10,000 leased connections at rest. One op is what the tender does in
-// a second: a round, in which a twentieth of them is sent a ping.
+// a second: a round, in which a twentieth of them is sent a ping. The five looks or so that an
+// answer brings its connection are not in it.
 func BenchmarkTend(b *testing.B) {
 	const conns = 10_000
 	raiseFileLimit(b, conns+1000)

@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,10 +19,15 @@ type pulse struct {
 	lateBefore bool          // the check before that did
 }
 
-var epoch = time.Now()
+var (
+	epoch = time.Now()
+
+	// ahead is how far tests have moved the clock, while a tender may be reading it.
+	ahead atomic.Int64
+)
 
 // since is a clock that is never 0.
-func since() time.Duration { return time.Since(epoch) + 1 }
+func since() time.Duration { return time.Since(epoch) + 1 + time.Duration(ahead.Load()) }
 
 // beat keeps an idle connection alive. now is a time that check has read before it
 // received: what had arrived by then has been taken in. So a program that was

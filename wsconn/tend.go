@@ -77,7 +77,7 @@ func (t *tender) add(s *stream) {
 	} else {
 		select {
 		case t.news <- struct{}{}:
-		default: // it has not seen the one before yet
+		default: // it has not taken the one before yet, and looks at due when it has
 		}
 	}
 	t.mu.Unlock()

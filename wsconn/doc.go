@@ -124,9 +124,11 @@
 // ahead, and nothing behind a message that the holder has read in part. It takes out pings
 // and the pongs to its own; everything else stays for the holder to read, a close frame
 // too, of which [Conn.Err] tells. A call or a Put that meets it waits for a moment, and
-// never fails because of it. A connection that no check has looked at for two of its
-// looks counts as leased, so with a negative CheckInterval it answers the pings on idle
-// connections as well, and a connection after Detach is tended until it is closed.
+// never fails because of it. A connection without a check between three of its looks
+// counts as leased, so with a negative CheckInterval it answers the pings on idle
+// connections as well, and a connection after Detach is tended until it is closed. Nothing
+// is sent within a frame: while Write or Exchange sends a large message, which is one frame,
+// pings wait. For a server that does not, write it in parts, by the Writer of the connection.
 //
 // Dead connections: an idle connection is checked before it is lent. The check fails
 // if the peer has closed the connection or reset it, has violated the protocol, has

@@ -12,8 +12,8 @@ import (
 // the server's pings, sends pings, and finds out when the path to the server is dead.
 // One goroutine does that for all of them. It runs while there are connections.
 //
-// Nobody tells it when a lease begins. It takes a connection for leased that no Check
-// has looked at for two of its looks. If it is wrong, and the connection is idle, it
+// Nobody tells it when a lease begins. It takes a connection for leased if there was no
+// Check between three of its looks. If it is wrong, and the connection is idle, it
 // does what Check would do, or less.
 type tender struct {
 	every time.Duration // between two looks at a connection at rest

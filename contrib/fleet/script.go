@@ -38,6 +38,7 @@ const patience = 700 * time.Millisecond
 type request struct {
 	id     string
 	seq    uint64
+	rev    int64 // of what is known of what others would have; not sent
 	held   int
 	want   int // for callers who wait
 	ahead  int // to keep, if the end is far

@@ -208,14 +208,16 @@ func (s *store) keeps() int {
 // Term is called before and after an open.
 func (s *store) Term() (uint64, error) {
 	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		return 0, ErrClosed
-	}
-	if s.losing > 0 { // the pools have yet to hear of it
+	if s.losing > 0 && !s.closing { // the pools have yet to hear of it
 		s.mu.Unlock()
 		s.orders.end()
 		s.mu.Lock()
+	}
+	// The other side is in close: it sets closing, then end answers all who ask. So this is read in the
+	// section in which we ask.
+	if s.closing {
+		s.mu.Unlock()
+		return 0, ErrClosed
 	}
 	if !s.lapse() {
 		defer s.mu.Unlock()
@@ -273,7 +275,7 @@ func (s *store) request() request {
 	s.need, s.flying, s.void, s.given = false, true, false, 0
 	s.tried = s.clock()
 	s.spare = s.keeps() // the rest is not ours any more
-	r := request{id: s.id, seq: s.seq, idle: -1, fenced: s.fenced, leaves: s.closing, founds: s.options.Found && !s.heard}
+	r := request{id: s.id, seq: s.seq, rev: s.askRev, idle: -1, fenced: s.fenced, leaves: s.closing, founds: s.options.Found && !s.heard}
 	if !s.closing {
 		r.want = max(0, s.waiting-s.granting-s.spare)
 		if r.want > 0 && !s.others {
@@ -386,6 +388,9 @@ func (s *store) apply(r request, a reply, err error) {
 		}
 		s.grant(n)
 	}
+	if a.rev <= r.rev {
+		s.askRev = 0
+	}
 	s.heed(a.ask, a.rev)
 	s.need = s.need || s.keeps() < s.spare
 	if a.toFence != "" {
@@ -417,7 +422,8 @@ func (s *store) lose(n int) {
 }
 
 // heed takes what others would have from this process. Notices and answers come on different ways: older ones
-// are ignored.
+// are ignored. Their numbers begin anew when the server has lost its data, and go back when it has old ones. Then an answer has none that
+// is higher than what was known when its request was made. A notice of before may still come after it, and counts until the next answer.
 func (s *store) heed(ask int, rev int64) {
 	if rev < s.askRev {
 		return

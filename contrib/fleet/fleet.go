@@ -117,5 +117,6 @@ func (b *Budget) ID() string { return b.store.ident() }
 
 // Close gives back all rights. Close the pools first: rights of connections that are still open, and
 // of those that are still being closed after a second, go back when the lease is over, and Close returns an error that says how many.
-// Nothing can be opened any more. A second Close does nothing and returns nil.
+// Nothing can be opened any more, and callers who wait for a right get ErrClosed as the error of an open that failed. Close waits for an answer of
+// the server for two sixths of Options.Lease at most. A second Close does nothing and returns nil.
 func (b *Budget) Close() error { return b.store.close() }

@@ -64,6 +64,12 @@ func (s *store) run() {
 		case <-s.wake:
 		case <-timer.C:
 		case <-s.quit:
+			s.mu.Lock()
+			flying := s.flying
+			s.mu.Unlock()
+			if flying { // what close says must come after it: else it could count until the lease is over
+				<-answers
+			}
 			return
 		}
 	}

@@ -5,9 +5,13 @@ package fleet
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/S4AK4N/pool"
+	"github.com/redis/go-redis/v9"
 )
 
 // asks has the process of a budget ask the server until what it knows is as ready says.
@@ -83,4 +87,78 @@ func TestAnOpenThatWaitedForNewsOfALossHearsThatTheBudgetIsClosed(t *testing.T) 
 	s.losing, s.closing = 0, false
 	s.mu.Unlock()
 	endAll(t, b)
+}
+
+// Close says last what a process has. Otherwise what was said before might count until the end of the lease.
+func TestCloseWaitsForTheOperationUnderWay(t *testing.T) {
+	r := newRig(t)
+	held, arrived, release, left := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var seen atomic.Bool
+	var calls sync.WaitGroup
+	client := struct{ redis.UniversalClient }{r.newClient()} // not a copy, which Close would close
+	b, err := NewBudget(client, "account", 3, &Options{Lease: long, Found: true, observe: func(q request) func(reply, error) {
+		calls.Add(1)
+		select {
+		case <-held:
+			if seen.CompareAndSwap(false, true) {
+				close(arrived)
+				<-release
+			}
+		default:
+		}
+		return func(reply, error) {
+			if q.leaves && q.held == 0 {
+				close(left)
+			}
+			calls.Done()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPool(t, r.sv.addr, b, pool.Config{})
+	giveBack(t, p, take(t, p, 3)...)
+	close(held)
+	b.store.mu.Lock()
+	b.store.need = true
+	b.store.mu.Unlock()
+	b.store.kick()
+	<-arrived
+	endAll(t, p)
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	select {
+	case <-left: // it has overtaken the other one
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(release)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	calls.Wait()
+	r.isFree("account")
+}
+
+// Who waits for a right when the budget is closed will get none.
+func TestCloseTellsThoseWhoWaitForARight(t *testing.T) {
+	r := newRig(t)
+	b := r.budget(1, Options{Lease: long})
+	p := newPool(t, r.sv.addr, b, pool.Config{FailFastAfter: 1, MaxWaitTime: -1})
+	leases := take(t, p, 1)
+	got := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	go func() {
+		_, err := p.Get(ctx)
+		got <- err
+	}()
+	b.asks(func(s *store) bool { return s.queued })
+	if err := b.Close(); err == nil {
+		t.Error("Close returned no error, want that a connection is open")
+	}
+	if err := <-got; !errors.Is(err, ErrClosed) {
+		t.Errorf("Get returned %v, want ErrClosed", err)
+	}
+	giveBack(t, p, leases...)
+	endAll(t, p)
 }

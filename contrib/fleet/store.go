@@ -471,6 +471,10 @@ func (s *store) close() error {
 	}
 	s.closing = true
 	out := s.out
+	if s.waiting+s.hoping > 0 { // those who come now are told by Want
+		s.waiting, s.hoping = 0, 0
+		s.orders.add(func() { s.rights.Fail(ErrClosed) })
+	}
 	s.mu.Unlock()
 	s.orders.add(func() { s.rights.Reclaim(out) }) // what is idle
 	s.kick()

@@ -117,12 +117,13 @@ func (s *store) due(now instant) time.Duration {
 }
 
 // expire gives up what the process has when its lease must be taken for over. A process that was stopped asks once
-// before it does: it may have everything still.
+// before it does: it may have everything still. One that runs has a call that has failed by then, made in the last half of a lease, whenever the
+// server has fallen silent: the first call is made after a third, ends after 3/16 more, and then comes another one.
 func (s *store) expire(now instant) {
 	if s.out == 0 || now.since(s.sent) < s.losesAt() {
 		return
 	}
-	if s.failures == 0 || s.failed.since(s.sent) < s.renewal() || now.since(s.failed) > s.renewal() {
+	if s.failures == 0 || now.since(s.failed) > s.opensFor() {
 		s.need = true
 		return
 	}

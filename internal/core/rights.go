@@ -308,7 +308,7 @@ func (r *Rights) Fail(err error) {
 			s.hopes = false
 		}
 	}
-	r.hoping, r.toldOf = nil, [2]int{}
+	r.hoping, r.toldOf = nil, [2]int{-1, -1} // the store may hear later what was wanted before
 	r.leave(waited)
 	for _, s := range asking {
 		s.pool.budgetFailed(err)

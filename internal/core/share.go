@@ -101,11 +101,28 @@ func (s *share) quit() {
 	r.enter()
 	waited := len(r.line) > 0
 	r.place(s, 0, time.Time{})
-	if s.hopes {
+	r.unhope(s)
+	r.leave(waited)
+}
+
+// hopesNot says that a caller has stopped to hope for what is free. If that leaves rights for which nobody hopes, they go
+// back to the store. It reports whether the pool has hoped.
+func (s *share) hopesNot() (hoped bool) {
+	r := s.rights
+	step.At("budget: hopes no more")
+	r.enter()
+	waited := len(r.line) > 0
+	hoped = r.unhope(s)
+	r.leave(waited)
+	return hoped
+}
+
+func (r *Rights) unhope(s *share) (hoped bool) {
+	if hoped = s.hopes; hoped {
 		s.hopes = false
 		r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
 	}
-	r.leave(waited)
+	return hoped
 }
 
 // yields reports whether the pool must close a connection that has come back, for another one in

@@ -32,6 +32,7 @@ func (p *Pool) Warm(ctx context.Context, n int) error {
 		default: // another one has failed before
 		}
 	}
+	defer p.hopeEnds()
 	pause := time.NewTimer(never)
 	defer pause.Stop()
 	for {
@@ -92,6 +93,7 @@ func (p *Pool) Add(ctx context.Context) error {
 	}
 	told := make(chan error, 1)
 	var verdict <-chan error // set while an attempt is under way
+	defer p.hopeEnds()
 	pause := time.NewTimer(never)
 	defer pause.Stop()
 	for {
@@ -131,6 +133,22 @@ func (p *Pool) Add(ctx context.Context) error {
 		case <-p.lifetime.Done():
 			return ErrClosed
 		}
+	}
+}
+
+// hopeEnds is called when Warm or Add returns. What it has hoped for is not kept for it: see Rights.dispatch.
+// Another call in this pool may have hoped with it, and hopes anew. The race: that one takes its channel, then hopes;
+// here the hope is taken away, then the channel is closed.
+func (p *Pool) hopeEnds() {
+	if p.budget == nil {
+		return
+	}
+	hoped := false
+	for _, s := range p.budget.shares {
+		hoped = s.hopesNot() || hoped
+	}
+	if hoped {
+		p.openEnded()
 	}
 }
 

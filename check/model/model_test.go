@@ -112,6 +112,7 @@ var leftOut = []struct{ reason, operations string }{
 		sight/sight.go Note where.Store
 		sight/sight.go Forget word.Store
 		sight/sight.go See at.Store
+		sight/sight.go Began at.Store
 		leak.go see leaked.Inc
 		sight/sight.go See word.Store`},
 	{"Which goroutine has which suspect probed: each takes the next number. What they do with the slots is in the model.", `

@@ -4,6 +4,7 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -404,6 +405,95 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
 		sweeper.GoOn()
 		leasedAfterAnHour(t, p)
 	})
+}
+
+// The same, and it goes on when the next lease has begun, which has the word that it has read.
+func TestSinceIsNotFromWhenTheSweeperHadReadTheSlotAndALeaseHasBegun(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		f := x.Factory()
+		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		synctest.Wait()
+		putter := putTo(s, "settle: nobody waits", p, l)
+		sweeper := s.StopNext("see: slot read")
+		time.Sleep(1500 * time.Millisecond)
+		sweeper.Arrived(t)
+		putter.End()
+		time.Sleep(time.Hour)
+		began := time.Now()
+		l = testkit.Borrow(t, p)
+		sweeper.GoOn()
+		synctest.Wait()
+		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
+			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
+		}
+		endWith(t, p, 1, l)
+	})
+}
+
+// The pool has held the connection for a while, and hands it to a waiter.
+func TestSinceIsNotFromWhenThePoolHeldWhatAWaiterGot(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		f := x.Factory()
+		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
+		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		synctest.Wait()
+		r := testkit.Ask(t.Context(), p)
+		putter := putTo(s, "settle: somebody waits", p, l)
+		time.Sleep(3500 * time.Millisecond) // not when the sweeper looks
+		began := time.Now()
+		putter.End()
+		l = r.Served(t, "it came back")
+		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
+			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
+		}
+		endWith(t, p, 1, l)
+	})
+}
+
+// The pool has held the connection for a while when it is reserved, and somebody gets it by its Mark in an hour.
+func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint("the sweeper notes it afterwards: ", late), func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				var x testkit.Exchange
+				p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+				l := testkit.Borrow(t, p)
+				m := l.Mark()
+				synctest.Wait()
+				putter := s.Act("settle: nobody waits", func() {
+					if err := p.PutFor(l, 2*time.Hour); err != nil {
+						t.Error(err)
+					}
+				})
+				sweeper := s.StopNext("see: slot read")
+				time.Sleep(1500 * time.Millisecond)
+				sweeper.Arrived(t)
+				if late {
+					putter.End()
+				}
+				sweeper.GoOn()
+				if !late {
+					synctest.Wait()
+					putter.End()
+				}
+				time.Sleep(time.Hour)
+				began := time.Now()
+				l, ok := p.TryGetSame(m)
+				if !ok {
+					t.Fatal("it is not reserved")
+				}
+				if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
+					t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
+				}
+				endWith(t, p, 1, l)
+			})
+		})
+	}
 }
 
 // leasedAfterAnHour checks of the next lease, in an hour, that its Since is not before it began.

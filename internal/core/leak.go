@@ -62,16 +62,28 @@ const sampleLeases = 32
 
 // see is called by the sweeper for a leased slot. It remembers when the lease was first
 // seen. It reports the lease once it has been in force for LeakAfter.
+//
+// A slot that the pool holds has the word that the next lease will have, and may become one at any time: by publish and a Take,
+// by a reservation that somebody takes, by a hand-off. The race:
+//
+//	sweeper:                   notes the word; then reads the slot, and whether it is reserved; then the clock
+//	publish, reserve, accept:  the slot is idle, or reserved, or in a lease; then what was noted is forgotten
+//
+// So what is noted is forgotten, or the slot was read after that. If it has the word once more, a lease has
+// begun before the clock was read, or the pool holds the slot again, and the same holds for that. The clock of
+// the pass will not do: it may be older than the lease.
 func (p *Pool) see(c *conn, word ring.Word, now time.Duration) {
 	step.At("see: slot read")
 	noted := c.sight.Noted(word) // asked first, so that See is about the noted lease
-	held := c.sight.See(word, now)
-	if held == 0 {
+	held, seen := c.sight.See(word, now)
+	if !seen {
 		step.At("see: noted")
-		if c.ring.At(c.index) != word { // the other side is in publish
+		if c.ring.At(c.index) != word || c.reservedBy(word) != nil {
 			c.sight.Forget(word)
-			return
+		} else {
+			c.sight.Began(time.Duration(p.now()))
 		}
+		return
 	}
 	if !noted || c.sight.Reported(word) || held < p.config.LeakAfter {
 		return

@@ -100,6 +100,7 @@ func (p *Pool) reserve(c *conn, h held) (back bool) {
 	p.reserved.Inc() // first, so that it is never less than there are
 	c.reserved.Store(r)
 	step.At("reserve: stored")
+	c.sight.Forget(h.word) // who takes the reservation has a lease under this word: the other side is in see
 	if p.wantsBack(c) || c.ring.At(c.index) != h.word {
 		return p.takeReserved(c, r)
 	}

@@ -96,9 +96,8 @@ func (p *Pool) claim() (slot int, word ring.Word) {
 // since.
 //
 // The sweeper may have seen the slot under h.word, and the lease that begins under that word
-// may begin much later. The other side is in see, which notes the word, then reads the slot.
-// Here the slot is published, then the note is read. So one of them forgets it. A lease that
-// begins in between may be forgotten as well: then it is seen at the next pass.
+// may begin much later. So that is forgotten: the other side is in see. A lease that
+// begins before it is forgotten may be forgotten as well: then it is seen at the next pass.
 func (p *Pool) publish(h held, c *conn) (held, bool) {
 	b, i := p.bankOf(h.slot)
 	word, ok := b.ring.Publish(i, h.word)

@@ -266,6 +266,7 @@ func (p *Pool) accept(ctx context.Context, t queue.Token, waited time.Duration) 
 		}
 		return l, errLost
 	}
+	c.sight.Forget(t.Word) // the pool has held the slot under this word: the other side is in see
 	if p.config.TimeUse {
 		c.leasedAt = time.Duration(p.now()) // a hook may end the lease before it is noted
 	}

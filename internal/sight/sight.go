@@ -5,6 +5,7 @@ package sight
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 // A Sight is what the pool remembers of the latest lease of one connection.
 type Sight struct {
 	// Written by the sweeper when it first sees the lease.
-	at   atomic.Int64  // on the pool's clock
+	at   atomic.Int64  // on the pool's clock, or unknown
 	word atomic.Uint64 // of the lease
 
 	// Written by the caller of Get if LeakAfter is set: it clears word, then writes
@@ -110,24 +111,32 @@ func (s *Sight) Where(word ring.Word) string {
 // Since returns when the sweeper first saw a lease, on the pool's clock. ok is false if
 // it has not seen it yet.
 //
-// It reads the word, then the time. See writes the time, then the word. So the time is of that
-// lease, or of a later one; then that lease has ended by now, which the caller has to rule out.
+// It reads the word, then the time. See writes that there is no time yet, then the word; Began writes the time. So the
+// time is of that lease, or of a later one; then that lease has ended by now, which the caller has to rule out.
 func (s *Sight) Since(word ring.Word) (at time.Duration, ok bool) {
 	ok = s.word.Load() == uint64(word)
 	step.At("since: word read")
-	return time.Duration(s.at.Load()), ok
+	at = time.Duration(s.at.Load())
+	return at, ok && at != unknown
 }
 
-// See is called by the sweeper, at now, for a lease that is in force. It returns how long
-// ago the sweeper first saw it, and 0 the first time.
-func (s *Sight) See(word ring.Word, now time.Duration) time.Duration {
+// unknown is no time.
+const unknown = time.Duration(math.MinInt64)
+
+// See is called by the sweeper, at now, for a lease that is in force. It returns how long ago the sweeper
+// first saw it. If this is the first time, it notes that and reports false. Then the sweeper reads the slot
+// again, and calls Began or Forget.
+func (s *Sight) See(word ring.Word, now time.Duration) (held time.Duration, seen bool) {
 	if s.word.Load() == uint64(word) {
-		return now - time.Duration(s.at.Load())
+		return now - time.Duration(s.at.Load()), true
 	}
-	s.at.Store(int64(now)) // before the word: see Since
+	s.at.Store(int64(unknown)) // before the word: see Since
 	s.word.Store(uint64(word))
-	return 0
+	return 0, false
 }
+
+// Began notes when the lease was first seen that See has noted.
+func (s *Sight) Began(at time.Duration) { s.at.Store(int64(at)) }
 
 // Reported reports whether Report has been called for a lease. The sweeper alone calls
 // both.

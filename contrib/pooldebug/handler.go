@@ -73,6 +73,9 @@ type handler struct {
 func Handler(sources ...Source) http.Handler {
 	h := &handler{since: time.Now()}
 	for _, s := range sources {
+		if g, ok := s.(*group); ok {
+			s = Group(g.name, g.pools) // the same one may be given to several handlers
+		}
 		h.sources = append(h.sources, &watched{source: s})
 	}
 	h.sample(h.since)

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -434,4 +435,23 @@ func TestNothingHappensOnceNobodyHasTheHandler(t *testing.T) {
 	}
 	t.Error("a handler that nobody has is still there")
 	runtime.KeepAlive(h)
+}
+
+// Two handlers may show the same Group, each for itself.
+func TestAGroupMayBeShownByTwoHandlers(t *testing.T) {
+	p := newPool(t, opens(), pool.Config{Name: "p"})
+	g := Group("g", some{p})
+	first, second := Handler(g), Handler(g)
+	if first, second := first.(*handler).sources[0].source, second.(*handler).sources[0].source; first == second {
+		t.Error("both compare with what was there when either was asked, each under a mutex of its own")
+	}
+	var wg sync.WaitGroup
+	for _, h := range []http.Handler{first, second} {
+		wg.Go(func() {
+			for range 20 {
+				_, _ = ask(t, h, "GET", "/stats.json")
+			}
+		})
+	}
+	wg.Wait()
 }

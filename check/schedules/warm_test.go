@@ -3,6 +3,7 @@
 package schedules
 
 import (
+	"context"
 	"testing"
 
 	"github.com/S4AK4N/pool"
@@ -182,5 +183,23 @@ func TestExploreAResetDuringACheck(t *testing.T) {
 		s.getter("getter")
 		s.resetter()
 		s.rests(0)
+	})
+}
+
+// Of two that hope for a right one gives up, just as it comes.
+func TestExploreAWarmThatGivesUpBesideAnother(t *testing.T) {
+	explore.Test(t, explore.Options{Selects: true}, func(r *explore.Run) {
+		s, l := sharing(r, 2, 1)
+		var quits asking
+		ctx := s[1].canceler(background)
+		s[1].Go("quitter", func() { quits.err = s[1].p.Warm(ctx, 1) })
+		s[1].must("quitter", &quits, context.Canceled)
+		s[1].warmer(1)
+		s[0].Go("discarder", func() {
+			if err := s[0].discard(l[0]); err != nil {
+				s[0].Errorf("Discard: %v", err)
+			}
+		})
+		settled(s, 1)
 	})
 }

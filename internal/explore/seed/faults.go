@@ -279,6 +279,9 @@ var faults = []fault{
 	{124, "who asks has not looked again since a right came", coreCode, schedulesPkg, "TestExploreAGetOfAPoolTakesOneOfTwo.*", one("share.go",
 		"	if s.pool.budget.granted.Load() != granted {", "	if !FAULT && s.pool.budget.granted.Load() != granted {"), false},
 
+	{140, "a Warm that gives up leaves another one without hope", coreCode, schedulesPkg, "TestExploreAWarmThatGivesUp.*", one("warm.go",
+		"	if hoped {\n		p.openEnded()", "	if !FAULT && hoped {\n		p.openEnded()"), false},
+
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},
 	{51, "Give does not set the hint", ringCode, ringCode, "TestExplore.*", one("ring.go",

@@ -35,7 +35,7 @@ type Options struct {
 	// Fence is called in one of the processes that have it when another one has not been heard of for a Lease and had rights.
 	// It must see to it that the connections of that process are closed at the server that they lead to,
 	// and gets the ID that this process had, as [Budget.ID] returned it when it opened them. The rights are given to others when Fence has returned nil.
-	// If it returns an error, or ctx ends, which it does after a Lease, it is called again, there or in another process.
+	// If it returns an error, or ctx ends, which it does after a Lease and when this Budget is closed, it is called again, there or in another process.
 	// If nil, the rights are free when the lease is over. Have it in all processes or in none.
 	Fence func(ctx context.Context, id string) error
 

@@ -162,3 +162,36 @@ func TestCloseTellsThoseWhoWaitForARight(t *testing.T) {
 	giveBack(t, p, leases...)
 	endAll(t, p)
 }
+
+// Close ends a call of Fence that is under way: another process will be told to do it.
+func TestCloseEndsACallOfFence(t *testing.T) {
+	r := newRig(t)
+	fencing, ended := make(chan struct{}), make(chan error, 1)
+	b := r.budget(3, Options{Lease: long, Fence: func(ctx context.Context, id string) error {
+		close(fencing)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return ctx.Err()
+	}})
+	ctx, c := context.Background(), r.newClient()
+	if err := c.HSet(ctx, keys("account")[5], "gone", "1 0 a process").Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.asks(func(*store) bool {
+		select {
+		case <-fencing:
+			return true
+		default:
+			return false
+		}
+	})
+	endAll(t, b)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("its ctx has ended with %v, want ErrClosed", err)
+		}
+	case <-time.After(patienceOfTests):
+		t.Error("it goes on")
+	}
+}

@@ -440,8 +440,17 @@ func (s *store) heed(ask int, rev int64) {
 
 // fence has Options.Fence called for another process.
 func (s *store) fence(id, label string) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.options.Lease)
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	ctx, cancel := context.WithTimeout(ctx, s.options.Lease)
 	defer cancel()
+	go func() {
+		select {
+		case <-s.quit:
+			end(ErrClosed)
+		case <-ctx.Done():
+		}
+	}()
 	err := func() (err error) {
 		defer func() {
 			if v := recover(); v != nil {

@@ -45,7 +45,10 @@ type Pool[T any] struct {
 
 	closed   atomic.Bool
 	creating atomic.Int32  // goroutines of TryAcquire
-	unasked  atomic.Uint64 // acquisitions that Stat does not count
+	unasked  atomic.Uint64 // acquisitions that Stat does not count, and
+	begun    atomic.Uint64 // calls that make such,
+	counted  atomic.Uint64 // and those of them that are in unasked
+	acquires atomic.Uint64 // the most that Stat has told
 	empty    atomic.Int64  // that have waited
 	waited   atomic.Int64  // for so many ns
 	canceled atomic.Int64
@@ -162,8 +165,10 @@ func (p *Pool[T]) TryAcquire(ctx context.Context) (*Resource[T], error) {
 // AcquireAllIdle returns all resources that are idle, for example to send something on each. They do
 // not count in Stat. It returns nil if the pool is closed.
 func (p *Pool[T]) AcquireAllIdle() []*Resource[T] {
+	p.begun.Add(1)
 	leases := p.pool.TryGetAll()
 	p.unasked.Add(uint64(len(leases)))
+	p.counted.Add(1)
 	var all []*Resource[T]
 	for _, l := range leases {
 		all = append(all, acquire(l))

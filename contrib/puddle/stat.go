@@ -16,6 +16,7 @@ const quick = 50 * time.Nanosecond
 
 // Stat returns the figures of the pool.
 func (p *Pool[T]) Stat() *Stat {
+	counted := p.counted.Load()
 	// First what may not be more than the leases.
 	unasked, empty, waited := p.unasked.Load(), p.empty.Load(), time.Duration(p.waited.Load())
 	s := p.pool.Stats()
@@ -25,7 +26,11 @@ func (p *Pool[T]) Stat() *Stat {
 	for _, n := range s.ClosedBy() {
 		here -= n
 	}
-	acquires := int64(s.Gets - min(unasked, s.Gets))
+	n := s.Gets - min(unasked, s.Gets)
+	if p.begun.Load() != counted { // an AcquireAllIdle was under way: what that has got may be among them
+		n = uint64(empty)
+	}
+	acquires := p.neverFalls(n)
 	return &Stat{
 		max:              p.max,
 		constructing:     int32(s.OpeningConnections),
@@ -36,6 +41,16 @@ func (p *Pool[T]) Stat() *Stat {
 		canceledAcquires: p.canceled.Load(),
 		acquireDuration:  waited + quick*time.Duration(max(acquires-empty, 0)),
 		emptyAcquireFor:  waited,
+	}
+}
+
+// neverFalls returns how many acquisitions there have been, which are n at least.
+func (p *Pool[T]) neverFalls(n uint64) int64 {
+	for {
+		most := p.acquires.Load()
+		if n <= most || p.acquires.CompareAndSwap(most, n) {
+			return int64(max(n, most))
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ type Options struct {
 	// Lease is how long a process keeps its rights without a word from it. What a process had that has died is
 	// free again after so long, and a process that cannot reach the server opens nothing after half of it
 	// and has given up its rights after 3/5 of it. If zero, ten seconds is used. Less than 100 ms is refused.
-	// Give all processes the same. Where they differ, each keeps its own.
+	// Give all processes the same. Where they differ, each keeps its own, but a server that has lost its data
+	// grants nothing only for the Lease of the process that asks first: one with a longer Lease may say too late what it has, and max is exceeded.
 	Lease time.Duration
 
 	// Strict revokes leases, as [pool.Pool.Revoke] does, when the rights to their connections are lost: before Lease has

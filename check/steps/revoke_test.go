@@ -418,10 +418,10 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlotAndALeaseHasBegun(t *testing.
 		synctest.Wait()
 		putter := putTo(s, "settle: nobody waits", p, l)
 		sweeper := s.StopNext("see: slot read")
-		time.Sleep(1500 * time.Millisecond)
+		testkit.Sleep(1500 * time.Millisecond)
 		sweeper.Arrived(t)
 		putter.End()
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		began := time.Now()
 		l = testkit.Borrow(t, p)
 		sweeper.GoOn()
@@ -444,7 +444,7 @@ func TestSinceIsNotFromWhenThePoolHeldWhatAWaiterGot(t *testing.T) {
 		synctest.Wait()
 		r := testkit.Ask(t.Context(), p)
 		putter := putTo(s, "settle: somebody waits", p, l)
-		time.Sleep(3500 * time.Millisecond) // not when the sweeper looks
+		testkit.Sleep(3500 * time.Millisecond) // not when the sweeper looks
 		began := time.Now()
 		putter.End()
 		l = r.Served(t, "it came back")
@@ -471,7 +471,7 @@ func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
 					}
 				})
 				sweeper := s.StopNext("see: slot read")
-				time.Sleep(1500 * time.Millisecond)
+				testkit.Sleep(1500 * time.Millisecond)
 				sweeper.Arrived(t)
 				if late {
 					putter.End()
@@ -481,7 +481,7 @@ func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
 					synctest.Wait()
 					putter.End()
 				}
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				began := time.Now()
 				l, ok := p.TryGetSame(m)
 				if !ok {

@@ -242,8 +242,8 @@
 //     wsjson.
 //
 // The following is true of servers and proxies, in the version given. Tests in
-// wsconn/interop pin each point, but for the last of mosquitto and of caddy, and that of
-// pen: see findings.
+// wsconn/interop pin each point, but for the last of mosquitto and of caddy, and those of
+// pen, Tornado, Tomcat and Fastify's proxy: see findings.
 //   - Chromium's DevTools (156): a request whose page closes or crashes is never answered.
 //     Return an error from [Options.OnUnsolicited] for Target.detachedFromTarget and
 //     Inspector.targetCrashed. It ends the exchange, or the idle connection. A binary
@@ -268,4 +268,11 @@
 //   - pen (0.34.1) with -r has no failover: it accepts a connection whose turn falls on a
 //     stopped server, and closes it. Of three servers with one stopped, every third open
 //     fails. Without -r it passes the stopped server over.
+//   - Tornado (6.2.0): with a websocket_ping_timeout below its websocket_ping_interval it closes
+//     each connection one interval after it was opened, without a code, whatever it answers.
+//   - Tomcat (9.0.70): an idle timeout is looked at each 10 s, and all connections that are due
+//     are closed in one moment, with the code 1001. Pings count as activity.
+//   - Fastify's proxy (@fastify/http-proxy 11.6.3): a server that is lost reaches the client as
+//     the code 4006, one that closes without a code as 4005. The proxy answers a ping itself,
+//     and so does the server: a pong says no more than that the proxy is there.
 package wsconn

@@ -67,7 +67,6 @@ public class Main {
 
   /** Returns how many of five callers get a connection. */
   static int lent(String name, boolean setsMin, boolean setsInitial) throws Exception {
-    open.set(0);
     var pool = new ComboPooledDataSource();
     pool.setDriverClass(Fake.class.getName());
     pool.setJdbcUrl("jdbc:fake:");
@@ -85,6 +84,7 @@ public class Main {
     }
     System.out.printf("%-30s lent %d, open %d, getMaxPoolSize %d%n", name, lent, open.get(), pool.getMaxPoolSize());
     pool.close();
+    for (int i = 0; i < 500 && open.get() > 0; i++) Thread.sleep(10);
     return lent;
   }
 

@@ -121,7 +121,7 @@ var leftOut = []struct{ reason, operations string }{
 		inside.go SetAhead pretended.Store
 		inside.go SetOutage outage.Store`},
 	{"Not an atomic.", `
-		queue/queue.go segment unsafe.Add
+		queue/waiter.go segment unsafe.Add
 		probe.go wallAhead Round().Sub
 		probe.go wallAhead now.Sub
 		leak.go info epoch.Add
@@ -142,7 +142,7 @@ var leftOut = []struct{ reason, operations string }{
 		open.go openFailed behind.Inc`},
 	{"Whose values Open gets. Nothing is decided on them.", `
 		queue/parker.go SetValues values.Store
-		queue/queue.go Strip values.Store`},
+		queue/waiter.go Strip values.Store`},
 	{"What a parker says of the wait that is about to begin. It is read anew if the waiter is not live afterwards.", `
 		queue/parker.go Begin since.Store
 		queue/parker.go SetTicket ticket.Store`},

@@ -400,7 +400,7 @@ looked:
   atomic { if :: FR(nd) -> goto parked :: else -> skip fi };
 #endif
 #endif
-  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
+  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/waiter.go Park state.CompareAndSwap */
 #ifdef FRESH
 parked:
 #endif
@@ -426,7 +426,7 @@ wait:
   :: atomic { (CANCEL>>me)&1 -> ctxEnded[me]=1 };
      if
      :: atomic { ch[me]?tok,w,n -> assert(n==nd); n=0; goto accept }         /* select may see either */
-     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
+     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/waiter.go Decide state.CompareAndSwap */
         U--;                                                                 /* @ wait.go unregister gate.Sub */
         goto again
      :: atomic { !LIVE(nd) -> skip };
@@ -521,7 +521,7 @@ settleHeir:
 #ifdef FRESH
   :: atomic { f!=0 && LIVE(f) -> n=1; do :: n<f -> assert(!LIVE(n) || !SUITS(n,after[c])); n++ :: else -> break od; n=0; st[f]=TAKEN };
 #else
-  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue/queue.go Decide state.CompareAndSwap */
+  :: atomic { f!=0 && LIVE(f) -> oldest(f); st[f]=TAKEN };                   /* @ queue/waiter.go Decide state.CompareAndSwap */
 #endif
      U--;                                                                    /* @ wait.go unregister gate.Sub */
      atomic { if :: ctxEnded[who[f]] -> send(f,ENDED,0); f=0;                /* @ settle.go grant ch<- */
@@ -743,7 +743,7 @@ needsRoom:
     if :: room -> room=0; evicts++ :: else -> skip fi; held=0; goto ensured };
 claim:
   atomic { if :: fw!=0 && st[fw]!=LOOKING -> cc=0; n=0; fw=0; goto ensureOpen
-              :: fw!=0 && st[fw]==LOOKING -> st[fw]=CLAIMED                  /* @ queue/queue.go Claim state.CompareAndSwap */
+              :: fw!=0 && st[fw]==LOOKING -> st[fw]=CLAIMED                  /* @ queue/waiter.go Claim state.CompareAndSwap */
               :: else -> skip fi };
 #endif
   atomic {                                                                   /* @ quota.go admitOpens conns.CompareAndSwap */
@@ -760,7 +760,7 @@ claim:
   atomic { start!n,cell[n],ask,era,outage; n=0; if :: ask!=0 -> begun=1 :: else -> skip fi; ask=0; goto ensureOpen };
 #ifdef FRESH
 unclaim:
-  atomic { if :: st[fw]==CLAIMED -> st[fw]=LOOKING :: else -> skip fi; fw=0; letGo=1; goto ensureOpen };   /* @ queue/queue.go Unclaim state.CompareAndSwap */
+  atomic { if :: st[fw]==CLAIMED -> st[fw]=LOOKING :: else -> skip fi; fw=0; letGo=1; goto ensureOpen };   /* @ queue/waiter.go Unclaim state.CompareAndSwap */
 #endif
 #if FAILS>0
 heldUp:                            /* it is not yet time */

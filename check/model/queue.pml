@@ -257,14 +257,14 @@ take:
   :: atomic { st[n]!=EMPTY -> assert(st[n]==BROKEN); s=0; n=0; nx=0 }; goto take
 #endif
   fi;
-  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/queue.go Park state.CompareAndSwap */
+  atomic { if :: st[nd]==LOOKING -> st[nd]=PARKED :: else -> skip fi };      /* @ queue/waiter.go Park state.CompareAndSwap */
 end_wait:
   if
   :: ch[me]?tok -> assert(tok==nd)
   :: canc ->
      if
      :: ch[me]?tok -> assert(tok==nd)                                        /* select may see either */
-     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/queue.go Decide state.CompareAndSwap */
+     :: atomic { LIVE(nd) -> st[nd]=LEFT };                                  /* @ queue/waiter.go Decide state.CompareAndSwap */
         atomic { U--; cellOf[me]=0 };                                        /* @ wait.go unregister gate.Sub */
         front(); f=0
      :: atomic { !LIVE(nd) -> skip };

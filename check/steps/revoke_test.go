@@ -496,6 +496,33 @@ func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
 	}
 }
 
+// Leases comes when the sweeper has noted the word of a lease and has not read the clock yet.
+func TestSinceIsNotKnownBeforeTheSweeperHasReadTheClock(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		testkit.Sleep(1500 * time.Millisecond)
+		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+			t.Fatalf("the sweeper has not seen the lease before: %+v", got)
+		}
+		testkit.GiveBack(t, p, l)
+		testkit.Sleep(time.Hour)
+		l = testkit.Borrow(t, p)
+		sweeper := s.StopNext("see: noted")
+		testkit.Sleep(2 * time.Second)
+		sweeper.Arrived(t)
+		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() {
+			t.Errorf("it is known since when the lease is in force: %+v", got)
+		}
+		sweeper.GoOn()
+		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+			t.Errorf("the sweeper has not seen the lease: %+v", got)
+		}
+		endWith(t, p, 1, l)
+	})
+}
+
 // leasedAfterAnHour checks of the next lease, in an hour, that its Since is not before it began.
 func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 	t.Helper()

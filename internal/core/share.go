@@ -118,10 +118,8 @@ func (s *share) hopesNot() (hoped bool) {
 }
 
 func (r *Rights) unhope(s *share) (hoped bool) {
-	if hoped = s.hopes; hoped {
-		s.hopes = false
-		r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
-	}
+	hoped, s.hopes = s.hopes, false
+	r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
 	return hoped
 }
 

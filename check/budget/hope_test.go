@@ -50,6 +50,46 @@ func TestAWarmHopesOnWhenAnotherOneHasGivenUp(t *testing.T) {
 	})
 }
 
+// It lacks a right of the Group. Its own budget has some.
+func TestAWarmOfAGroupHopesOnWhenAnotherOneHasGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(4)
+		g, err := pool.NewGroup(func(int) (pool.Factory[*testkit.Wire], pool.Config, error) {
+			return new(server).factory(), pool.Config{Budget: s}, nil
+		}, pool.GroupConfig{MaxConnections: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		l, err := g.Get(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- g.Warm(ctx, 1, 1) }()
+		go func() { second <- g.Warm(t.Context(), 1, 1) }()
+		synctest.Wait()
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("the first returned %v", err)
+		}
+		synctest.Wait()
+		if err := g.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-second:
+			if err != nil {
+				t.Errorf("the second returned %v", err)
+			}
+		default:
+			t.Error("the second hopes no more")
+		}
+	})
+}
+
 // A slow store has not yet heard what is wanted when it says that nothing can be had.
 type slow struct {
 	*store

@@ -372,12 +372,7 @@ func TestTheSweeperDoesNotCheckWhatCameIntoItsSlotAfterARevoke(t *testing.T) {
 // word of the lease while the pool held it, long before the lease began.
 func TestSinceIsNotFromWhenThePoolHeldTheConnection(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		f := x.Factory()
-		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
-		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		synctest.Wait()
+		p, l := lentWithClean(t)
 		putter := putTo(s, "settle: nobody waits", p, l)
 		testkit.Sleep(5500 * time.Millisecond) // not when the sweeper looks
 		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
@@ -391,12 +386,7 @@ func TestSinceIsNotFromWhenThePoolHeldTheConnection(t *testing.T) {
 // The same, but it has only read the slot when the pool makes it idle, and notes it then.
 func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		f := x.Factory()
-		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
-		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		synctest.Wait()
+		p, l := lentWithClean(t)
 		putter := putTo(s, "settle: nobody waits", p, l)
 		sweeper := s.StopNext("see: slot read")
 		testkit.Sleep(1500 * time.Millisecond)
@@ -410,12 +400,7 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlot(t *testing.T) {
 // The same, and it goes on when the next lease has begun, which has the word that it has read.
 func TestSinceIsNotFromWhenTheSweeperHadReadTheSlotAndALeaseHasBegun(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		f := x.Factory()
-		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
-		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		synctest.Wait()
+		p, l := lentWithClean(t)
 		putter := putTo(s, "settle: nobody waits", p, l)
 		sweeper := s.StopNext("see: slot read")
 		testkit.Sleep(1500 * time.Millisecond)
@@ -426,9 +411,7 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlotAndALeaseHasBegun(t *testing.
 		l = testkit.Borrow(t, p)
 		sweeper.GoOn()
 		synctest.Wait()
-		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
-			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
-		}
+		notSinceBefore(t, p.Leases(), began)
 		endWith(t, p, 1, l)
 	})
 }
@@ -436,21 +419,14 @@ func TestSinceIsNotFromWhenTheSweeperHadReadTheSlotAndALeaseHasBegun(t *testing.
 // The pool has held the connection for a while, and hands it to a waiter.
 func TestSinceIsNotFromWhenThePoolHeldWhatAWaiterGot(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		f := x.Factory()
-		f.Clean = func(*testkit.Wire) error { return nil } // for the slow path
-		p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		synctest.Wait()
+		p, l := lentWithClean(t)
 		r := testkit.Ask(t.Context(), p)
 		putter := putTo(s, "settle: somebody waits", p, l)
 		testkit.Sleep(3500 * time.Millisecond) // not when the sweeper looks
 		began := time.Now()
 		putter.End()
 		l = r.Served(t, "it came back")
-		if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
-			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
-		}
+		notSinceBefore(t, p.Leases(), began)
 		endWith(t, p, 1, l)
 	})
 }
@@ -487,9 +463,7 @@ func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
 				if !ok {
 					t.Fatal("it is not reserved")
 				}
-				if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
-					t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
-				}
+				notSinceBefore(t, p.Leases(), began)
 				endWith(t, p, 1, l)
 			})
 		})
@@ -523,6 +497,29 @@ func TestSinceIsNotKnownBeforeTheSweeperHasReadTheClock(t *testing.T) {
 	})
 }
 
+// lentWithClean returns a pool whose Puts take the slow path, and whose sweeper looks each second, with the lease
+// of its connection.
+func lentWithClean(t *testing.T) (*pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire]) {
+	t.Helper()
+	f := new(testkit.Exchange).Factory()
+	f.Clean = func(*testkit.Wire) error { return nil }
+	p := testkit.Start(t, f, pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+	l := testkit.Borrow(t, p)
+	synctest.Wait()
+	return p, l
+}
+
+// notSinceBefore checks that there is one lease, and that it is not said to have begun before it has.
+func notSinceBefore(t *testing.T, got []pool.LeaseInfo, began time.Time) {
+	t.Helper()
+	switch {
+	case len(got) != 1:
+		t.Errorf("%d leases are in force, want 1: %+v", len(got), got)
+	case !got[0].Since.IsZero() && got[0].Since.Before(began):
+		t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
+	}
+}
+
 // leasedAfterAnHour checks of the next lease, in an hour, that its Since is not before it began.
 func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 	t.Helper()
@@ -530,9 +527,7 @@ func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 	began := time.Now()
 	l := testkit.Borrow(t, p)
 	testkit.Sleep(100 * time.Millisecond)
-	if got := p.Leases(); len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
-		t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
-	}
+	notSinceBefore(t, p.Leases(), began)
 	testkit.Sleep(2 * time.Second)
 	if got := p.Leases(); len(got) != 1 || got[0].Since.Before(began) {
 		t.Errorf("the sweeper has not seen the lease: %+v", got)
@@ -559,9 +554,7 @@ func TestSinceIsNotThatOfTheLeaseBefore(t *testing.T) {
 		reader := s.Act("since: word read", func() { got = p.Leases() })
 		testkit.Sleep(2 * time.Second)
 		reader.End()
-		if len(got) != 1 || !got[0].Since.IsZero() && got[0].Since.Before(began) {
-			t.Errorf("leased since %v before it was: %+v", began.Sub(got[0].Since), got)
-		}
+		notSinceBefore(t, got, began)
 		endWith(t, p, 1, l)
 	})
 }

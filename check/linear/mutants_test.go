@@ -62,7 +62,7 @@ var mutants = []mutant{
 		"if false {\n\t\tp.conns.Add",
 		histories, noOrder,
 	}, {
-		"GetFresh is lent what was opened before", "internal/queue/queue.go",
+		"GetFresh is lent what was opened before", "internal/queue/waiter.go",
 		"return !w.Fresh() || after >= w.number()",
 		"return true || after >= w.number()",
 		histories, "GetFresh, called at",

@@ -110,7 +110,7 @@ var leftOut = []struct{ reason, operations string }{
 		sight/sight.go Note placed.Store
 		sight/sight.go Note taken.Store
 		sight/sight.go Note where.Store
-		sight/sight.go Forget word.Store
+		sight/sight.go Forget word.CompareAndSwap
 		sight/sight.go See at.Store
 		sight/sight.go Began at.Store
 		leak.go see leaked.Inc

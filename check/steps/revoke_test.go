@@ -497,6 +497,86 @@ func TestSinceIsNotKnownBeforeTheSweeperHasReadTheClock(t *testing.T) {
 	})
 }
 
+// The pool has held the connection for a while, and has just made it idle when somebody takes it.
+func TestSinceIsNotFromWhenThePoolHeldWhatHasJustBecomeIdle(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lentWithClean(t)
+		putter := putTo(s, "settle: nobody waits", p, l)
+		testkit.Sleep(5500 * time.Millisecond) // not when the sweeper looks
+		published := s.StopNext("publish: published")
+		putter.GoOn()
+		published.Arrived(t)
+		began := time.Now()
+		l = testkit.Borrow(t, p)
+		notSinceBefore(t, p.Leases(), began)
+		published.GoOn()
+		putter.End()
+		endWith(t, p, 1, l)
+	})
+}
+
+// The same, and it is reserved.
+func TestSinceIsNotFromWhenThePoolHeldWhatHasJustBeenReserved(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		var x testkit.Exchange
+		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+		l := testkit.Borrow(t, p)
+		m := l.Mark()
+		synctest.Wait()
+		putter := s.Act("settle: nobody waits", func() {
+			if err := p.PutFor(l, 2*time.Hour); err != nil {
+				t.Error(err)
+			}
+		})
+		testkit.Sleep(5500 * time.Millisecond)
+		stored := s.StopNext("reserve: stored")
+		putter.GoOn()
+		stored.Arrived(t)
+		began := time.Now()
+		l, ok := p.TryGetSame(m)
+		if !ok {
+			t.Fatal("it is not reserved")
+		}
+		notSinceBefore(t, p.Leases(), began)
+		stored.GoOn()
+		putter.End()
+		endWith(t, p, 1, l)
+	})
+}
+
+// Who has made the connection idle is held up before it forgets what the sweeper noted. The lease after
+// that was noted as well.
+func TestSinceOfALeaseStaysWhenWhatWasNotedBeforeIsForgotten(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, l := lentWithClean(t)
+		putter := putTo(s, "settle: nobody waits", p, l)
+		reads := s.StopNext("see: slot read")
+		testkit.Sleep(1500 * time.Millisecond)
+		reads.Arrived(t)
+		published, noted := s.StopNext("publish: published"), s.StopNext("see: noted")
+		putter.GoOn()
+		published.Arrived(t)
+		reads.GoOn()
+		noted.Arrived(t)
+		forgets := s.StopNext("forget: word read")
+		published.GoOn()
+		forgets.Arrived(t)
+		noted.GoOn()
+		testkit.GiveBack(t, p, testkit.Borrow(t, p))
+		l = testkit.Borrow(t, p)
+		testkit.Sleep(1500 * time.Millisecond)
+		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+			t.Fatalf("the sweeper has not seen the lease: %+v", got)
+		}
+		forgets.GoOn()
+		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+			t.Errorf("what the sweeper noted is forgotten: %+v", got)
+		}
+		putter.End()
+		endWith(t, p, 1, l)
+	})
+}
+
 // lentWithClean returns a pool whose Puts take the slow path, and whose sweeper looks each second, with the lease
 // of its connection.
 func lentWithClean(t *testing.T) (*pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire]) {

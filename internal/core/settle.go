@@ -83,6 +83,7 @@ func (p *Pool) settle(h held, checked bool) {
 				c.born = notFresh // we hold the slot, and nobody has had a lease of c
 			}
 			c.justPut = false
+			c.sight.Forget(h.word) // and again when others may have it: see publish
 			if kept {
 				if done, back := p.reserveKept(c, h); done {
 					return

@@ -97,7 +97,8 @@ func (p *Pool) claim() (slot int, word ring.Word) {
 //
 // The sweeper may have seen the slot under h.word, and the lease that begins under that word
 // may begin much later. So that is forgotten: the other side is in see. A lease that
-// begins before it is forgotten may be forgotten as well: then it is seen at the next pass.
+// begins before it is forgotten may be forgotten as well: then it is seen at the next pass. Who looks at it
+// meanwhile would see a time of before it began, so settle has forgotten what was noted earlier.
 func (p *Pool) publish(h held, c *conn) (held, bool) {
 	b, i := p.bankOf(h.slot)
 	word, ok := b.ring.Publish(i, h.word)

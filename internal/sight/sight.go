@@ -72,7 +72,8 @@ func (s *Sight) Note(word ring.Word, depth Depth, above int) {
 // while the pool itself held it, before the lease of that word began.
 func (s *Sight) Forget(word ring.Word) {
 	if s.word.Load() == uint64(word) {
-		s.word.Store(0)
+		step.At("forget: word read")
+		s.word.CompareAndSwap(uint64(word), 0) // by now it may be that of another lease
 	}
 }
 

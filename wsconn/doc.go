@@ -128,7 +128,8 @@
 // counts as leased, so with a negative CheckInterval it answers the pings on idle
 // connections as well, and a connection after Detach is tended until it is closed. Nothing
 // is sent within a frame: while Write or Exchange sends a large message, which is one frame,
-// pings wait. For a server that does not, write it in parts, by the Writer of the connection.
+// pings wait. For a server that does not wait so long, write it in parts, by the Writer of
+// the connection.
 //
 // Dead connections: an idle connection is checked before it is lent. The check fails
 // if the peer has closed the connection or reset it, has violated the protocol, has

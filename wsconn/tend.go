@@ -67,7 +67,7 @@ func (t *tender) add(s *stream) {
 		return
 	}
 	now := since()
-	s.watch.heard, s.watch.said = now, now // the handshake
+	s.watch.heard, s.watch.said = now, now // OnConnect may have taken long
 	t.mu.Lock()
 	t.streams, t.due = append(t.streams, s), append(t.due, now+t.quick)
 	s.place = int32(len(t.streams))

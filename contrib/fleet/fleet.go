@@ -17,8 +17,8 @@ type Options struct {
 	// Lease is how long a process keeps its rights without a word from it. What a process had that has died is
 	// free again after so long, and a process that cannot reach the server opens nothing after half of it
 	// and has given up its rights after 3/5 of it. If zero, ten seconds is used. Less than 100 ms is refused.
-	// Give all processes the same. Where they differ, each keeps its own, but a server that has lost its data
-	// grants nothing only for the Lease of the process that asks first: one with a longer Lease may say too late what it has, and max is exceeded.
+	// Give all processes the same. Where they differ, each keeps its own. But a server that has lost its data waits for
+	// the Lease of the process that asks first, and then grants: one with a longer Lease may say too late what it has, and max is exceeded.
 	Lease time.Duration
 
 	// Strict revokes leases, as [pool.Pool.Revoke] does, when the rights to their connections are lost: before Lease has
@@ -118,6 +118,7 @@ func (b *Budget) ID() string { return b.store.ident() }
 
 // Close gives back all rights. Close the pools first: rights of connections that are still open, and
 // of those that are still being closed after a second, go back when the lease is over, and Close returns an error that says how many.
-// Nothing can be opened any more, and callers who wait for a right get ErrClosed as the error of an open that failed. Close waits for an answer of
-// the server for two sixths of Options.Lease at most. A second Close does nothing and returns nil.
+// Nothing can be opened any more, and callers who wait for a right get ErrClosed as the error of an open that failed. Close waits for a second
+// at most for connections that are being closed, and for answers of the server for 3/8 of Options.Lease at most. A second Close waits for the goroutines
+// of the first, does nothing else, and returns nil.
 func (b *Budget) Close() error { return b.store.close() }

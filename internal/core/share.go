@@ -105,7 +105,7 @@ func (s *share) quit() {
 	r.leave(waited)
 }
 
-// hopesNot says that a caller has stopped to hope for what is free. If that leaves rights for which nobody hopes, they go
+// hopesNot says that a caller hopes no more for what is free. If that leaves rights for which nobody hopes, they go
 // back to the store. It reports whether the pool has hoped.
 func (s *share) hopesNot() (hoped bool) {
 	r := s.rights

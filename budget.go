@@ -76,7 +76,8 @@ type RightsStore interface {
 	// Want says how many rights more than it has the process could use: waiting for callers who
 	// wait for them, and whether any are taken beyond that, if nobody waits anywhere: hoping pools
 	// want some for MinIdle or Warm. Each call replaces the one before, and zeros say that nothing
-	// is wanted any more. Calls come one at a time: after each Grant, and when the figures have changed.
+	// is wanted any more. Calls come one at a time: after each Grant, when the figures have changed, and after
+	// a Fail, unless the store has been told last that nothing is wanted.
 	// The store answers by Grant or Fail, at once or later. It may fetch more than is wanted and keep it.
 	Want(waiting, hoping int)
 

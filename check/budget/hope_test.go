@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -114,5 +115,36 @@ func TestAStoreThatHasFailedIsNotLeftWithWhatNobodyWants(t *testing.T) {
 		close(s.hears)
 		r.Failed(t, "the store has failed", down)
 		s.are(t, "nobody waits", 0, 0)
+	})
+}
+
+// A refusing store says to whatever it is told that nothing can be had.
+type refusing struct {
+	rights *pool.Rights
+	told   []int
+}
+
+func (s *refusing) Rights() (*pool.Rights, error) { return s.rights, nil }
+func (s *refusing) Give(int)                      {}
+
+func (s *refusing) Want(waiting, hoping int) {
+	if s.told = append(s.told, waiting+hoping); len(s.told) < 100 {
+		s.rights.Fail(errDown)
+	}
+}
+
+var errDown = errors.New("store is down")
+
+// It is told once that nothing is wanted any more, and not each time that it says no.
+func TestAStoreThatFailsWhateverItIsToldIsNotToldForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(refusing)
+		s.rights = pool.NewRights(s)
+		p, _ := begin(t, s, pool.Config{FailFastAfter: testkit.AtOnce})
+		testkit.Ask(t.Context(), p).Failed(t, "the store is down", errDown)
+		synctest.Wait()
+		if want := []int{1, 0}; !slices.Equal(s.told, want) {
+			t.Errorf("it was told that so many are wanted: %v, want %v", s.told, want)
+		}
 	})
 }

@@ -308,7 +308,10 @@ func (r *Rights) Fail(err error) {
 			s.hopes = false
 		}
 	}
-	r.hoping, r.toldOf = nil, [2]int{-1, -1} // the store may hear later what was wanted before
+	r.hoping = nil
+	if r.toldOf != [2]int{} { // the store may hear later what was wanted before, or is asked for as much again
+		r.toldOf = [2]int{-1, -1}
+	} // else it knows that nothing is: one that fails whatever it is told would be told so for ever
 	r.leave(waited)
 	for _, s := range asking {
 		s.pool.budgetFailed(err)

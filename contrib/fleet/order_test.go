@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/S4AK4N/pool"
@@ -16,7 +17,7 @@ import (
 
 // asks has the process of a budget ask the server until what it knows is as ready says.
 func (b *Budget) asks(ready func(*store) bool) {
-	for {
+	for ; ; time.Sleep(time.Millisecond) {
 		b.store.mu.Lock()
 		done := ready(b.store)
 		b.store.need = true
@@ -59,34 +60,40 @@ func TestWhatIsIdleIsGivenUpAlsoAfterTheServerHasLostItsData(t *testing.T) {
 // The budget is closed while an open waits until the pools have heard of what is lost. Then nobody
 // asks the server any more.
 func TestAnOpenThatWaitedForNewsOfALossHearsThatTheBudgetIsClosed(t *testing.T) {
-	r := newRig(t)
-	b := r.budget(3, Options{Lease: long})
-	s := b.store
-	told, running := make(chan struct{}), make(chan struct{})
-	s.orders.add(func() { close(running); <-told })
-	<-running
-	s.mu.Lock()
-	s.losing, s.lapsed = 1, true
-	s.mu.Unlock()
-	asked := make(chan error, 1)
-	waits := make(chan struct{})
-	go func() {
-		close(waits)
-		_, err := s.Term()
-		asked <- err
-	}()
-	<-waits
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
-	close(told)
-	if err := <-asked; !errors.Is(err, ErrClosed) {
-		t.Errorf("Term returned %v, want ErrClosed", err)
-	}
-	s.mu.Lock()
-	s.losing, s.closing = 0, false
-	s.mu.Unlock()
-	endAll(t, b)
+	synctest.Test(t, func(t *testing.T) {
+		m := newMute()
+		defer m.Close()
+		b, err := NewBudget(m, "account", 3, &Options{Lease: long})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := b.store
+		told := make(chan struct{})
+		s.orders.add(func() { <-told })
+		synctest.Wait()
+		s.mu.Lock()
+		s.losing, s.lapsed = 1, true
+		s.mu.Unlock()
+		asked := make(chan error, 1)
+		go func() {
+			_, err := s.Term()
+			asked <- err
+		}()
+		synctest.Wait() // it waits for the pools
+		s.mu.Lock()
+		s.closing = true
+		s.mu.Unlock()
+		close(told)
+		if err := <-asked; !errors.Is(err, ErrClosed) {
+			t.Errorf("Term returned %v, want ErrClosed", err)
+		}
+		s.mu.Lock()
+		s.losing, s.closing = 0, false
+		s.mu.Unlock()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Close says last what a process has. Otherwise what was said before might count until the end of the lease.

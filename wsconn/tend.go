@@ -185,10 +185,10 @@ func (t *tender) nextLook(now, quiet time.Duration) time.Duration {
 	return min(now+max(quiet/2, t.quick), (t.period(now)+1)*t.every)
 }
 
-// period returns how often every has passed. In a bubble of testing/synctest that is negative.
+// period returns how often every has passed. In a bubble of testing/synctest now is negative.
 func (t *tender) period(now time.Duration) time.Duration {
 	n := now / t.every
-	if now < 0 {
+	if now%t.every < 0 {
 		n--
 	}
 	return n

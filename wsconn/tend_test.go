@@ -1098,6 +1098,7 @@ func TestLooksAreCloseTogetherWhereSomethingHasJustCome(t *testing.T) {
 		{5*second + 950*ms, 0, 50 * ms},
 		{-5*second - 300*ms, time.Hour, 300 * ms}, // in a bubble of synctest
 		{-5*second + 300*ms, 0, 100 * ms},
+		{-5 * second, time.Hour, second},
 	} {
 		if got := tender.nextLook(test.now, test.quiet) - test.now; got != test.want {
 			t.Errorf("at %v, after %v of silence: the next look is %v later, want %v", test.now, test.quiet, got, test.want)

@@ -222,7 +222,8 @@ func (s Stats) String() string {
 		if a.Value.Kind() == slog.KindInt64 || a.Value.Kind() == slog.KindUint64 || a.Value.Kind() == slog.KindDuration {
 			fmt.Fprintf(&b, "%s %v", a.Key, v)
 		} else {
-			fmt.Fprintf(&b, "%s (%v)", a.Key, v) // its text has commas
+			text := strings.ReplaceAll(fmt.Sprint(v), "\n", "; ") // of joined errors
+			fmt.Fprintf(&b, "%s (%s)", a.Key, text)               // it has commas
 		}
 	}
 	return b.String()

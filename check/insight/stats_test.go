@@ -348,6 +348,8 @@ func TestStatsAsATextAreNamedAndLeaveOutWhatIsZero(t *testing.T) {
 			Gets: 5, Leaked: 1, ClosedCheck: 7, WaitTime: pool.Histogram{Count: 1}},
 			"max 4, active 3, idle 1, awaiting_budget 6, waiting 2, oldest_wait 1s, last_open_error (wrong password), gets 5, leaked 1, closed_check 7, wait_time (" +
 				pool.Histogram{Count: 1}.String() + ")"},
+		{pool.Stats{LastOpenError: errors.Join(testkit.ErrDial, testkit.ErrCause)},
+			"max 0, active 0, idle 0, waiting 0, last_open_error (" + testkit.ErrDial.Error() + "; " + testkit.ErrCause.Error() + ")"},
 	} {
 		if got := fmt.Sprint(tt.s); got != tt.want {
 			t.Errorf("Stats are\n%s, want\n%s", got, tt.want)

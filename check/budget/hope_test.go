@@ -91,6 +91,46 @@ func TestAWarmOfAGroupHopesOnWhenAnotherOneHasGivenUp(t *testing.T) {
 	})
 }
 
+// A Warm hopes on, whatever line the callers of its pool go to meanwhile: of the Group here, then of their own budget,
+// then none.
+func TestAWarmHopesOnWhenTheCallersOfItsPoolGoToAnotherLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := pool.NewBudget(2)
+		g := grouped(t, 1, pool.Config{MaxWaitTime: -1, Budget: own})
+		alone, _ := begin(t, own, pool.Config{MaxWaitTime: -1})
+		has := take(t, g, "has")
+		l := testkit.Borrow(t, alone)
+		warmed := make(chan error, 1)
+		go func() { warmed <- g.Warm(t.Context(), "lacks", 1) }()
+		synctest.Wait()
+		p, _ := g.Pool("lacks")
+		ctx, leave := context.WithCancel(t.Context())
+		r := testkit.Ask(ctx, p)
+		s := testkit.Ask(t.Context(), alone)
+		if err := g.Discard(has, nil); err != nil {
+			t.Fatal(err)
+		}
+		m := s.Served(t, "a right of its own budget has come free")
+		r.Pending(t, "there is only one of the Group")
+		leave()
+		r.Failed(t, "its ctx has ended", context.Canceled)
+		for _, l := range []pool.Lease[*testkit.Wire]{l, m} {
+			if err := alone.Discard(l, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		select {
+		case err := <-warmed:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("Warm waits, and rights of both kinds are free")
+		}
+	})
+}
+
 // A slow store has not yet heard what is wanted when it says that nothing can be had.
 type slow struct {
 	*store

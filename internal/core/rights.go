@@ -79,7 +79,7 @@ var errNoRights = errors.New("pool: Config.Budget returned no Rights")
 // Valid returns why a pool cannot draw from r, or nil.
 func (r *Rights) Valid() error {
 	switch {
-	case r == nil || r.epoch.IsZero():
+	case r == nil:
 		return errNoRights
 	case r.err != nil:
 		return r.err
@@ -410,16 +410,6 @@ func (r *Rights) Idle() (n int, since time.Time) {
 		}
 	}
 	return n, longest.since
-}
-
-// Held returns how many rights the pools have.
-func (r *Rights) Held() (n int) {
-	r.enter()
-	defer r.mu.Unlock()
-	for _, s := range r.holders {
-		n += s.has
-	}
-	return n
 }
 
 // An idleness says for how long something has been idle in a pool.

@@ -41,7 +41,7 @@ func (s *share) ask(n int, since time.Time, granted uint32) (got int) {
 	waited := len(r.line) > 0
 	got = r.takeFree(s, n)
 	s.pool.budget.holds(got)
-	if n -= got; n > 0 && s.wants > 0 && s.since.After(since) {
+	if n -= got; s.wants > 0 && s.since.After(since) {
 		since = s.since // it has had its turn since
 	}
 	r.place(s, n, since)
@@ -95,13 +95,12 @@ func (s *share) giveBack(n int, yielded bool) {
 	r.leave(waited)
 }
 
-// quit takes s out of the line, and from among those who hope.
+// quit takes s out of the line. Those who hope are others: a Warm goes on when the callers have gone to another line.
 func (s *share) quit() {
 	r := s.rights
 	r.enter()
 	waited := len(r.line) > 0
 	r.place(s, 0, time.Time{})
-	r.unhope(s)
 	r.leave(waited)
 }
 
@@ -112,14 +111,9 @@ func (s *share) hopesNot() (hoped bool) {
 	step.At("budget: hopes no more")
 	r.enter()
 	waited := len(r.line) > 0
-	hoped = r.unhope(s)
-	r.leave(waited)
-	return hoped
-}
-
-func (r *Rights) unhope(s *share) (hoped bool) {
 	hoped, s.hopes = s.hopes, false
 	r.hoping = slices.DeleteFunc(r.hoping, func(o *share) bool { return o == s })
+	r.leave(waited)
 	return hoped
 }
 

@@ -315,3 +315,89 @@ func TestMinIdleAndWarmTakeWhatIsFree(t *testing.T) {
 		atRest(t, b, 2, second, third)
 	})
 }
+
+// A pool that needs a right later than others takes the place of its oldest caller, and one that has had its turn stays
+// behind those whose turn it is, also when it gives way to that one.
+func TestAPoolComesToTheLineInThePlaceOfItsOldestCallerAndGoesToTheEndAfterItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		c := pool.Config{MaxConnections: 10, MaxWaitTime: -1}
+		holder, _ := begin(t, b, c)
+		turned, _ := begin(t, b, c)
+		behind, _ := begin(t, b, c)
+		full, _ := begin(t, b, pool.Config{MaxConnections: 1, MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, holder), testkit.Borrow(t, full)
+		testkit.Sleep(time.Millisecond)
+		oldest := testkit.Ask(t.Context(), full) // needs no right: the pool is full
+		testkit.Sleep(time.Millisecond)
+		first, second := testkit.Ask(t.Context(), turned), testkit.Ask(t.Context(), turned)
+		testkit.Sleep(time.Millisecond)
+		third := testkit.Ask(t.Context(), behind)
+		testkit.Sleep(time.Millisecond)
+		if err := holder.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		l = first.Served(t, "first in the line")
+		testkit.Sleep(time.Millisecond)
+		if err := full.Resize(2); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		testkit.GiveBack(t, turned, l)
+		n := oldest.Served(t, "he has waited longest of all")
+		second.Pending(t, "his pool has given way")
+		if err := full.Discard(n, nil); err != nil {
+			t.Fatal(err)
+		}
+		testkit.GiveBack(t, behind, third.Served(t, "the other pool has had its turn since he came"))
+		testkit.GiveBack(t, turned, second.Served(t, "last in the line"))
+		testkit.GiveBack(t, full, m)
+		atRest(t, b, 2, holder, turned, behind, full)
+	})
+}
+
+// When the oldest caller of a pool leaves, the pool has the place of the next one.
+func TestAPoolHasThePlaceOfItsOldestCallerWhoIsStillThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		c := pool.Config{MaxWaitTime: -1}
+		holder, _ := begin(t, b, c)
+		p, _ := begin(t, b, c)
+		q, _ := begin(t, b, c)
+		l := testkit.Borrow(t, holder)
+		ctx, leave := context.WithCancel(t.Context())
+		first := testkit.Ask(ctx, p)
+		testkit.Sleep(time.Millisecond)
+		second := testkit.Ask(t.Context(), q)
+		testkit.Sleep(time.Millisecond)
+		third := testkit.Ask(t.Context(), p)
+		testkit.Sleep(time.Millisecond)
+		leave()
+		first.Failed(t, "its ctx has ended", context.Canceled)
+		testkit.GiveBack(t, holder, l)
+		l = second.Served(t, "the first one has left")
+		third.Pending(t, "another one came before")
+		testkit.GiveBack(t, q, l)
+		testkit.GiveBack(t, p, third.Served(t, "in his turn"))
+		atRest(t, b, 1, holder, p, q)
+	})
+}
+
+// As many connections are closed for a pool as it lacks, at the same time.
+func TestAsManyAreClosedAtOnceAsAPoolLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(3)
+		p, s := begin(t, b, pool.Config{MaxWaitTime: -1})
+		q, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		testkit.Fill(t, p, 3)
+		closed := slowlyClosed(t, s)
+		first, second := testkit.Ask(t.Context(), q), testkit.Ask(t.Context(), q)
+		if got := p.Stats(); got.ClosedBudget != 2 || got.IdleConnections != 1 {
+			t.Errorf("%d are being closed for two callers, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+		closed()
+		testkit.GiveBack(t, q, first.Served(t, "there is a right"))
+		testkit.GiveBack(t, q, second.Served(t, "there is another"))
+		atRest(t, b, 3, p, q)
+	})
+}

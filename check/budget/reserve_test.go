@@ -74,6 +74,30 @@ func TestWhatIsReservedGoesToTheCallersOfItsOwnPool(t *testing.T) {
 	})
 }
 
+// Nor does he need what is reserved in another pool, though that has been so for longer.
+func TestACallerGetsWhatHisOwnPoolHasReservedBeforeAnotherPoolGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		p, ps := begin(t, b, pool.Config{MaxIdleTime: time.Hour})
+		q, qs := begin(t, b, pool.Config{MaxIdleTime: time.Hour})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, q)
+		if err := q.PutFor(m, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Sleep(2 * time.Second)
+		if err := p.PutFor(l, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Sleep(2 * time.Second)
+		n := testkit.Ask(t.Context(), p).Served(t, "his own pool has one reserved")
+		if got := q.Stats().ClosedBudget; n.Value() != l.Value() || got != 0 || len(ps.Opened())+len(qs.Opened()) != 2 {
+			t.Errorf("he was lent connection %d, and %d were closed in the other pool", n.Value().Number, got)
+		}
+		testkit.GiveBack(t, p, n)
+		atRest(t, b, 2, p, q)
+	})
+}
+
 // One who waits already gets what is to be reserved.
 func TestWhatIsToBeReservedGoesToAnotherPoolThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

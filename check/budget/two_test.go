@@ -113,6 +113,53 @@ func TestOfTwoBudgetsNeitherIsHeldWhileTheOtherIsWaitedFor(t *testing.T) {
 	})
 }
 
+// What a pool has got of one budget, and had to give back for want of the other, was not its turn: it keeps its place.
+func TestARightThatWasOfNoUseIsNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := pool.NewBudget(1)
+		g, err := pool.NewGroup(func(key string) (pool.Factory[*testkit.Wire], pool.Config, error) {
+			c := pool.Config{MaxWaitTime: -1}
+			if key == "both" {
+				c.Budget = own
+			}
+			return new(server).factory(), c, nil
+		}, pool.GroupConfig{MaxConnections: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		alone, _ := begin(t, own, pool.Config{MaxWaitTime: -1})
+		has, l := take(t, g, "has"), testkit.Borrow(t, alone)
+		end := func(p *wires, l pool.Lease[*testkit.Wire]) {
+			t.Helper()
+			if err := p.Discard(l, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			testkit.Sleep(time.Millisecond)
+		}
+		pools := map[string]*wires{}
+		for _, key := range []string{"has", "both", "one"} {
+			if err := g.Warm(t.Context(), key, 0); err != nil {
+				t.Fatal(err)
+			}
+			pools[key], _ = g.Pool(key)
+		}
+		both := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), pools["both"]), testkit.Ask(t.Context(), pools["both"])}
+		testkit.Sleep(time.Millisecond)
+		one := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), pools["one"]), testkit.Ask(t.Context(), pools["one"])}
+		testkit.Sleep(time.Millisecond)
+		end(pools["has"], has)
+		l2 := one[0].Served(t, "the pool before lacks a right of the other budget")
+		end(alone, l)
+		both[0].Pending(t, "the right of the Group is in use")
+		end(pools["one"], l2)
+		l = both[0].Served(t, "he has waited longest, and his pool has had no turn")
+		one[1].Pending(t, "it is the turn of the other pool")
+		testkit.GiveBack(t, pools["both"], l)
+	})
+}
+
 // Two groups with a common budget, and a bound of one each: each goes on in turn.
 func TestPoolsWithTwoBudgetsAreServedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -108,6 +108,19 @@ func (in Inside) Promised() (n int) {
 	return n
 }
 
+// Holders returns how many pools are known to have rights of its budgets.
+func (in Inside) Holders() (n int) {
+	if in.pool.budget == nil {
+		return 0
+	}
+	for _, s := range in.pool.budget.shares {
+		s.rights.enter()
+		n += len(s.rights.holders)
+		s.rights.mu.Unlock()
+	}
+	return n
+}
+
 // Rights returns how many rights of its budget the pool has: those that it has most of.
 func (in Inside) Rights() (n int) {
 	if in.pool.budget == nil {

@@ -42,6 +42,9 @@ func TestAWarmHopesOnWhenAnotherOneHasGivenUp(t *testing.T) {
 		first, second := testkit.Warm(ctx, p, 1), testkit.Warm(t.Context(), p, 1)
 		first.Pending(t, "there is no right")
 		second.Pending(t, "there is no right")
+		if _, _, hoping := s.counts(); hoping != 1 {
+			t.Errorf("%d pools hope, want 1", hoping)
+		}
 		cancel()
 		first.Is(t, "its ctx has ended", context.Canceled)
 		second.Pending(t, "there is still none")

@@ -44,9 +44,14 @@ func TestWhatIsLostComesBeforeAllOthersInTheLine(t *testing.T) {
 // What is being opened as rights are lost serves who waits for it: only a Cut would close it.
 func TestWhatIsOpenedAfterALossServesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(3)
+		s := newStore(4)
 		p, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
-		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		k, l, m := testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, k)
+		s.only(3)
+		s.rights.Cut(1) // has its due at once
+		synctest.Wait()
+		s.only(4)
 		opening, goOn := testkit.Obstacle(t)
 		sv.open = func(context.Context) error { <-opening; return nil }
 		r := testkit.Ask(t.Context(), p)
@@ -56,17 +61,113 @@ func TestWhatIsOpenedAfterALossServesWhoWaits(t *testing.T) {
 		synctest.Wait()
 		goOn()
 		n := r.Served(t, "it was opened for him")
-		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 2 {
-			t.Errorf("%d were closed for what is lost, want 1, and %d are leased, want 2", got.ClosedBudget, got.ActiveConnections)
+		if got := p.Stats(); got.ClosedBudget != 2 || got.ActiveConnections != 2 {
+			t.Errorf("%d were closed for what is lost, want 2, and %d are leased, want 2", got.ClosedBudget, got.ActiveConnections)
 		}
 		testkit.GiveBack(t, p, m)
 		testkit.GiveBack(t, p, n)
 		synctest.Wait()
-		if got := p.Stats().ClosedBudget; got != 3 {
-			t.Errorf("%d were closed for what is lost, want 3", got)
+		if got := p.Stats().ClosedBudget; got != 4 {
+			t.Errorf("%d were closed for what is lost, want 4", got)
 		}
 		p.Close()
-		s.are(t, "all are lost", 3, 0)
+		s.are(t, "all are lost", 4, 0)
+	})
+}
+
+// All that is lost is made up for before those who wait in a pool get what comes back there. For another pool one
+// connection is closed, then it is their turn.
+func TestWhatComesBackIsClosedForAllThatIsLostAndOnceForAPool(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		name := "for a pool"
+		if lost {
+			name = "for what is lost"
+		}
+		testkit.Bubble(t, name, func(t *testing.T) {
+			s := newStore(2)
+			p, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
+			q, _ := begin(t, s, pool.Config{MaxWaitTime: -1, OpenEagerly: true})
+			l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			closed := slowlyClosed(t, sv)
+			var others []*testkit.Request[*testkit.Wire]
+			if lost {
+				s.only(0)
+				s.rights.Lose(2)
+			} else {
+				others = append(others, testkit.Ask(t.Context(), q), testkit.Ask(t.Context(), q))
+				s.are(t, "two wait in the other pool", 2, 2)
+			}
+			testkit.Sleep(time.Millisecond)
+			r := testkit.Ask(t.Context(), p)
+			testkit.GiveBack(t, p, l)
+			r.Pending(t, "others came first")
+			testkit.GiveBack(t, p, m)
+			synctest.Wait()
+			if got, want := p.Stats().ClosedBudget, map[bool]uint64{true: 2, false: 1}[lost]; got != want {
+				t.Errorf("%d were closed, want %d", got, want)
+			}
+			if lost {
+				r.Pending(t, "both are lost")
+				closed()
+				return
+			}
+			m = r.Served(t, "the other pool has had its turn")
+			closed()
+			testkit.GiveBack(t, q, others[0].Served(t, "one was closed for it"))
+			testkit.GiveBack(t, q, others[1].Served(t, "what comes back"))
+			testkit.GiveBack(t, p, m)
+			p.Close()
+			q.Close()
+			s.are(t, "both are closed", 0, 0)
+		})
+	}
+}
+
+// A right that was to come for a pool is lost: what it has reserved is for its callers.
+func TestWhatIsReservedLapsesWhenTheRightThatWasToComeIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1})
+		q, sv := begin(t, s, pool.Config{MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, q)
+		closed := slowlyClosed(t, sv)
+		if err := p.PutFor(l, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		testkit.GiveBack(t, q, m)
+		r := testkit.Ask(t.Context(), p)
+		r.Pending(t, "what is idle is being closed for him")
+		s.only(1)
+		s.rights.Lose(1)
+		n := r.Served(t, "nothing else is left")
+		if n.Value() != l.Value() {
+			t.Errorf("he was lent connection %d, want that which was reserved", n.Value().Number)
+		}
+		closed()
+		testkit.GiveBack(t, p, n)
+		p.Close()
+		q.Close()
+		s.are(t, "one is lost", 1, 0)
+	})
+}
+
+// Between two attempts a pool stands in no line, and its store is told so.
+func TestAPoolStandsInNoLineWhileItPausesAfterAFailureOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(1)
+		s.err = errDown
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1, FailFastAfter: time.Hour})
+		r := testkit.Ask(t.Context(), p)
+		testkit.Sleep(time.Second)
+		s.are(t, "it pauses", 0, 0)
+		if got := p.Stats(); got.AwaitingBudget != 0 || got.LastOpenError == nil {
+			t.Errorf("it stands in line for %d, and the last error is %v", got.AwaitingBudget, got.LastOpenError)
+		}
+		s.mu.Lock()
+		s.err = nil
+		s.mu.Unlock()
+		testkit.Sleep(time.Minute)
+		testkit.GiveBack(t, p, r.Served(t, "the store is back"))
 	})
 }
 

@@ -383,6 +383,37 @@ func TestAPoolHasThePlaceOfItsOldestCallerWhoIsStillThere(t *testing.T) {
 	})
 }
 
+// Nor does it get the right that it gives up, if it lacks as many as before.
+func TestAPoolDoesNotGetTheRightThatItGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		p, s := begin(t, b, pool.Config{MaxWaitTime: -1})
+		q, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		ctx, leave := context.WithCancel(t.Context())
+		first := testkit.Ask(ctx, p)
+		testkit.Sleep(time.Millisecond)
+		second := testkit.Ask(t.Context(), q)
+		testkit.Sleep(time.Millisecond)
+		later := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)}
+		leave()
+		first.Failed(t, "its ctx has ended", context.Canceled)
+		if got := p.Stats().AwaitingBudget; got != 1 {
+			t.Errorf("it stands in line for %d, want 1 at a time", got)
+		}
+		testkit.GiveBack(t, p, l)
+		l = second.Served(t, "he came before those who are still there")
+		testkit.GiveBack(t, q, l)
+		for _, r := range later {
+			testkit.GiveBack(t, p, r.Served(t, "in their turn"))
+		}
+		if got := len(s.Opened()); got != 2 {
+			t.Errorf("%d were opened, want 2", got)
+		}
+		atRest(t, b, 1, p, q)
+	})
+}
+
 // As many connections are closed for a pool as it lacks, at the same time.
 func TestAsManyAreClosedAtOnceAsAPoolLacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -118,7 +118,7 @@ func TestARightThatWasOfNoUseIsNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := pool.NewBudget(1)
 		g, err := pool.NewGroup(func(key string) (pool.Factory[*testkit.Wire], pool.Config, error) {
-			c := pool.Config{MaxWaitTime: -1}
+			c := pool.Config{MaxWaitTime: -1, OpenEagerly: true}
 			if key == "both" {
 				c.Budget = own
 			}

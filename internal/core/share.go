@@ -128,7 +128,7 @@ func (s *share) yields(waits bool, since time.Time) bool {
 	step.At("budget: yields")
 	r.enter()
 	waited := len(r.line) > 0
-	if waits && s.wants > 0 && s.since.Before(since) {
+	if s.wants > 0 && s.since.Before(since) { // so somebody waits: otherwise since is when the pool was made
 		r.place(s, s.wants, since)
 	}
 	yes := r.lacking(s, waits, since) > r.coming

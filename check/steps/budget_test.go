@@ -146,3 +146,154 @@ func TestWhatIsInHandIsNotAskedForAgain(t *testing.T) {
 		}
 	})
 }
+
+// A vault is a store that has so many rights.
+type vault struct {
+	rights *pool.Rights
+	left   int
+}
+
+func (v *vault) Rights() (*pool.Rights, error) { return v.rights, nil }
+func (v *vault) Give(int)                      {}
+
+func (v *vault) Want(waiting, hoping int) {
+	if n := min(waiting+hoping, v.left); n > 0 {
+		v.left -= n
+		v.rights.Grant(n)
+	}
+}
+
+// A Cut finds a lease that is just being put back, in a pool whose Put has not yet seen that anybody stands in the line:
+// the connection is idle when its lease should be revoked, or in other hands already.
+func TestACutMeetsALeaseThatIsJustBeingPutBack(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		name := "idle"
+		if again {
+			name = "leased again"
+		}
+		t.Run(name, func(t *testing.T) {
+			stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+				v := &vault{left: 2}
+				v.rights = pool.NewRights(v)
+				x, y := new(testkit.Exchange), new(testkit.Exchange)
+				p := testkit.Start(t, x.Factory(), pool.Config{Budget: v, MaxWaitTime: -1})
+				q := testkit.Start(t, y.Factory(), pool.Config{Budget: v, MaxWaitTime: -1})
+				l := testkit.Borrow(t, p)
+				opening, opened := testkit.Obstacle(t)
+				y.Open = func(context.Context, int) error { <-opening; return nil }
+				r := testkit.Ask(t.Context(), q) // nothing is to be had there: it is looked at last
+				putter := putTo(s, "put: gate read", p, l)
+				cutter := s.Act("budget: yields", func() { v.rights.Cut(1) })
+				putter.To("put: published")
+				if again {
+					var ok bool
+					if l, ok = p.TryGet(); !ok {
+						t.Fatal("nothing is idle")
+					}
+				}
+				cutter.End()
+				synctest.Wait()
+				if got := p.Stats(); got.ClosedBudget != 1 || got.IdleConnections+got.ActiveConnections != 0 {
+					t.Errorf("%d were closed for what is lost, want 1; %d are idle and %d leased, want none", got.ClosedBudget, got.IdleConnections, got.ActiveConnections)
+				}
+				putter.End()
+				if again {
+					testkit.GiveBack(t, p, l)
+				}
+				opened()
+				testkit.GiveBack(t, q, r.Served(t, "it was opened for him"))
+				if got := testkit.Inside(p).Promised(); got != 0 {
+					t.Errorf("%d are still to be closed", got)
+				}
+			})
+		})
+	}
+}
+
+// A pool that has something reserved stands in the line, and another one comes to stand behind it before it has looked.
+func TestAPoolThatHasSomethingReservedLooksAfterAnotherOneHas(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(2)
+		start := func() (*pool.Pool[*testkit.Wire], *testkit.Exchange) {
+			x := new(testkit.Exchange)
+			return testkit.Start(t, x.Factory(), pool.Config{Budget: b, MaxWaitTime: -1}), x
+		}
+		p, x := start()
+		q, _ := start()
+		other, _ := start()
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, q)
+		if err := q.PutFor(m, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Sleep(2 * time.Second)
+		if err := p.PutFor(l, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		asker, r := getTo(s, "budget: looks", bg, p)
+		testkit.Sleep(time.Millisecond)
+		behind := testkit.Ask(t.Context(), other)
+		asker.GoOn()
+		n := r.Served(t, "his own pool has one reserved")
+		if n.Value() != l.Value() || len(x.Opened()) != 1 {
+			t.Errorf("he was lent connection %d, want that which was reserved, and %d were opened, want 1", n.Value().Number, len(x.Opened()))
+		}
+		testkit.GiveBack(t, other, behind.Served(t, "the third pool has one reserved"))
+		testkit.GiveBack(t, p, n)
+	})
+}
+
+// A pool has had its turn, and somebody comes to wait in it before it has used the right: it goes to the end of the line all
+// the same.
+func TestWhoComesToWaitAsARightComesGetsNoEarlierPlace(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(1)
+		start := func() *pool.Pool[*testkit.Wire] {
+			return testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxWaitTime: -1, OpenEagerly: true})
+		}
+		holder, p, q := start(), start(), start()
+		l := testkit.Borrow(t, holder)
+		mine := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)}
+		testkit.Sleep(time.Millisecond)
+		other := testkit.Ask(t.Context(), q)
+		testkit.Sleep(time.Millisecond)
+		granted := s.StopNext("budget: granted")
+		go func() { _ = holder.Discard(l, nil) }()
+		granted.Arrived(t)
+		mine = append(mine, testkit.Ask(t.Context(), p))
+		granted.GoOn()
+		if err := p.Discard(mine[0].Served(t, "first in the line"), nil); err != nil {
+			t.Fatal(err)
+		}
+		testkit.GiveBack(t, q, other.Served(t, "the other pool has had its turn since he came"))
+		for _, r := range mine[1:] {
+			testkit.GiveBack(t, p, r.Served(t, "what comes back"))
+		}
+	})
+}
+
+// Somebody is about to ask for two rights when one comes: he asks for no more than is still lacking.
+func TestWhoHasLookedBeforeARightCameLooksAgain(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(3)
+		start := func() *pool.Pool[*testkit.Wire] {
+			return testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxWaitTime: -1, OpenEagerly: true})
+		}
+		holder, p, q := start(), start(), start()
+		h, l, m := testkit.Borrow(t, holder), testkit.Borrow(t, p), testkit.Borrow(t, p)
+		first := testkit.Ask(t.Context(), q)
+		asker, second := getTo(s, "budget: asks", bg, q)
+		if err := holder.Discard(h, nil); err != nil {
+			t.Fatal(err)
+		}
+		h = first.Served(t, "a right has come")
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, p, m)
+		synctest.Wait()
+		asker.GoOn()
+		testkit.GiveBack(t, q, second.Served(t, "another one has come"))
+		testkit.GiveBack(t, q, h)
+		if got := p.Stats(); got.ClosedBudget != 1 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for one who waits, want 1, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}

@@ -387,7 +387,7 @@ func TestAPoolHasThePlaceOfItsOldestCallerWhoIsStillThere(t *testing.T) {
 func TestAPoolDoesNotGetTheRightThatItGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := pool.NewBudget(1)
-		p, s := begin(t, b, pool.Config{MaxWaitTime: -1})
+		p, s := begin(t, b, pool.Config{MaxWaitTime: -1, MaxOpening: 1})
 		q, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
 		l := testkit.Borrow(t, p)
 		ctx, leave := context.WithCancel(t.Context())

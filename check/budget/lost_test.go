@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,6 +169,31 @@ func TestAPoolStandsInNoLineWhileItPausesAfterAFailureOfTheStore(t *testing.T) {
 		s.mu.Unlock()
 		testkit.Sleep(time.Minute)
 		testkit.GiveBack(t, p, r.Served(t, "the store is back"))
+	})
+}
+
+// A listener is a store that has nothing to say by itself.
+type listener struct {
+	rights *pool.Rights
+	told   []int
+}
+
+func (s *listener) Rights() (*pool.Rights, error) { return s.rights, nil }
+func (s *listener) Give(int)                      {}
+func (s *listener) Want(waiting, _ int)           { s.told = append(s.told, waiting) }
+
+// What has failed is not wanted any more: the store is asked for it again when it is tried again.
+func TestAStoreThatHasFailedIsNotToldAtOnceThatAsMuchIsWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(listener)
+		s.rights = pool.NewRights(s)
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1, FailFastAfter: time.Hour})
+		testkit.Ask(t.Context(), p)
+		s.rights.Fail(errDown)
+		testkit.Sleep(time.Minute) // it is tried again
+		if want := []int{1, 0, 1}; !slices.Equal(s.told, want) {
+			t.Errorf("it was told that so many are wanted: %v, want %v", s.told, want)
+		}
 	})
 }
 

@@ -246,12 +246,12 @@ func TestAPoolThatHasSomethingReservedLooksAfterAnotherOneHas(t *testing.T) {
 // the same.
 func TestWhoComesToWaitAsARightComesGetsNoEarlierPlace(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		b := pool.NewBudget(1)
+		b := pool.NewBudget(2)
 		start := func() *pool.Pool[*testkit.Wire] {
 			return testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxWaitTime: -1, OpenEagerly: true})
 		}
 		holder, p, q := start(), start(), start()
-		l := testkit.Borrow(t, holder)
+		l, m := testkit.Borrow(t, holder), testkit.Borrow(t, holder)
 		mine := []*testkit.Request[*testkit.Wire]{testkit.Ask(t.Context(), p), testkit.Ask(t.Context(), p)}
 		testkit.Sleep(time.Millisecond)
 		other := testkit.Ask(t.Context(), q)
@@ -260,13 +260,13 @@ func TestWhoComesToWaitAsARightComesGetsNoEarlierPlace(t *testing.T) {
 		go func() { _ = holder.Discard(l, nil) }()
 		granted.Arrived(t)
 		mine = append(mine, testkit.Ask(t.Context(), p))
-		granted.GoOn()
-		if err := p.Discard(mine[0].Served(t, "first in the line"), nil); err != nil {
+		if err := holder.Discard(m, nil); err != nil {
 			t.Fatal(err)
 		}
 		testkit.GiveBack(t, q, other.Served(t, "the other pool has had its turn since he came"))
-		for _, r := range mine[1:] {
-			testkit.GiveBack(t, p, r.Served(t, "what comes back"))
+		granted.GoOn()
+		for _, r := range mine {
+			testkit.GiveBack(t, p, r.Served(t, "first in the line, then what comes back"))
 		}
 	})
 }

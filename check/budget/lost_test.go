@@ -152,26 +152,6 @@ func TestWhatIsReservedLapsesWhenTheRightThatWasToComeIsLost(t *testing.T) {
 	})
 }
 
-// Between two attempts a pool stands in no line, and its store is told so.
-func TestAPoolStandsInNoLineWhileItPausesAfterAFailureOfTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStore(1)
-		s.err = errDown
-		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1, FailFastAfter: time.Hour})
-		r := testkit.Ask(t.Context(), p)
-		testkit.Sleep(time.Second)
-		s.are(t, "it pauses", 0, 0)
-		if got := p.Stats(); got.AwaitingBudget != 0 || got.LastOpenError == nil {
-			t.Errorf("it stands in line for %d, and the last error is %v", got.AwaitingBudget, got.LastOpenError)
-		}
-		s.mu.Lock()
-		s.err = nil
-		s.mu.Unlock()
-		testkit.Sleep(time.Minute)
-		testkit.GiveBack(t, p, r.Served(t, "the store is back"))
-	})
-}
-
 // A listener is a store that has nothing to say by itself.
 type listener struct {
 	rights *pool.Rights

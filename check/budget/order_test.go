@@ -315,3 +315,58 @@ func TestMinIdleAndWarmTakeWhatIsFree(t *testing.T) {
 		atRest(t, b, 2, second, third)
 	})
 }
+
+// A pool that may open one at a time asks for one right at a time: when it has got one, it is the turn of others.
+func TestAPoolThatHasGotARightStandsBehindThoseWhoCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		holder, _ := begin(t, b, pool.Config{})
+		first, _ := begin(t, b, pool.Config{MaxOpening: 1, MaxWaitTime: -1})
+		second, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, holder), testkit.Borrow(t, holder)
+		a := testkit.Ask(t.Context(), first)
+		again := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		other := testkit.Ask(t.Context(), second)
+		testkit.Sleep(time.Millisecond)
+		testkit.GiveBack(t, holder, l)
+		l = a.Served(t, "first come")
+		testkit.GiveBack(t, holder, m)
+		m = other.Served(t, "second come")
+		again.Pending(t, "its pool has had its turn")
+		testkit.GiveBack(t, second, m)
+		testkit.GiveBack(t, first, again.Served(t, "its turn has come again"))
+		testkit.GiveBack(t, first, l)
+		atRest(t, b, 2, holder, first, second)
+	})
+}
+
+// Who has to wait on, because another pool came first, keeps its place among those of its own pool.
+func TestWhoWaitsForAnotherPoolKeepsItsPlace(t *testing.T) {
+	for name, put := range map[string]func(*wires, pool.Lease[*testkit.Wire]) error{
+		"Put":    func(p *wires, l pool.Lease[*testkit.Wire]) error { return p.Put(l) },
+		"PutFor": func(p *wires, l pool.Lease[*testkit.Wire]) error { return p.PutFor(l, time.Hour) },
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			b := pool.NewBudget(1)
+			p, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+			other, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+			l := testkit.Borrow(t, p)
+			asker := testkit.Ask(t.Context(), other)
+			testkit.Sleep(time.Millisecond)
+			first := testkit.Ask(t.Context(), p)
+			testkit.Sleep(time.Millisecond)
+			second := testkit.Ask(t.Context(), p)
+			if err := put(p, l); err != nil {
+				t.Fatal(err)
+			}
+			m := asker.Served(t, "first come")
+			testkit.GiveBack(t, other, m)
+			l = first.Served(t, "second come")
+			second.Pending(t, "another one of its pool came first")
+			testkit.GiveBack(t, p, l)
+			testkit.GiveBack(t, p, second.Served(t, "third come"))
+			atRest(t, b, 1, p, other)
+		})
+	}
+}

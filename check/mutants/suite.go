@@ -126,7 +126,7 @@ var nearest = map[string]string{
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
 var explored = map[string]string{
-	"queue.go": "wait", "waiter.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
+	"queue.go": "wait", "waiter.go": "wait", "settle.go": "wait|close|fresh|budget", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
 	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside", "budget.go": "budget", "rights.go": "budget", "share.go": "budget",

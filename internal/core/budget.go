@@ -246,6 +246,7 @@ func (p *Pool) fewerWait() {
 func (p *Pool) minds() {
 	for cleared := false; ; {
 		asked := p.asked()
+		step.At("budget: line read")
 		if asked {
 			p.setGate(words.GateAsked)
 		} else {
@@ -427,6 +428,7 @@ func (p *Pool) cutFor(s *share, n int) (cut int, missed bool) {
 			if !s.yields(false, p.epoch) {
 				return cut, missed // no more is lacking
 			}
+			step.At("budget: cuts one")
 			if p.revokeFor(s.bit, Lease{c, word}, closedByBudget, ErrRevoked) {
 				cut++
 				continue

@@ -370,3 +370,49 @@ func TestWhoWaitsForAnotherPoolKeepsItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// The place of a pool is that of who has waited longest in it, also if it comes to the line later: it has opened
+// another one until then.
+func TestThePlaceOfAPoolIsThatOfItsOldestCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		holder, _ := begin(t, b, pool.Config{})
+		first, s := begin(t, b, pool.Config{MaxOpening: 1, MaxWaitTime: -1})
+		second, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		s.open = func(ctx context.Context) error { return testkit.Pause(ctx, 50*time.Millisecond) }
+		h := testkit.Borrow(t, holder)
+		a := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		early := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		late := testkit.Ask(t.Context(), second)
+		testkit.Sleep(100 * time.Millisecond)
+		l := a.Served(t, "there was a right")
+		testkit.GiveBack(t, holder, h)
+		testkit.Sleep(100 * time.Millisecond)
+		m := early.Served(t, "it came first")
+		late.Pending(t, "another one came first")
+		testkit.GiveBack(t, first, l)
+		testkit.GiveBack(t, second, late.Served(t, "second come"))
+		testkit.GiveBack(t, first, m)
+		atRest(t, b, 2, holder, first, second)
+	})
+}
+
+func TestAPoolThatIsClosedLeavesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		p, _ := begin(t, b, pool.Config{})
+		closed, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		r := testkit.Ask(t.Context(), closed)
+		closed.Close()
+		r.Failed(t, "its pool is closed", pool.ErrClosed)
+		testkit.GiveBack(t, p, l)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for a pool that is closed, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+		atRest(t, b, 1, p)
+	})
+}

@@ -503,3 +503,43 @@ func TestRightsKnowHowManyAreIdleAndSinceWhen(t *testing.T) {
 		}
 	}
 }
+
+// What is reserved is not counted beside what is idle.
+func TestRightsCountWhatIsReservedOnlyWhileNothingIsIdle(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("the first one is reserved: ", first), func(t *testing.T) {
+			s := newStore(2)
+			p, _ := begin(t, s, pool.Config{MaxIdleTime: time.Hour})
+			idle, reserved := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			if first {
+				idle, reserved = reserved, idle
+			}
+			testkit.Sleep(time.Minute)
+			if err := p.PutFor(reserved, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Sleep(time.Minute)
+			testkit.GiveBack(t, p, idle)
+			began := time.Now()
+			if n, since := s.rights.Idle(); n != 1 || since.Sub(began).Abs() > 2*time.Second {
+				t.Errorf("%d are idle, want 1, since %v after it came back, want then", n, since.Sub(began))
+			}
+		})
+	}
+}
+
+// Leases are revoked for what is lost, and not for others who wait.
+func TestNoMoreLeasesAreRevokedThanRightsAreCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1})
+		testkit.Borrow(t, p)
+		testkit.Borrow(t, p)
+		s.rights.Reclaim(1)
+		s.rights.Cut(1)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 1 {
+			t.Errorf("%d were closed, want 1, and %d are leased, want 1", got.ClosedBudget, got.ActiveConnections)
+		}
+	})
+}

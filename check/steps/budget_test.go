@@ -262,3 +262,97 @@ func TestARightThatWarmHasNoRoomForGoesBack(t *testing.T) {
 		testkit.GiveBack(t, q, testkit.Ask(t.Context(), q).Served(t, "one of two rights is used"))
 	})
 }
+
+// A lease that is being revoked is not revoked once more for a right that is cut.
+func TestALeaseThatIsBeingRevokedIsNotCut(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := new(generous)
+		g.rights = pool.NewRights(g)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: g, MaxWaitTime: -1})
+		testkit.Borrow(t, p)
+		revoker := s.Act("revoke: renewed", func() { p.Revoke(p.Leases()[0]) })
+		g.rights.Cut(1)
+		revoker.End()
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.ActiveConnections != 0 {
+			t.Errorf("%d were closed for the budget, want none: Revoke has closed it; %d are leased, want none", got.ClosedBudget, got.ActiveConnections)
+		}
+	})
+}
+
+// Another lease ends just before one is revoked: that was enough.
+func TestALeaseIsNotCutWhenAnotherOneHasEnded(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := new(generous)
+		g.rights = pool.NewRights(g)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: g, MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		cutter := s.Act("budget: yields", func() { g.rights.Cut(1) })
+		if err := p.Discard(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		cutter.End()
+		testkit.GiveBack(t, p, l)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for the budget, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// A pool gets its right while others come to stand in the line behind it: its first connection serves them when
+// it comes back.
+func TestAPoolThatGetsItsFirstRightKnowsOfTheLine(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(1)
+		var pools [3]*pool.Pool[*testkit.Wire]
+		for i := range pools {
+			pools[i] = testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		}
+		l := testkit.Borrow(t, pools[0])
+		asker, first := getTo(s, "budget: looks", bg, pools[1])
+		second := testkit.Ask(t.Context(), pools[2])
+		if err := pools[0].Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		asker.GoOn()
+		testkit.GiveBack(t, pools[1], first.Served(t, "first come"))
+		testkit.GiveBack(t, pools[2], second.Served(t, "second come"))
+	})
+}
+
+// A pool with two budgets keeps its place in a line while it asks there for one more.
+func TestAPoolKeepsItsPlaceInTheLineWhileItAsksForMore(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		own := pool.NewBudget(1)
+		g := newShelf(t, pool.Config{Budget: own, MaxWaitTime: -1}, pool.GroupConfig{MaxConnections: 4})
+		h := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: own, MaxWaitTime: -1})
+		z := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: own, MaxWaitTime: -1})
+		l, err := g.Get(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := g.Pool("")
+		if err := g.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l = testkit.Borrow(t, h)
+		first := testkit.Ask(t.Context(), p)
+		testkit.Sleep(time.Millisecond)
+		other := testkit.Ask(t.Context(), z)
+		testkit.Sleep(time.Millisecond)
+		asker, second := getTo(s, "budget: asks", bg, p)
+		if err := h.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		l = first.Served(t, "first come")
+		other.Pending(t, "another one came first")
+		asker.GoOn()
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, z, other.Served(t, "second come"))
+		testkit.GiveBack(t, p, second.Served(t, "third come"))
+	})
+}

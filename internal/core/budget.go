@@ -360,7 +360,7 @@ func (p *Pool) longestIdle() (i idleness) {
 			default:
 				continue
 			}
-			if i.any && this.reserved == i.reserved {
+			if this.reserved == i.reserved {
 				this.number = i.number
 			}
 			this.number++
@@ -412,9 +412,6 @@ func (b *budget) cuts() bool {
 // connections. It returns how many, and whether somebody else has ended one meanwhile, so that the connection may be in
 // other hands.
 func (p *Pool) cutFor(s *share, n int) (cut int, missed bool) {
-	if words.Gate(p.gate.Load()).Asleep() {
-		return 0, false
-	}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			c := b.slots[i].Load()

@@ -151,7 +151,7 @@ func chosen(of map[string]string, otherwise string) func(*stage, string, string)
 const ofGroups = "end|idle|made|removed|same|stress|group"
 
 // ofBudgets are the test files with tests of budgets.
-const ofBudgets = "budget|end|hope|never|order|reserve|store|two"
+const ofBudgets = "budget|end|hope|lost|never|order|reserve|store|two"
 
 // near chooses the tests that are likely to catch a mutant.
 func near(s *stage, root, file string) (args []string, any bool, err error) {

@@ -72,81 +72,6 @@ func TestAPutMeetsAPoolThatComesToTheLine(t *testing.T) {
 	}
 }
 
-// What has been taken for the line is not needed any more: it is idle again.
-func TestWhatIsTakenForTheLineInVainIsIdleAgain(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		b := pool.NewBudget(2)
-		x, y := new(testkit.Exchange), new(testkit.Exchange)
-		p := testkit.Start(t, x.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
-		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
-		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
-		testkit.GiveBack(t, p, l)
-		asker, r := getTo(s, "budget: taken", bg, q)
-		if err := p.Discard(m, nil); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		asker.GoOn()
-		testkit.GiveBack(t, q, r.Served(t, "a right has come free"))
-		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
-			t.Errorf("%d were closed for the other pool, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
-		}
-	})
-}
-
-// Somebody comes to wait who counts on a right in another one's hands, who has just found that
-// nobody needs it.
-func TestWhoCountsOnARightThatIsGivenBackGetsAnother(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		p, q, l := sharingOne(t)
-		first, leave := context.WithCancel(t.Context())
-		r := testkit.Ask(first, q)
-		granted := s.StopNext("budget: granted")
-		go func() { _ = p.Discard(l, nil) }()
-		granted.Arrived(t)
-		leave()
-		r.Failed(t, "by its ctx", context.Canceled)
-		used := s.StopNext("budget: used")
-		granted.GoOn()
-		used.Arrived(t)
-		second := testkit.Ask(t.Context(), q)
-		second.Pending(t, "while another one has the right")
-		used.GoOn()
-		testkit.GiveBack(t, q, second.Served(t, "when that has looked again"))
-	})
-}
-
-// The right has come, and the attempt has not begun: nothing is lacking, whoever looks meanwhile.
-func TestWhatIsInHandIsNotAskedForAgain(t *testing.T) {
-	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		b := pool.NewBudget(2)
-		closes, let := testkit.Obstacle(t)
-		x, y := &testkit.Exchange{}, new(testkit.Exchange)
-		f := x.Factory()
-		closed := f.Close
-		f.Close = func(w *testkit.Wire, err error) error {
-			<-closes
-			return closed(w, err)
-		}
-		p := testkit.Start(t, f, pool.Config{Budget: b, MaxIdleTime: -1})
-		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b})
-		if err := p.Warm(t.Context(), 2); err != nil {
-			t.Fatal(err)
-		}
-		granted := s.StopNext("budget: granted")
-		r := testkit.Ask(t.Context(), q)
-		r.Pending(t, "while one is closed for it")
-		let()
-		granted.Arrived(t)
-		testkit.Inside(q).EnsureOpen()
-		granted.GoOn()
-		testkit.GiveBack(t, q, r.Served(t, "with the right of the one"))
-		if got := p.Stats().ClosedBudget; got != 1 {
-			t.Errorf("%d were closed for one, want 1", got)
-		}
-	})
-}
-
 // A right comes for the pool between the look and the line: what it lacks is less by then, and nothing of
 // another pool is closed for the rest.
 func TestWhoComesToTheLineTooLateLooksAgain(t *testing.T) {
@@ -354,5 +279,80 @@ func TestAPoolKeepsItsPlaceInTheLineWhileItAsksForMore(t *testing.T) {
 		testkit.GiveBack(t, p, l)
 		testkit.GiveBack(t, z, other.Served(t, "second come"))
 		testkit.GiveBack(t, p, second.Served(t, "third come"))
+	})
+}
+
+// What has been taken for the line is not needed any more: it is idle again.
+func TestWhatIsTakenForTheLineInVainIsIdleAgain(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(2)
+		x, y := new(testkit.Exchange), new(testkit.Exchange)
+		p := testkit.Start(t, x.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		testkit.GiveBack(t, p, l)
+		asker, r := getTo(s, "budget: taken", bg, q)
+		if err := p.Discard(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		asker.GoOn()
+		testkit.GiveBack(t, q, r.Served(t, "a right has come free"))
+		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for the other pool, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// Somebody comes to wait who counts on a right in another one's hands, who has just found that
+// nobody needs it.
+func TestWhoCountsOnARightThatIsGivenBackGetsAnother(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, q, l := sharingOne(t)
+		first, leave := context.WithCancel(t.Context())
+		r := testkit.Ask(first, q)
+		granted := s.StopNext("budget: granted")
+		go func() { _ = p.Discard(l, nil) }()
+		granted.Arrived(t)
+		leave()
+		r.Failed(t, "by its ctx", context.Canceled)
+		used := s.StopNext("budget: used")
+		granted.GoOn()
+		used.Arrived(t)
+		second := testkit.Ask(t.Context(), q)
+		second.Pending(t, "while another one has the right")
+		used.GoOn()
+		testkit.GiveBack(t, q, second.Served(t, "when that has looked again"))
+	})
+}
+
+// The right has come, and the attempt has not begun: nothing is lacking, whoever looks meanwhile.
+func TestWhatIsInHandIsNotAskedForAgain(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(2)
+		closes, let := testkit.Obstacle(t)
+		x, y := &testkit.Exchange{}, new(testkit.Exchange)
+		f := x.Factory()
+		closed := f.Close
+		f.Close = func(w *testkit.Wire, err error) error {
+			<-closes
+			return closed(w, err)
+		}
+		p := testkit.Start(t, f, pool.Config{Budget: b, MaxIdleTime: -1})
+		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b})
+		if err := p.Warm(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		granted := s.StopNext("budget: granted")
+		r := testkit.Ask(t.Context(), q)
+		r.Pending(t, "while one is closed for it")
+		let()
+		granted.Arrived(t)
+		testkit.Inside(q).EnsureOpen()
+		granted.GoOn()
+		testkit.GiveBack(t, q, r.Served(t, "with the right of the one"))
+		if got := p.Stats().ClosedBudget; got != 1 {
+			t.Errorf("%d were closed for one, want 1", got)
+		}
 	})
 }

@@ -191,3 +191,18 @@ func TestAStoreThatFailsWhateverItIsToldIsNotToldForEver(t *testing.T) {
 		}
 	})
 }
+
+// A pool that had nothing left when the line became empty was not told. When Warm gets a right, it looks.
+func TestAPoolThatIsWarmedAgainHasForgottenTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		p, _ := begin(t, b, pool.Config{})
+		q, _ := begin(t, b, pool.Config{})
+		testkit.GiveBack(t, p, testkit.Borrow(t, p))
+		if err := q.Discard(testkit.Ask(t.Context(), q).Served(t, "what was idle is closed"), nil); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Warm(t.Context(), p, 1).Is(t, "a right is free", nil)
+		atRest(t, b, 1, p, q)
+	})
+}

@@ -99,6 +99,9 @@ func atRest(t *testing.T, b pool.Budget, max int, pools ...*pool.Pool[*testkit.W
 		if s := p.Stats(); s.AwaitingBudget != 0 {
 			t.Errorf("a pool in which nobody waits stands in line for %d", s.AwaitingBudget)
 		}
+		if in := testkit.Inside(p); in.Rights() > 0 && in.Gate.Load() != 0 { // without a right there is nothing to put back
+			t.Errorf("nobody waits anywhere, and the gate has %#x: each Put looks whether a right is wanted", in.Gate.Load())
+		}
 		p.Close()
 	}
 	synctest.Wait()

@@ -212,6 +212,107 @@ func TestBusyPoolsShareTheBudget(t *testing.T) {
 	}
 }
 
+// A pool that may open one at a time asks for one right at a time: when it has got one, it is the turn of others.
+func TestAPoolThatHasGotARightStandsBehindThoseWhoCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		holder, _ := begin(t, b, pool.Config{})
+		first, _ := begin(t, b, pool.Config{MaxOpening: 1, MaxWaitTime: -1})
+		second, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, holder), testkit.Borrow(t, holder)
+		a := testkit.Ask(t.Context(), first)
+		again := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		other := testkit.Ask(t.Context(), second)
+		testkit.Sleep(time.Millisecond)
+		testkit.GiveBack(t, holder, l)
+		l = a.Served(t, "first come")
+		testkit.GiveBack(t, holder, m)
+		m = other.Served(t, "second come")
+		again.Pending(t, "its pool has had its turn")
+		testkit.GiveBack(t, second, m)
+		testkit.GiveBack(t, first, again.Served(t, "its turn has come again"))
+		testkit.GiveBack(t, first, l)
+		atRest(t, b, 2, holder, first, second)
+	})
+}
+
+// Who has to wait on, because another pool came first, keeps its place among those of its own pool.
+func TestWhoWaitsForAnotherPoolKeepsItsPlace(t *testing.T) {
+	for name, put := range map[string]func(*wires, pool.Lease[*testkit.Wire]) error{
+		"Put":    func(p *wires, l pool.Lease[*testkit.Wire]) error { return p.Put(l) },
+		"PutFor": func(p *wires, l pool.Lease[*testkit.Wire]) error { return p.PutFor(l, time.Hour) },
+	} {
+		testkit.Bubble(t, name, func(t *testing.T) {
+			b := pool.NewBudget(1)
+			p, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+			other, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+			l := testkit.Borrow(t, p)
+			asker := testkit.Ask(t.Context(), other)
+			testkit.Sleep(time.Millisecond)
+			first := testkit.Ask(t.Context(), p)
+			testkit.Sleep(time.Millisecond)
+			second := testkit.Ask(t.Context(), p)
+			if err := put(p, l); err != nil {
+				t.Fatal(err)
+			}
+			m := asker.Served(t, "first come")
+			testkit.GiveBack(t, other, m)
+			l = first.Served(t, "second come")
+			second.Pending(t, "another one of its pool came first")
+			testkit.GiveBack(t, p, l)
+			testkit.GiveBack(t, p, second.Served(t, "third come"))
+			atRest(t, b, 1, p, other)
+		})
+	}
+}
+
+// The place of a pool is that of who has waited longest in it, also if it comes to the line later: it has opened
+// another one until then.
+func TestThePlaceOfAPoolIsThatOfItsOldestCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(2)
+		holder, _ := begin(t, b, pool.Config{})
+		first, s := begin(t, b, pool.Config{MaxOpening: 1, MaxWaitTime: -1})
+		second, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		s.open = func(ctx context.Context) error { return testkit.Pause(ctx, 50*time.Millisecond) }
+		h := testkit.Borrow(t, holder)
+		a := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		early := testkit.Ask(t.Context(), first)
+		testkit.Sleep(time.Millisecond)
+		late := testkit.Ask(t.Context(), second)
+		testkit.Sleep(100 * time.Millisecond)
+		l := a.Served(t, "there was a right")
+		testkit.GiveBack(t, holder, h)
+		testkit.Sleep(100 * time.Millisecond)
+		m := early.Served(t, "it came first")
+		late.Pending(t, "another one came first")
+		testkit.GiveBack(t, first, l)
+		testkit.GiveBack(t, second, late.Served(t, "second come"))
+		testkit.GiveBack(t, first, m)
+		atRest(t, b, 2, holder, first, second)
+	})
+}
+
+func TestAPoolThatIsClosedLeavesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		p, _ := begin(t, b, pool.Config{})
+		closed, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		r := testkit.Ask(t.Context(), closed)
+		closed.Close()
+		r.Failed(t, "its pool is closed", pool.ErrClosed)
+		testkit.GiveBack(t, p, l)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for a pool that is closed, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+		atRest(t, b, 1, p)
+	})
+}
+
 // What has been idle longest in any other pool is closed, and nothing else.
 func TestTheOldestIdleConnectionOfAnotherPoolIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

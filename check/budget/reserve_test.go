@@ -145,3 +145,26 @@ func TestAFreshOneTakesTheRightOfOneThatIsTooOld(t *testing.T) {
 		})
 	}
 }
+
+// One who waits in the pool itself, and came before the other pool, gets what is to be reserved: it is not closed.
+func TestWhatIsToBeReservedGoesToWhoCameFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := pool.NewBudget(1)
+		p, s := begin(t, b, pool.Config{MaxWaitTime: -1})
+		other, _ := begin(t, b, pool.Config{MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		own := testkit.Ask(t.Context(), p)
+		testkit.Sleep(time.Millisecond)
+		r := testkit.Ask(t.Context(), other)
+		if err := p.PutFor(l, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		m := own.Served(t, "first come")
+		if m.Value() != l.Value() || len(s.Opened()) != 1 {
+			t.Errorf("what was to be reserved was closed, and %d were opened, want 1", len(s.Opened()))
+		}
+		testkit.GiveBack(t, p, m)
+		testkit.GiveBack(t, other, r.Served(t, "second come"))
+		atRest(t, b, 1, p, other)
+	})
+}

@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -381,5 +382,164 @@ func TestWhatIsOpenedAfterACutIsClosedForIt(t *testing.T) {
 		testkit.GiveBack(t, p, r.Served(t, "there is a right"))
 		p.Close()
 		s.are(t, "one is lost", 1, 0)
+	})
+}
+
+// A store that says later that nothing can be had ends what was asked for, and is asked again: by those
+// who wait, and by Warm.
+func TestWhatAStoreHasRefusedIsAskedForAgain(t *testing.T) {
+	for _, warms := range []bool{false, true} {
+		name := "Get"
+		if warms {
+			name = "Warm"
+		}
+		testkit.Bubble(t, name, func(t *testing.T) {
+			s := newStore(0)
+			p, _ := begin(t, s, pool.Config{MaxWaitTime: -1, FailFastAfter: time.Minute})
+			var served func()
+			if warms {
+				w := testkit.Warm(t.Context(), p, 1)
+				served = func() { w.Is(t, "the store is back", nil) }
+			} else {
+				r := testkit.Ask(t.Context(), p)
+				served = func() { testkit.GiveBack(t, p, r.Served(t, "the store is back")) }
+			}
+			s.mu.Lock()
+			s.most = 1
+			s.mu.Unlock()
+			s.rights.Fail(errDown)
+			testkit.Sleep(time.Second) // more than a pause
+			served()
+			p.Close()
+			s.are(t, "it is closed", 0, 0)
+		})
+	}
+}
+
+// A store that answers from outside the bubble of its pools reaches none of them: what it grants goes back.
+func TestAStoreThatAnswersFromOutsideTheBubbleReachesNoPool(t *testing.T) {
+	calls, done := make(chan func()), make(chan struct{})
+	defer close(calls)
+	go func() {
+		for call := range calls {
+			call()
+			done <- struct{}{}
+		}
+	}()
+	outside := func(f func()) {
+		calls <- f
+		<-done
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(0)
+		p, sv := begin(t, s, pool.Config{MaxWaitTime: -1, FailFastAfter: testkit.AtOnce})
+		for name, answer := range map[string]func(){
+			"Grant": func() { s.grant(1) },
+			"Fail":  func() { s.rights.Fail(errDown) },
+		} {
+			ctx, leave := context.WithCancel(t.Context())
+			r := testkit.Ask(ctx, p)
+			outside(answer)
+			r.Pending(t, name)
+			if got := p.Stats(); got.LastOpenError != nil || len(sv.Opened()) != 0 {
+				t.Errorf("%s: %d were opened, want none; the last error is %v, want none", name, len(sv.Opened()), got.LastOpenError)
+			}
+			leave()
+			r.Failed(t, name, context.Canceled)
+			s.are(t, name, 0, 0)
+		}
+	})
+}
+
+// A losing store loses a right while it is asked for its term.
+type losing struct {
+	*leased
+	once sync.Once
+}
+
+func (s *losing) Term() (uint64, error) {
+	s.once.Do(func() { s.rights.Lose(1) })
+	return s.leased.Term()
+}
+
+func TestNothingIsOpenedWhileARightIsLostForWhichNothingIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &losing{leased: &leased{store: &store{most: 1}}}
+		s.rights = pool.NewRights(s)
+		p, sv := begin(t, s, pool.Config{FailFastAfter: testkit.AtOnce})
+		_, err := p.Get(t.Context())
+		var opening *pool.OpenError
+		if !errors.As(err, &opening) || len(sv.Opened()) != 0 {
+			t.Errorf("Get returned %v, want an OpenError, and %d were opened, want none", err, len(sv.Opened()))
+		}
+		s.are(t, "the right is lost", 1, 0)
+	})
+}
+
+// What a store is told of what is idle: how many, and since when the first of them has been, in whatever order they came back.
+func TestRightsKnowHowManyAreIdleAndSinceWhen(t *testing.T) {
+	for _, reserved := range []bool{false, true} {
+		for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
+			testkit.Bubble(t, fmt.Sprint(order, ", reserved: ", reserved), func(t *testing.T) {
+				s := newStore(3)
+				p, _ := begin(t, s, pool.Config{MaxIdleTime: time.Hour})
+				ls := []pool.Lease[*testkit.Wire]{testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)}
+				testkit.Sleep(time.Minute)
+				began := time.Now()
+				for i, k := range order {
+					if reserved {
+						if err := p.PutFor(ls[k], time.Hour); err != nil {
+							t.Fatal(err)
+						}
+					} else {
+						testkit.GiveBack(t, p, ls[k])
+					}
+					testkit.Sleep(5 * time.Second)
+					if n, since := s.rights.Idle(); n != i+1 || since.Sub(began).Abs() > 2*time.Second {
+						t.Errorf("%d are idle, want %d, since %v after the first came back, want then", n, i+1, since.Sub(began))
+					}
+				}
+			})
+		}
+	}
+}
+
+// What is reserved is not counted beside what is idle.
+func TestRightsCountWhatIsReservedOnlyWhileNothingIsIdle(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		testkit.Bubble(t, fmt.Sprint("the first one is reserved: ", first), func(t *testing.T) {
+			s := newStore(2)
+			p, _ := begin(t, s, pool.Config{MaxIdleTime: time.Hour})
+			idle, reserved := testkit.Borrow(t, p), testkit.Borrow(t, p)
+			if first {
+				idle, reserved = reserved, idle
+			}
+			testkit.Sleep(time.Minute)
+			if err := p.PutFor(reserved, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Sleep(time.Minute)
+			testkit.GiveBack(t, p, idle)
+			began := time.Now()
+			if n, since := s.rights.Idle(); n != 1 || since.Sub(began).Abs() > 2*time.Second {
+				t.Errorf("%d are idle, want 1, since %v after it came back, want then", n, since.Sub(began))
+			}
+		})
+	}
+}
+
+// Leases are revoked for what is lost, and not for others who wait.
+func TestNoMoreLeasesAreRevokedThanRightsAreCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(2)
+		p, _ := begin(t, s, pool.Config{MaxWaitTime: -1})
+		testkit.Borrow(t, p)
+		testkit.Borrow(t, p)
+		s.rights.Reclaim(1)
+		s.rights.Cut(1)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 1 || got.ActiveConnections != 1 {
+			t.Errorf("%d were closed, want 1, and %d are leased, want 1", got.ClosedBudget, got.ActiveConnections)
+		}
 	})
 }

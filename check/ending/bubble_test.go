@@ -108,6 +108,9 @@ func TestAPoolThatWasMadeOutsideAndIsFirstUsedInABubble(t *testing.T) {
 			if err := p.Warm(ctx, 2); err != pool.ErrBubble {
 				t.Errorf("Warm returned %v, want ErrBubble", err)
 			}
+			if err := p.Add(ctx); err != pool.ErrBubble {
+				t.Errorf("Add returned %v, want ErrBubble", err)
+			}
 		})
 	}
 }

@@ -112,10 +112,10 @@ func inFiles(pattern string) func(*stage, string, string) ([]string, bool, error
 // nearest are the test files that are likely to catch a mutant of a file, beside those
 // that are called guards_test.go and those in the package itself.
 var nearest = map[string]string{
-	"queue.go": "queue|fifo|waits", "waiter.go": "queue|fifo|waits", "parker.go": "queue|alloc", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit",
+	"queue.go": "queue|fifo|waits", "waiter.go": "queue|fifo|waits", "parker.go": "queue|alloc", "settle.go": "handoff|fifo|rest|cancel|review|watch|limit|" + ofBudgets,
 	"wait.go": "waits|fifo|time|cancel|recover|config", "quota.go": "quota|recover|open", "outage.go": "outage|aside|recover|quota", "aside.go": "aside|outage|limit",
 	"open.go": "open|recover|factory|quota|limit|reset|warm", "close.go": "close|strict|misuse|kill|limit", "resize.go": "resize|config",
-	"reset.go": "reset|watch", "warm.go": "warm|recover", "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
+	"reset.go": "reset|watch", "warm.go": "warm|recover|" + ofBudgets, "limit.go": "limit", "pass.go": "idle|lifetime|time|limit",
 	"sweep.go": "sweep|time|idle|limit|lifetime", "slots.go": "resize", "leak.go": "leak", "sight.go": "leak|limit", "pool.go": "pool|misuse|close|idle|leak|limit",
 	"counters.go": "stats|exact", "conn.go": "pool|misuse", "gate.go": "resize|close", "hooks.go": "hooks", "factory.go": "factory|config",
 	"fresh.go": "fresh|retry", "same.go": "same|reserve|look", "reserve.go": "reserve|same", "look.go": "look|limit|close", "place.go": "bubble", "wake.go": "asleep",
@@ -126,7 +126,7 @@ var nearest = map[string]string{
 // explored are the files with scenarios that are likely to catch a mutant of a file: to go
 // through all takes minutes.
 var explored = map[string]string{
-	"queue.go": "wait", "waiter.go": "wait", "settle.go": "wait|close", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
+	"queue.go": "wait", "waiter.go": "wait", "settle.go": "wait|close|fresh|budget", "wait.go": "wait|limit|close", "quota.go": "limit|open", "outage.go": "outage|limit", "aside.go": "aside|outage",
 	"open.go": "open|reset", "close.go": "close", "resize.go": "resize", "reset.go": "reset|watch", "warm.go": "warm", "limit.go": "limit", "look.go": "limit", "fresh.go": "fresh|aside", "same.go": "same|reserve", "reserve.go": "reserve|same",
 	"pass.go": "time", "sweep.go": "time|limit", "slots.go": "resize", "pool.go": "close|open", "gate.go": "resize|close",
 	"revoke.go": "revoke", "life.go": "life", "probe.go": "life|aside", "budget.go": "budget", "rights.go": "budget", "share.go": "budget",

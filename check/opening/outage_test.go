@@ -582,6 +582,29 @@ func TestServiceIsBackWithinASecondThoughAttemptsHang(t *testing.T) {
 	}
 }
 
+// Warm leaves a server alone that answers nothing: no more attempts of it hang at the same time.
+func TestAWarmHasNoMoreAttemptsThatHangThanCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHanging(t)
+		p := testkit.Start(t, h.Factory(), pool.Config{OpenTimeout: time.Minute, MaxWaitTime: -1})
+		_ = p.Discard(testkit.Borrow(t, p), nil)
+		h.down.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := testkit.Ask(ctx, p)
+		testkit.Sleep(3 * time.Second) // it is an outage by now
+		cancel()
+		r.Failed(t, "its ctx has ended", context.Canceled)
+		w := testkit.Warm(t.Context(), p, 8)
+		testkit.Sleep(30 * time.Second)
+		w.Pending(t, "the server answers nothing")
+		if got := h.most.Load(); got != core.MostHanging {
+			t.Errorf("%d attempts ran at the same time, want %d", got, core.MostHanging)
+		}
+		p.Close()
+		w.Is(t, "the pool is closed", pool.ErrClosed)
+	})
+}
+
 // The same when Open does not even listen to its ctx, and with StrictMax.
 func TestAttemptsThatHangLeaveRoomAlsoIfTheyDoNotListen(t *testing.T) {
 	for _, strict := range []bool{false, true} {

@@ -72,6 +72,216 @@ func TestAPutMeetsAPoolThatComesToTheLine(t *testing.T) {
 	}
 }
 
+// A right comes for the pool between the look and the line: what it lacks is less by then, and nothing of
+// another pool is closed for the rest.
+func TestWhoComesToTheLineTooLateLooksAgain(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(3)
+		x, y := new(testkit.Exchange), new(testkit.Exchange)
+		p := testkit.Start(t, x.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		q := testkit.Start(t, y.Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		l, m, n := testkit.Borrow(t, p), testkit.Borrow(t, p), testkit.Borrow(t, p)
+		first := testkit.Ask(t.Context(), q)
+		asker, second := getTo(s, "budget: asks", bg, q)
+		granted := s.StopNext("budget: granted")
+		go func() { _ = p.Discard(l, nil) }()
+		granted.Arrived(t)
+		testkit.GiveBack(t, p, m)
+		testkit.GiveBack(t, p, n)
+		synctest.Wait()
+		asker.GoOn()
+		granted.GoOn()
+		first.Served(t, "there is a right")
+		second.Served(t, "another one was closed for it")
+		if got := p.Stats(); got.ClosedBudget != 1 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for the other pool, want 1, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// The last one leaves the line, and another one comes before the flag is cleared: what is published meanwhile
+// is found when it is set anew.
+func TestWhoClearsTheFlagInVainLooksForWhatIsIdle(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, q, l := sharingOne(t)
+		ctx, leave := context.WithCancel(t.Context())
+		first := testkit.Ask(ctx, q)
+		clears := s.StopNext("budget: line read")
+		leave()
+		clears.Arrived(t)
+		second := testkit.Ask(t.Context(), q)
+		cleared := s.StopNext("budget: flag changed")
+		clears.GoOn()
+		cleared.Arrived(t)
+		testkit.GiveBack(t, p, l)
+		second.Pending(t, "Put did not see that it stands in the line")
+		cleared.GoOn()
+		first.Failed(t, "its ctx has ended", context.Canceled)
+		testkit.GiveBack(t, q, second.Served(t, "the flag is set again"))
+	})
+}
+
+// What has been taken for the line goes to somebody who waits in its own pool, and came before: it is not closed.
+func TestWhatIsTakenForTheLineGoesToWhoCameFirst(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		p, q, l := sharingOne(t)
+		getter, own := getTo(s, "wait: registered", bg, p)
+		testkit.GiveBack(t, p, l)
+		testkit.Sleep(time.Millisecond)
+		asker, other := getTo(s, "budget: taken", bg, q)
+		getter.GoOn()
+		own.Pending(t, "what was idle is taken")
+		asker.GoOn()
+		m := own.Served(t, "first come")
+		if got := p.Stats(); m.Value() != l.Value() || got.ClosedBudget != 0 {
+			t.Errorf("%d were closed for the other pool, want none, and another connection was opened", got.ClosedBudget)
+		}
+		testkit.GiveBack(t, p, m)
+		testkit.GiveBack(t, q, other.Served(t, "second come"))
+	})
+}
+
+// A generous store grants whatever is wanted for those who wait.
+type generous struct{ rights *pool.Rights }
+
+func (s *generous) Rights() (*pool.Rights, error) { return s.rights, nil }
+func (s *generous) Give(int)                      {}
+
+func (s *generous) Want(waiting, _ int) {
+	if waiting > 0 {
+		s.rights.Grant(waiting)
+	}
+}
+
+// The lease that is about to be revoked for a right that is lost comes back: it is idle, and is closed.
+func TestALeaseThatComesBackAsItIsCutIsClosedAllTheSame(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := new(generous)
+		g.rights = pool.NewRights(g)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: g, MaxWaitTime: -1})
+		l := testkit.Borrow(t, p)
+		cutter := s.Act("budget: cuts one", func() { g.rights.Cut(1) })
+		testkit.GiveBack(t, p, l)
+		synctest.Wait()
+		cutter.End()
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 1 || got.IdleConnections != 0 {
+			t.Errorf("%d were closed, want 1, and %d are idle, want none", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// The pool is full by the time that Warm has its right: that goes back.
+func TestARightThatWarmHasNoRoomForGoesBack(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(2)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxConnections: 1})
+		q := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b})
+		warmer := s.Act("budget: takes", func() {
+			if err := p.Warm(bg, 1); err != nil {
+				t.Error(err)
+			}
+		})
+		testkit.Borrow(t, p)
+		warmer.End()
+		testkit.GiveBack(t, q, testkit.Ask(t.Context(), q).Served(t, "one of two rights is used"))
+	})
+}
+
+// A lease that is being revoked is not revoked once more for a right that is cut.
+func TestALeaseThatIsBeingRevokedIsNotCut(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := new(generous)
+		g.rights = pool.NewRights(g)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: g, MaxWaitTime: -1})
+		testkit.Borrow(t, p)
+		revoker := s.Act("revoke: renewed", func() { p.Revoke(p.Leases()[0]) })
+		g.rights.Cut(1)
+		revoker.End()
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.ActiveConnections != 0 {
+			t.Errorf("%d were closed for the budget, want none: Revoke has closed it; %d are leased, want none", got.ClosedBudget, got.ActiveConnections)
+		}
+	})
+}
+
+// Another lease ends just before one is revoked: that was enough.
+func TestALeaseIsNotCutWhenAnotherOneHasEnded(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		g := new(generous)
+		g.rights = pool.NewRights(g)
+		p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: g, MaxWaitTime: -1})
+		l, m := testkit.Borrow(t, p), testkit.Borrow(t, p)
+		cutter := s.Act("budget: yields", func() { g.rights.Cut(1) })
+		if err := p.Discard(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		cutter.End()
+		testkit.GiveBack(t, p, l)
+		synctest.Wait()
+		if got := p.Stats(); got.ClosedBudget != 0 || got.IdleConnections != 1 {
+			t.Errorf("%d were closed for the budget, want none, and %d are idle, want 1", got.ClosedBudget, got.IdleConnections)
+		}
+	})
+}
+
+// A pool gets its right while others come to stand in the line behind it: its first connection serves them when
+// it comes back.
+func TestAPoolThatGetsItsFirstRightKnowsOfTheLine(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		b := pool.NewBudget(1)
+		var pools [3]*pool.Pool[*testkit.Wire]
+		for i := range pools {
+			pools[i] = testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: b, MaxWaitTime: -1})
+		}
+		l := testkit.Borrow(t, pools[0])
+		asker, first := getTo(s, "budget: looks", bg, pools[1])
+		second := testkit.Ask(t.Context(), pools[2])
+		if err := pools[0].Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		asker.GoOn()
+		testkit.GiveBack(t, pools[1], first.Served(t, "first come"))
+		testkit.GiveBack(t, pools[2], second.Served(t, "second come"))
+	})
+}
+
+// A pool with two budgets keeps its place in a line while it asks there for one more.
+func TestAPoolKeepsItsPlaceInTheLineWhileItAsksForMore(t *testing.T) {
+	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
+		own := pool.NewBudget(1)
+		g := newShelf(t, pool.Config{Budget: own, MaxWaitTime: -1}, pool.GroupConfig{MaxConnections: 4})
+		h := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: own, MaxWaitTime: -1})
+		z := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{Budget: own, MaxWaitTime: -1})
+		l, err := g.Get(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := g.Pool("")
+		if err := g.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l = testkit.Borrow(t, h)
+		first := testkit.Ask(t.Context(), p)
+		testkit.Sleep(time.Millisecond)
+		other := testkit.Ask(t.Context(), z)
+		testkit.Sleep(time.Millisecond)
+		asker, second := getTo(s, "budget: asks", bg, p)
+		if err := h.Discard(l, nil); err != nil {
+			t.Fatal(err)
+		}
+		l = first.Served(t, "first come")
+		other.Pending(t, "another one came first")
+		asker.GoOn()
+		testkit.GiveBack(t, p, l)
+		testkit.GiveBack(t, z, other.Served(t, "second come"))
+		testkit.GiveBack(t, p, second.Served(t, "third come"))
+	})
+}
+
 // What has been taken for the line is not needed any more: it is idle again.
 func TestWhatIsTakenForTheLineInVainIsIdleAgain(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {

@@ -246,6 +246,7 @@ func (p *Pool) fewerWait() {
 func (p *Pool) minds() {
 	for cleared := false; ; {
 		asked := p.asked()
+		step.At("budget: line read")
 		if asked {
 			p.setGate(words.GateAsked)
 		} else {
@@ -359,7 +360,7 @@ func (p *Pool) longestIdle() (i idleness) {
 			default:
 				continue
 			}
-			if i.any && this.reserved == i.reserved {
+			if this.reserved == i.reserved {
 				this.number = i.number
 			}
 			this.number++
@@ -411,9 +412,6 @@ func (b *budget) cuts() bool {
 // connections. It returns how many, and whether somebody else has ended one meanwhile, so that the connection may be in
 // other hands.
 func (p *Pool) cutFor(s *share, n int) (cut int, missed bool) {
-	if words.Gate(p.gate.Load()).Asleep() {
-		return 0, false
-	}
 	for _, b := range *p.banks.Load() {
 		for i := range b.ring.High() {
 			c := b.slots[i].Load()
@@ -427,6 +425,7 @@ func (p *Pool) cutFor(s *share, n int) (cut int, missed bool) {
 			if !s.yields(false, p.epoch) {
 				return cut, missed // no more is lacking
 			}
+			step.At("budget: cuts one")
 			if p.revokeFor(s.bit, Lease{c, word}, closedByBudget, ErrRevoked) {
 				cut++
 				continue

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/S4AK4N/pool"
 	"github.com/S4AK4N/pool/internal/testkit"
@@ -131,6 +132,92 @@ func TestAWarmHopesOnWhenTheCallersOfItsPoolGoToAnotherLine(t *testing.T) {
 		default:
 			t.Error("Warm waits, and rights of both kinds are free")
 		}
+	})
+}
+
+// MinIdle gets what a store has to spare, at once or later, and hopes for no more than is missing.
+func TestMinIdleGetsWhatAStoreHasToSpare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(1)
+		p, sv := begin(t, s, pool.Config{MinIdle: 3})
+		hope := func(when string, open, hoping int) {
+			t.Helper()
+			synctest.Wait()
+			if out, waiting, got := s.counts(); out != open || len(sv.Opened()) != open || waiting != 0 || got != hoping {
+				t.Errorf("%s: %d rights are out, and %d connections are open, want %d; %d wait, want none, and %d hope, want %d", when, out, len(sv.Opened()), open, waiting, got, hoping)
+			}
+		}
+		testkit.Sleep(2 * time.Second)
+		hope("there is one right", 1, 1)
+		s.grant(1)
+		hope("there is another", 2, 1)
+		s.grant(4)
+		testkit.Sleep(2 * time.Second)
+		hope("there are enough", 3, 0)
+		s.only(0)
+		p.Close()
+		synctest.Wait()
+		s.are(t, "it is closed", 0, 0)
+	})
+}
+
+// It hopes no more when callers have left behind what was missing.
+func TestMinIdleHopesForNothingWhenNothingIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(0)
+		p, _ := begin(t, s, pool.Config{MinIdle: 1})
+		testkit.Sleep(2 * time.Second)
+		r := testkit.Ask(t.Context(), p)
+		s.grant(1)
+		l := r.Served(t, "those who wait come first")
+		testkit.Sleep(2 * time.Second)
+		if _, _, hoping := s.counts(); hoping != 1 {
+			t.Errorf("%d pools hope, want 1", hoping)
+		}
+		testkit.GiveBack(t, p, l)
+		testkit.Sleep(2 * time.Second)
+		if _, _, hoping := s.counts(); hoping != 0 {
+			t.Errorf("%d pools hope when nothing is missing, want none", hoping)
+		}
+		s.grant(2)
+		s.are(t, "nobody wants them", 1, 0)
+	})
+}
+
+// What nobody has opened when the pool is closed is kept for nobody.
+func TestMinIdleHopesForNothingWhenThePoolIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(0)
+		p, _ := begin(t, s, pool.Config{MinIdle: 3})
+		testkit.Sleep(2 * time.Second)
+		if _, _, hoping := s.counts(); hoping != 1 {
+			t.Errorf("%d pools hope, want 1", hoping)
+		}
+		p.Close()
+		synctest.Wait()
+		if _, _, hoping := s.counts(); hoping != 0 {
+			t.Errorf("%d pools hope when it is closed, want none", hoping)
+		}
+		s.grant(2)
+		s.are(t, "nobody wants them", 0, 0)
+	})
+}
+
+// A caller waits, and his pool does not hope beside that, also when it tries one of two budgets.
+func TestAPoolThatWaitsDoesNotHope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(0)
+		g := grouped(t, 1, pool.Config{MaxWaitTime: -1, Budget: s})
+		if err := g.Warm(t.Context(), "", 0); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := g.Pool("")
+		r := testkit.Ask(t.Context(), p)
+		if _, waiting, hoping := s.counts(); waiting != 1 || hoping != 0 {
+			t.Errorf("%d wait, want 1, and %d hope, want none", waiting, hoping)
+		}
+		s.grant(1)
+		testkit.GiveBack(t, p, r.Served(t, "there is a right"))
 	})
 }
 

@@ -159,6 +159,7 @@ var leftOut = []struct{ reason, operations string }{
 		quota.go learnOpenTime took.Store`},
 	{"When the sweeper is to do what it may do at any time in the models: pass over the slots, or unlink, or look at connections on probation.", `
 		open.go attemptOver warmOn.Store
+		warm.go hopeAnew warmOn.Store
 		open.go opened trials.Store
 		outage.go endTrials trials.Store
 		pass.go pass warmOn.Store

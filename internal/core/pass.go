@@ -151,7 +151,13 @@ func (p *Pool) restock(missing int, regular bool) {
 	s.missing -= p.keepWarm(min(missing, s.missing))
 	if s.missing <= 0 {
 		s.warming.Store(false)
+		if s.hopes {
+			s.hopes = false
+			p.hopeEnds()
+		}
+		return
 	}
+	s.hopes = p.budget != nil
 }
 
 // A view is what a pass has seen of the idle slots.

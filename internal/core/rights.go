@@ -126,7 +126,7 @@ func (r *Rights) leave(waited bool) {
 		g.pool.granted(g.share, g.n)
 	}
 	for _, h := range s.told {
-		h.pool.openEnded() // Warm tries again
+		h.pool.hopeAnew()
 	}
 	if r.store != nil {
 		r.tell()

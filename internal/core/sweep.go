@@ -45,6 +45,7 @@ type sweeper struct {
 	nextCheck     time.Duration
 	disarmAt      time.Duration                        // 0: not decided
 	missing       int                                  // connections for MinIdle that were missing at the last regular pass and have not been begun
+	hopes         bool                                 // it may hope for a right, for MinIdle
 	due           []dueSlot                            // kept from pass to pass, to be reused
 	checking      atomic.Bool                          // a round of checks is under way
 	round         atomic.Uint32                        // incremented when a round takes a slot, and when it releases it
@@ -189,6 +190,7 @@ func (p *Pool) sweep() {
 		case <-timer.C:
 		case <-s.kick:
 		case <-p.lifetime.Done():
+			p.hopeEnds() // of MinIdle
 			p.sweepClosed()
 			return
 		}

@@ -136,8 +136,8 @@ func (p *Pool) Add(ctx context.Context) error {
 	}
 }
 
-// hopeEnds is called when Warm or Add returns. What it has hoped for is not kept for it: see Rights.dispatch.
-// Another call in this pool may have hoped with it, and hopes anew. The race: that one takes its channel, then hopes;
+// hopeEnds is called when Warm or Add returns, and when MinIdle lacks nothing. What it has hoped for is not kept for it: see Rights.dispatch.
+// Another one in this pool may have hoped with it, and hopes anew. The race: that one takes its channel, then hopes;
 // here the hope is taken away, then the channel is closed.
 func (p *Pool) hopeEnds() {
 	if p.budget == nil {
@@ -148,7 +148,17 @@ func (p *Pool) hopeEnds() {
 		hoped = s.hopesNot() || hoped
 	}
 	if hoped {
-		p.openEnded()
+		p.hopeAnew()
+	}
+}
+
+// hopeAnew has those try again who hope for a right: Warm, Add, and the sweeper for MinIdle. That one says that something
+// is missing (warming) before it hopes.
+func (p *Pool) hopeAnew() {
+	p.openEnded()
+	if p.sweeper.warming.Load() {
+		p.sweeper.warmOn.Store(true)
+		p.kickSweeper()
 	}
 }
 
@@ -180,8 +190,8 @@ func (p *Pool) openSpare(most int, done func(error), asked context.Context) (beg
 			}
 		}
 		if p.budget != nil && rights == 0 {
-			if rights, _ = p.budget.take(1, done != nil); rights == 0 {
-				return false, 0 // Warm is told when one is free, MinIdle asks again about once a second
+			if rights, _ = p.budget.take(1, true); rights == 0 {
+				return false, 0 // Warm, or the sweeper, is told when one is free: see hopeAnew
 			}
 			p.hasRights()
 			continue

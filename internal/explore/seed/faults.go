@@ -280,7 +280,7 @@ var faults = []fault{
 		"	if s.pool.budget.granted.Load() != granted {", "	if !FAULT && s.pool.budget.granted.Load() != granted {"), false},
 
 	{140, "a Warm that gives up leaves another one without hope", coreCode, schedulesPkg, "TestExploreAWarmThatGivesUp.*", one("warm.go",
-		"	if hoped {\n		p.openEnded()", "	if !FAULT && hoped {\n		p.openEnded()"), false},
+		"	if hoped {\n		p.hopeAnew()", "	if !FAULT && hoped {\n		p.hopeAnew()"), false},
 
 	{50, "a searcher does not look again when it has cleared a hint", ringCode, ringCode, "TestExplore.*", one("search.go",
 		"				step.At(\"search: cleared\")", "				step.At(\"search: cleared\")\n				if FAULT {\n					continue\n				}"), false},

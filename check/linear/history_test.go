@@ -281,7 +281,7 @@ func (h *history) looksOf(e *event) (looks []*wire) {
 				skip = append(skip, f.wire)
 			case f != e && f.try && h.sameDuring(f):
 				return nil // it may have had any in hand, and passed it on
-			case f != e && (f.refused || f.kind == lent):
+			case f != e && (f.try || f.kind == lent):
 				// Another TryGet, which may have had one in hand that it found unfit
 				// in the end, and closed.
 				for _, w := range h.closed {

@@ -190,3 +190,22 @@ func TestATryGetMayHaveWhatWasReservedOnlyIfSomebodyHasWaited(t *testing.T) {
 		t.Error("whoever asks by the Mark may have it")
 	}
 }
+
+// Another TryGet may have had in hand what it closed in the end, also one that may not have been the only one.
+func TestATryGetMayMissWhatAnotherOneClosed(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		other event
+		want  int // looks at the connection
+	}{
+		{"beside it", event{kind: fruitless, try: true, refused: true, call: 1, ret: 9}, 0},
+		{"beside it, and beside a look", event{kind: fruitless, try: true, call: 1, ret: 9}, 0},
+		{"before it", event{kind: fruitless, try: true, call: 1, ret: 4}, 1},
+	} {
+		w := new(wire)
+		h := history{initial: []*wire{w}, closed: []*wire{w}, events: []event{{kind: fruitless, try: true, refused: true, call: 5, ret: 6}, c.other}}
+		if got := len(h.looksOf(&h.events[0])); got != c.want {
+			t.Errorf("%s: it must have looked at %d connections, want %d", c.name, got, c.want)
+		}
+	}
+}

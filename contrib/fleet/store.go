@@ -78,23 +78,6 @@ type store struct {
 	silent   bool // it has been logged that the server cannot be reached
 }
 
-// An instant is one by both clocks of the process.
-type instant struct{ mono, wall time.Duration }
-
-// since returns how much time has passed between two instants at most. The monotonic clock stands still while
-// the machine sleeps, the wall clock is set.
-func (i instant) since(o instant) time.Duration { return max(i.mono-o.mono, i.wall-o.wall) }
-
-// less returns the instant that was d before.
-func (i instant) less(d time.Duration) instant { return instant{i.mono - d, i.wall - d} }
-
-func clockFrom(epoch time.Time) func() instant {
-	return func() instant {
-		now := time.Now()
-		return instant{now.Sub(epoch), now.Round(0).Sub(epoch.Round(0))}
-	}
-}
-
 func newStore(client redis.UniversalClient, closes bool, name string, max int, o Options) *store {
 	s := &store{name: name, max: max, options: o, keys: keys(name), client: client, closes: closes, clock: clockFrom(time.Now()),
 		wake: make(chan struct{}, 1), gave: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}), id: rand.Text()}
@@ -436,38 +419,6 @@ func (s *store) heed(ask int, rev int64) {
 		s.told = n
 		s.orders.add(func() { s.rights.Reclaim(n) })
 	}
-}
-
-// fence has Options.Fence called for another process.
-func (s *store) fence(id, label string) {
-	ctx, end := context.WithCancelCause(context.Background())
-	defer end(nil)
-	ctx, cancel := context.WithTimeout(ctx, s.options.Lease)
-	defer cancel()
-	go func() {
-		select {
-		case <-s.quit:
-			end(ErrClosed)
-		case <-ctx.Done():
-		}
-	}()
-	err := func() (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("fleet: Options.Fence panicked: %v", v)
-			}
-		}()
-		return s.options.Fence(ctx, id)
-	}()
-	if err != nil {
-		s.options.Logger.Warn("fleet: a process could not be fenced", "budget", s.name, "id", id, "label", label, "error", err)
-		return
-	}
-	s.mu.Lock()
-	s.fenced = id
-	s.need = true
-	s.mu.Unlock()
-	s.kick()
 }
 
 // close ends the budget.

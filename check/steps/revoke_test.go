@@ -473,16 +473,7 @@ func TestSinceIsNotFromBeforeTheConnectionWasReserved(t *testing.T) {
 // Leases comes when the sweeper has noted the word of a lease and has not read the clock yet.
 func TestSinceIsNotKnownBeforeTheSweeperHasReadTheClock(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		testkit.Sleep(1500 * time.Millisecond)
-		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
-			t.Fatalf("the sweeper has not seen the lease before: %+v", got)
-		}
-		testkit.GiveBack(t, p, l)
-		testkit.Sleep(time.Hour)
-		l = testkit.Borrow(t, p)
+		p, l := lentAgain(t)
 		sweeper := s.StopNext("see: noted")
 		testkit.Sleep(2 * time.Second)
 		sweeper.Arrived(t)
@@ -589,6 +580,21 @@ func lentWithClean(t *testing.T) (*pool.Pool[*testkit.Wire], pool.Lease[*testkit
 	return p, l
 }
 
+// lentAgain returns a pool with the lease of its connection. The sweeper looks each second, and has seen a lease
+// that ended an hour before.
+func lentAgain(t *testing.T) (*pool.Pool[*testkit.Wire], pool.Lease[*testkit.Wire]) {
+	t.Helper()
+	p := testkit.Start(t, new(testkit.Exchange).Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
+	l := testkit.Borrow(t, p)
+	testkit.Sleep(1500 * time.Millisecond)
+	if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
+		t.Fatalf("the sweeper has not seen the lease before: %+v", got)
+	}
+	testkit.GiveBack(t, p, l)
+	testkit.Sleep(time.Hour)
+	return p, testkit.Borrow(t, p)
+}
+
 // notSinceBefore checks that there is one lease, and that it is not said to have begun before it has.
 func notSinceBefore(t *testing.T, got []pool.LeaseInfo, began time.Time) {
 	t.Helper()
@@ -619,17 +625,8 @@ func leasedAfterAnHour(t *testing.T, p *pool.Pool[*testkit.Wire]) {
 // noted this one.
 func TestSinceIsNotThatOfTheLeaseBefore(t *testing.T) {
 	stage.Staged(t, func(t *testing.T, s *stage.Stage) {
-		var x testkit.Exchange
-		p := testkit.Start(t, x.Factory(), pool.Config{MaxConnections: 1, MaxIdleTime: -1, MaxLifetime: 1000 * time.Hour})
-		l := testkit.Borrow(t, p)
-		testkit.Sleep(1500 * time.Millisecond)
-		if got := p.Leases(); len(got) != 1 || got[0].Since.IsZero() {
-			t.Fatalf("the sweeper has not seen the lease before: %+v", got)
-		}
-		testkit.GiveBack(t, p, l)
-		testkit.Sleep(time.Hour)
+		p, l := lentAgain(t)
 		began := time.Now()
-		l = testkit.Borrow(t, p)
 		var got []pool.LeaseInfo
 		reader := s.Act("since: word read", func() { got = p.Leases() })
 		testkit.Sleep(2 * time.Second)
